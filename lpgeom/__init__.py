@@ -1,0 +1,1 @@
+"""Provable low-rank approximation and geometry of l_p subspace problems."""

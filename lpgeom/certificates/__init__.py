@@ -1,0 +1,1 @@
+"""Lower bounds that hold for every subspace, and their independent check."""

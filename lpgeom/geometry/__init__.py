@@ -1,0 +1,1 @@
+"""Geometry of the rows: Lewis ellipsoid, Fantope, subspaces."""

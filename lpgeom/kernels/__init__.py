@@ -1,0 +1,1 @@
+"""Compiled kernels: numbers in, numbers out."""

@@ -1,0 +1,72 @@
+"""The few passes over the data that everything geometric is written against (theory 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Rule = Callable[[Array, int, int], Array]
+
+
+class Passes:
+    """How often A was read; shared by every view of the same data."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+
+
+class Rows(Protocol):
+    """n rows a_i in R^d, read in blocks. Matrices that travel are (d, d) or (d, r), float64."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        ...
+
+    @property
+    def n_passes(self) -> float:
+        """Passes over the full data so far, by this and every other view of it."""
+        ...
+
+    def squared_norms(self) -> Array:
+        """``||a_i||^2``, shape (n,); read once and kept."""
+        ...
+
+    def quadratic_form(self, X: Array) -> Array:
+        """``||a_i X||^2`` for X of shape (d, r); shape (n,)."""
+        ...
+
+    def bilinear_form(self, M: Array) -> Array:
+        """``a_i^T M a_i`` for a symmetric M of any sign; shape (n,)."""
+        ...
+
+    def weighted_gram(self, w: Array | None = None) -> Array:
+        """``sum_i w_i a_i a_i^T``, w of any sign (None: ones); shape (d, d)."""
+        ...
+
+    def reweighted_gram(self, X: Array, rule: Rule) -> tuple[Array, Array]:
+        """One fused pass: ``t = quadratic_form(X)``, ``w = rule(t, lo, hi)`` block by block
+        (rows lo to hi), ``G = sum_i w_i a_i a_i^T``. Returns ``(t, G)``."""
+        ...
+
+    def triangle(self, w: Array | None = None) -> Array:
+        """R with ``R^T R = sum_i w_i a_i a_i^T`` (w >= 0), by QR block after block.
+
+        Costs several times a Gram, and keeps the singular values that squaring would lose.
+        """
+        ...
+
+    def take(self, indices: NDArray[np.intp], factors: Array | None = None) -> Rows:
+        """Those rows, in memory, row j multiplied by ``factors[j]``."""
+        ...
+
+    def single(self) -> Rows:
+        """The same rows, with passes in float32 accumulated in float64 over the blocks.
+
+        For searching only: nothing that is reported may rest on it.
+        """
+        ...

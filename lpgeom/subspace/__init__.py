@@ -1,0 +1,1 @@
+"""Solvers for the subspace problem and its public door."""
