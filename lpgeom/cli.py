@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from lpgeom._version import __version__
 from lpgeom.readers import SUFFIXES, read_matrix, read_vector
 from lpgeom.results import CertificateError, SubspaceResult, norm_ratio
+from lpgeom.validation import check_k, check_matrix, check_p
 
 EXIT_DOES_NOT_HOLD = 1
 EXIT_BAD_INPUT = 2
@@ -163,8 +164,10 @@ def _add_verify(commands: Any) -> None:
 
 def _approx(options: argparse.Namespace) -> int:
     outputs = _plan_outputs(options)
-    A = read_matrix(options.file, options.tensor)
-    _check_ranks(options.k, A.shape)
+    check_p(options.p)
+    A = check_matrix(read_matrix(options.file, options.tensor))
+    for k in options.k:  # every rank before the first one's work
+        check_k(k, A.shape[1])
     row_weights = read_vector(options.row_weights) if options.row_weights is not None else None
 
     from lpgeom import approx_subspace  # compiled kernels: not needed for --help
@@ -191,13 +194,6 @@ def _approx(options: argparse.Namespace) -> int:
         print(f"{name}: {n} x {d} {A.dtype}, p = {options.p:g}")
         print(table(results))
     return 0
-
-
-def _check_ranks(ranks: Sequence[int], shape: tuple[int, ...]) -> None:
-    """All ranks before the first one's work; the library checks each again."""
-    for k in ranks:
-        if not 1 <= k < shape[1]:
-            raise UsageError(f"-k {k}: expected 1 <= k <= {shape[1] - 1} for {shape[1]} columns")
 
 
 def _plan_outputs(options: argparse.Namespace) -> dict[int, Path] | None:
