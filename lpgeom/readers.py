@@ -160,7 +160,7 @@ def _npz(path: str | os.PathLike[str], tensor: str | None) -> NDArray:
     if os.path.getsize(path) == 0 or not zipfile.is_zipfile(path):
         raise ReadError(f"{path}: not an .npz file, or truncated")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             name = _choose(path, archive.files, tensor)
             array = archive[name]
     except ReadError:
@@ -241,7 +241,7 @@ def _widen_bfloat16(bits: NDArray) -> NDArray[np.float32]:
 def _csv(path: str | os.PathLike[str], _: str | None) -> NDArray[np.float64]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            header = _starts_with_header(path, file)
+            header = _header_width(path, file)
         with open(path, newline="", encoding="utf-8-sig") as file:
             if header:
                 next(_records(file))
@@ -250,7 +250,7 @@ def _csv(path: str | os.PathLike[str], _: str | None) -> NDArray[np.float64]:
             if first is None:
                 raise ReadError(f"{path}: no rows of numbers")
             try:
-                return np.loadtxt(
+                array = np.loadtxt(
                     itertools.chain([first], lines),
                     dtype=np.float64,
                     delimiter=",",
@@ -261,6 +261,9 @@ def _csv(path: str | os.PathLike[str], _: str | None) -> NDArray[np.float64]:
             except ValueError as error:
                 _explain(path, header)
                 raise ReadError(f"{path}: {error}") from error
+        if header and array.shape[1] != header:
+            _explain(path, header)
+        return array
     except UnicodeDecodeError as error:
         raise ReadError(f"{path}: not a text file in UTF-8 ({error.reason})") from error
     except csv.Error as error:
@@ -275,19 +278,20 @@ def _records(file: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, fields
 
 
-def _starts_with_header(path: str | os.PathLike[str], file: Iterable[str]) -> bool:
+def _header_width(path: str | os.PathLike[str], file: Iterable[str]) -> int:
+    """Number of fields of the header line, 0 if the first line is numbers already."""
     line, first = next(_records(file), (0, []))
     if not first:
         raise ReadError(f"{path}: no rows of numbers")
     numbers = [_is_number(field) for field in first]
     if all(numbers):
-        return False
+        return 0
     if not first[0].strip():
         # What a data frame's row index looks like: taking it as a column would be silently wrong.
         raise ReadError(
             f"{path}: line {line}, column 1: empty field (write the table without its row index)"
         )
-    return True
+    return len(first)
 
 
 def _is_number(field: str) -> bool:
@@ -298,11 +302,13 @@ def _is_number(field: str) -> bool:
     return "_" not in field
 
 
-def _explain(path: str | os.PathLike[str], header: bool) -> None:
+def _explain(path: str | os.PathLike[str], header: int) -> None:
     """Go through a .csv that was refused, and name the first field that is wrong."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         records = _records(file)
-        width = len(next(records)[1]) if header else 0
+        width = header
+        if header:
+            next(records)
         for line, fields in records:
             width = width or len(fields)
             if len(fields) != width:

@@ -1,0 +1,194 @@
+"""Imports run downward only, and importing lpgeom loads and compiles nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "lpgeom"
+
+# From the top of the road to its bottom; a module may import its own layer and those below.
+LAYERS = [
+    {"__main__"},
+    {"cli", "nn", "estimator", "compare", "plots", "warm"},
+    {"subspace"},
+    {"coresets", "certificates"},
+    {"geometry"},
+    {"rows"},
+    {"kernels"},
+    {"readers", "storage", "validation"},
+    {"results", "threads", "progress", "atomic", "_version"},
+]
+# results.py reaches up by name inside two methods (verify, save / load); see `is_deferred`.
+DEFERRED = {("results", "certificates"), ("results", "storage")}
+# Where each optional library may be imported at all.
+ONLY_IN = {
+    "torch": {"nn"},
+    "dask": {"rows"},
+    "cupy": {"rows", "kernels"},
+    "matplotlib": {"plots"},
+    "sklearn": {"estimator"},
+    "cvxpy": set(),
+}
+HEAVY = ["torch", "dask", "cupy", "matplotlib", "cvxpy", "sklearn", "numba.cuda"]
+
+
+def layer(name: str) -> int | None:
+    """Index in LAYERS of a top-level module of lpgeom; None for lpgeom itself."""
+    if name == "":
+        return None
+    for index, names in enumerate(LAYERS):
+        if name in names:
+            return index
+    raise AssertionError(f"lpgeom.{name} has no layer: add it to LAYERS")
+
+
+def imported(tree: ast.Module, package: str) -> Iterator[tuple[str, int, bool]]:
+    """(absolute module, line, whether inside a function) of every import in a module."""
+    inside = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno, id(node) in inside
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            base = ".".join(parts[: len(parts) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, [base, node.module]))
+            if module == "lpgeom":  # from lpgeom import rows: the names may be modules
+                for alias in node.names:
+                    yield f"{module}.{alias.name}", node.lineno, id(node) in inside
+            else:
+                yield module, node.lineno, id(node) in inside
+
+
+def room(dotted: str) -> str:
+    """'lpgeom.rows.array' -> 'rows'; 'lpgeom' -> ''."""
+    return [*dotted.split("."), ""][1]
+
+
+def violations(source: str, module: str, *, is_package: bool = False) -> list[str]:
+    """Upward imports, and optional libraries out of their rooms, in one module's source."""
+    found = []
+    package = module if is_package else module.rpartition(".")[0]
+    here = room(module)
+    own = layer(here)
+    for name, line, deferred in imported(ast.parse(source), package):
+        top = name.split(".")[0]
+        if top in ONLY_IN and here not in ONLY_IN[top]:
+            found.append(f"{module}:{line} imports {name}")
+        if top != "lpgeom" or own is None:  # lpgeom/__init__ gathers the public names
+            continue
+        there = room(name)
+        if there and not _is_module(there):
+            there = ""  # from lpgeom import approx_subspace: a public name
+        if deferred and (here, there) in DEFERRED:
+            continue
+        target = layer(there)
+        # The public names sit above everything but the command line and the adapters.
+        allowed = own <= 1 if target is None else target >= own
+        if not allowed:
+            found.append(f"{module}:{line} imports {name} upward")
+        if target == own and there != here and own > 1:
+            found.append(f"{module}:{line} imports {name} sideways")
+    return found
+
+
+def _is_module(name: str) -> bool:
+    known = set().union(*LAYERS)
+    return name in known or (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").exists()
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_downward(path: Path) -> None:
+    parts = list(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    is_package = parts[-1] == "__init__"
+    module = ".".join(parts[:-1] if is_package else parts)
+    assert violations(path.read_text(), module, is_package=is_package) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("lpgeom.rows.array", "from lpgeom.geometry.lewis import lewis_iteration"),
+        ("lpgeom.rows.array", "import lpgeom.certificates.bounds"),
+        ("lpgeom.rows.array", "from ..geometry import lewis"),
+        ("lpgeom.rows.array", "from lpgeom import geometry"),
+        ("lpgeom.rows.array", "def f():\n    from lpgeom.geometry import lewis"),
+        ("lpgeom.geometry.lewis", "from lpgeom import approx_subspace"),
+        ("lpgeom.kernels.cpu.rowwise", "import lpgeom.rows"),
+        ("lpgeom.results", "from lpgeom.certificates.verify import verify"),
+        ("lpgeom.results", "def f():\n    from lpgeom.rows import array"),
+        ("lpgeom.validation", "from lpgeom.kernels import cpu"),
+        ("lpgeom.validation", "from lpgeom.storage import load_result"),
+        ("lpgeom.subspace.approx", "import torch"),
+        ("lpgeom.cli", "def f():\n    import matplotlib.pyplot"),
+        ("lpgeom.subspace.approx", "from lpgeom.cli import main"),
+    ],
+)
+def test_the_checker_finds_a_violation(module: str, source: str) -> None:
+    assert len(violations(source, module)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("lpgeom.subspace.approx", "from lpgeom.certificates.certify import lower_bounds"),
+        ("lpgeom.subspace.approx", "from . import irls\nfrom .irls import descend"),
+        ("lpgeom.rows.dask", "import dask.array"),
+        ("lpgeom.cli", "def f():\n    from lpgeom import approx_subspace"),
+        ("lpgeom.results", "def f():\n    from lpgeom.storage import save_result"),
+        ("lpgeom.geometry.lewis", "from lpgeom.results import LewisWeights"),
+    ],
+)
+def test_the_checker_lets_downward_imports_be(module: str, source: str) -> None:
+    assert violations(source, module) == []
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("module", ["lpgeom", "lpgeom.cli", "lpgeom.results", "lpgeom.readers"])
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+    assert run(code) == "[]"
+
+
+def test_importing_compiles_nothing() -> None:
+    code = """
+import sys
+import lpgeom
+compiled = []
+if "numba" in sys.modules:
+    import gc
+    from numba.core.dispatcher import Dispatcher
+    for name, module in list(sys.modules.items()):
+        if name.startswith("lpgeom"):
+            for key, value in vars(module).items():
+                if isinstance(value, Dispatcher) and value.signatures:
+                    compiled.append(f"{name}.{key}")
+print(sorted(compiled))
+"""
+    assert run(code) == "[]"
+
+
+def test_every_public_name_is_there() -> None:
+    code = "import lpgeom; print([n for n in lpgeom.__all__ if not hasattr(lpgeom, n)])"
+    assert run(code) == "[]"
