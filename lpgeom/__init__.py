@@ -1,1 +1,55 @@
-"""Provable low-rank approximation and geometry of l_p subspace problems."""
+"""Provable low-rank approximation and geometry of l_p subspace problems.
+
+The public names are listed in ``__all__``. What is heavy to import (numba) is imported when one
+of them is first used; nothing is compiled before that.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lpgeom._version import __version__
+from lpgeom.results import Bound, Certificate, CertificateError, LewisWeights, SubspaceResult
+
+if TYPE_CHECKING:
+    from lpgeom.geometry.lewis import lewis_weights
+    from lpgeom.subspace.approx import approx_subspace
+    from lpgeom.subspace.given import certify, cost
+    from lpgeom.warm import warmup
+
+
+__all__ = [
+    "Bound",
+    "Certificate",
+    "CertificateError",
+    "LewisWeights",
+    "SubspaceResult",
+    "__version__",
+    "approx_subspace",
+    "certify",
+    "cost",
+    "lewis_weights",
+    "warmup",
+]
+
+_LAZY = {
+    "approx_subspace": "lpgeom.subspace.approx",
+    "certify": "lpgeom.subspace.given",
+    "cost": "lpgeom.subspace.given",
+    "lewis_weights": "lpgeom.geometry.lewis",
+    "warmup": "lpgeom.warm",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'lpgeom' has no attribute {name!r}")
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from lpgeom import validation
+from lpgeom.geometry.spectrum import Spectrum, spectrum
 from lpgeom.results import LewisWeights
 from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.door import open_rows
+from lpgeom.threads import limited
 
-EPS = float(np.finfo(np.float64).eps)
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+_SMALLEST = 1e-300
 
 
-def whitener(M: Array, rank: int | None = None) -> tuple[Array, int]:
-    """X of shape (d, r) with ``X^T M X = I`` on the range of M, and r.
+def gram_weights(w: Array, p: float) -> Array:
+    """``w^(1-2/p)``, the weights of ``M = A^T W^(1-2/p) A``; 0 where w is 0."""
+    alive = w > 0.0
+    return np.where(alive, np.where(alive, w, 1.0) ** (1.0 - 2.0 / p), 0.0)
 
-    ``||a X||^2 = a^T M^+ a`` for every a in the range.
+
+def guarantee(lewis: LewisWeights) -> float:
+    """A-priori ratio (of norms) of the Lewis subspace: ``(kappa sum w)^|1/p - 1/2|`` (theory 2).
+
+    Let X be any rank-m projection, ``s_i = ||a_i X|| / w_i^(1/p)`` and ``S_F^2 = tr(X M X) =
+    sum w s^2``. Always ``s_i <= sqrt(tau_i) w_i^(-1/p) S_op <= sqrt(kappa) S_F``.
+
+    p <= 2: Hölder gives ``||AX||^p = sum w s^p <= (sum w)^(1-p/2) S_F^p``, and ``sum w s^2 <=
+    max(s)^(2-p) sum w s^p`` gives ``||AX||^p >= kappa^(p/2-1) S_F^p``.
+    p >= 2: the same two inequalities the other way round, ``||AX||^p <= kappa^(p/2-1) S_F^p`` and
+    ``||AX||^p >= (sum w)^(1-p/2) S_F^p``.
+
+    The k leading eigenvectors of M minimise S_F (Ky Fan), so their cost is at most
+    ``(kappa sum w)^|1-p/2|`` times the optimum; the p-th root is the ratio. At the fixed point
+    kappa = 1 and sum w = rank(A). Weights of any accuracy may stand in, as long as kappa was measured.
     """
-    lam, U = np.linalg.eigh(M)
-    floor = M.shape[0] * EPS * max(float(lam[-1]), 0.0)
-    r = int(np.count_nonzero(lam > floor)) if rank is None else rank
-    return U[:, lam.size - r :] / np.sqrt(lam[lam.size - r :]), r
+    total = float(lewis.weights.sum()) * lewis.kappa
+    return max(1.0, total) ** abs(1.0 / lewis.p - 0.5)
+
+
+def a_priori_cost(lewis: LewisWeights, eigvals: Array, m: int) -> float:
+    """Upper bound on the cost of the Lewis subspace, from M's eigenvalues (ascending) alone.
+
+    Any subspace that costs no more than this satisfies `guarantee` too.
+    """
+    S_F = float(np.maximum(eigvals[:m], 0.0).sum()) ** 0.5
+    p = lewis.p
+    factor = float(lewis.weights.sum()) if p <= 2.0 else 1.0 / lewis.kappa
+    return float(factor ** (1.0 - p / 2.0) * S_F**p)
 
 
 def lewis_iteration(
@@ -27,47 +62,123 @@ def lewis_iteration(
     *,
     max_iter: int = 100,
     tol: float = 1e-6,
-) -> LewisWeights:
-    """Lewis weights of the rows to `tol` in ``max_i |log(tau_i / w_i^(2/p))|``, and kappa.
+    start: Spectrum | None = None,
+) -> tuple[LewisWeights, Spectrum]:
+    """Lewis weights to `tol` in ``max_i |log(tau_i / w_i^(2/p))|``, kappa, and the spectrum of M.
 
-    One pass an iteration: ``tau`` in the metric of the present M, the next weights from it, the
-    next M from those. For p < 4 the step is ``w <- tau^(p/2)``, a contraction of log w by the
-    factor |1 - p/2| (Cohen and Peng, STOC 2015); from p = 4 on it is the geometric mean
-    ``w <- sqrt(w w^(1-2/p) tau)``.
+    An iteration takes ``tau`` in the metric of the present M, the next weights from it, and the
+    next M from those: two passes. With ``l = w^(1-2/p) tau`` (the leverages) the step is
+    ``w <- w^(1-s) l^s``.
+
+    p < 4: s = p/2, that is ``w <- tau^(p/2)``, which contracts log w by |1 - p/2| (Cohen and Peng,
+    STOC 2015). p >= 4: that map need not converge. In log w the step's derivative has eigenvalues
+    between ``1 - s`` and ``1 - 2s/p``, whatever the rows; s = 2p/(p+2) balances the two ends at
+    (p-2)/(p+2), against (p-1)/p for the geometric mean s = 1/2, which takes over should the gap
+    ever grow.
     """
-    n, d = rows.shape
-    Y2 = rows.squared_norms()
-    alive = Y2 > 0.0
+    if start is None:
+        start = spectrum(rows)
+    alive = rows.squared_norms() > 0.0
+    r = start.rank
+    s = p / 2.0 if p < 4.0 else 2.0 * p / (p + 2.0)
     w = np.where(alive, 1.0, 0.0)
-    M = rows.weighted_gram()
-    X, r = whitener(M)
-    power = 1.0 - 2.0 / p
-    converged = False
-    kappa = np.inf
-    n_iter = 0
+    tau = rows.quadratic_form(start.whitener())
     if p == 2.0:
-        tau = rows.quadratic_form(X)
-        return LewisWeights(tau, M, 1.0, r, p, 1, True)
-
-    def gram_weights(w: Array) -> Array:
-        return np.where(w > 0.0, np.where(w > 0.0, w, 1.0) ** power, 0.0)
-
-    # The plain Gram is M for w = 1 (p aside): tau in it starts the iteration.
-    tau = rows.quadratic_form(X)
+        return LewisWeights(tau, rows.weighted_gram(), 1.0, r, p, 1, True), start
+    converged = False
+    last = np.inf
+    n_iter = 0
+    # From w = 1 (the plain Gram) the undamped map is the better first step for every p.
+    step = p / 2.0
     while True:
-        new = tau ** (p / 2.0) if p < 4.0 else np.sqrt(w ** (2.0 - 2.0 / p) * tau)
-        w = np.where(alive, np.maximum(new, 1e-300), 0.0)
+        leverage = gram_weights(w, p) * tau
+        grown = np.where(alive, np.maximum(w, _SMALLEST), 1.0) ** (1.0 - step)
+        w = np.where(alive, np.maximum(grown * leverage**step, _SMALLEST), 0.0)
         w *= r / w.sum()
-        M = rows.weighted_gram(gram_weights(w))
-        X, r = whitener(M, r)
-        tau = rows.quadratic_form(X)
+        step = s
+        g = gram_weights(w, p)
+        M = rows.weighted_gram(g)
+        spec = spectrum(rows, g, gram=M)
+        tau = rows.quadratic_form(spec.whitener())
         n_iter += 1
         gap = tau[alive] / w[alive] ** (2.0 / p)
-        kappa = float(gap.max())
-        change = float(np.abs(np.log(np.maximum(gap, 1e-300))).max())
+        change = float(np.abs(np.log(np.maximum(gap, _SMALLEST))).max())
         if change <= tol:
             converged = True
             break
         if n_iter >= max_iter:
             break
-    return LewisWeights(w, M, kappa, r, p, n_iter, converged)
+        if p >= 4.0 and change > last:
+            s = step = 0.5
+        last = change
+    kappa = max(1.0, float(gap.max()))
+    return LewisWeights(w, M, kappa, r, p, n_iter, converged), spec
+
+
+def lewis_weights(
+    A: ArrayLike,
+    p: float,
+    *,
+    row_weights: ArrayLike | None = None,
+    tol: float = 1e-6,
+    max_iter: int = 200,
+) -> LewisWeights:
+    """Lewis weights of the rows of A: the ellipsoid closest to the ball ``||A x||_p <= 1``.
+
+    They are the w with ``w_i = (a_i^T M^-1 a_i)^(p/2)`` and ``M = A^T W^(1-2/p) A``; then
+    ``||M^(1/2) x||`` and ``||A x||_p`` agree up to the factor ``rank^|1/p - 1/2|``, for every x
+    (theory 1).
+
+    Parameters
+    ----------
+    A : array_like, shape (n, d)
+        Real, any rank. Float64 arithmetic whatever the dtype; read in blocks.
+    p : float
+        1 <= p <= 100.
+    row_weights : array_like, shape (n,), optional
+        omega >= 0; row i enters as ``omega_i^(1/p) a_i``.
+    tol : float
+        Largest ``|log(tau_i / w_i^(2/p))|`` at which the iteration stops.
+    max_iter : int
+
+    Returns
+    -------
+    LewisWeights
+        ``weights`` (n,) sum to ``rank``; zero rows have weight 0. ``M`` (d, d) is in squared units
+        of A. ``kappa`` is measured. For rank-deficient A the inverse is the pseudo-inverse and
+        rank(A) takes the place of d.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Input that is not a finite, nonempty, real matrix; p or weights out of range.
+    OverflowError
+        M is beyond the range of float64 (entries of A beyond about 1e150).
+
+    Notes
+    -----
+    Two passes over A an iteration. For p < 4 the error shrinks by |1 - p/2| each (Cohen and Peng,
+    "lp row sampling by Lewis weights", STOC 2015); for p >= 4 a damped step is used.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((200, 5))
+    >>> w = lpgeom.lewis_weights(A, p=1.0)
+    >>> bool(w.converged), round(float(w.weights.sum()), 6)
+    (True, 5.0)
+    """
+    tol = validation.check_tolerance(tol)
+    max_iter = validation.check_positive_int("max_iter", max_iter)
+    with limited():
+        problem = open_rows(A, p, row_weights)
+        pca = spectrum(problem.rows)
+        if pca.rank == 0:
+            n, d = problem.rows.shape
+            return LewisWeights(np.zeros(n), np.zeros((d, d)), 1.0, 0, problem.p, 0, True)
+        scaled, _ = lewis_iteration(problem.rows, problem.p, tol=tol, max_iter=max_iter, start=pca)
+    with np.errstate(over="ignore"):
+        M = scaled.M * problem.unit * problem.unit
+    if not np.isfinite(M).all():
+        raise OverflowError("M is in squared units of A and leaves float64; rescale A")
+    return replace(scaled, M=M)

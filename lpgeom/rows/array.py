@@ -71,6 +71,21 @@ class ArrayRows:
         view._norms = self._norms
         return view
 
+    def scaled(self, factor: float) -> ArrayRows:
+        """The same rows times a power of two."""
+        view = ArrayRows(
+            self._A,
+            self._factors,
+            self._scale * factor,
+            self._block_bytes,
+            dtype=self._dtype.type,
+            passes=self._passes,
+            share=self._share,
+        )
+        if self._norms is not None:
+            view._norms = self._norms * factor**2
+        return view
+
     def take(self, indices: NDArray[np.intp], factors: Array | None = None) -> ArrayRows:
         out = np.empty((len(indices), self.shape[1]), dtype=self._dtype)
         f = self._row_factors(indices)

@@ -1,0 +1,78 @@
+"""Pieces that ``approx_subspace`` and ``certify`` share: the scale for high p, the certificate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from lpgeom.certificates.evidence import Evidence
+from lpgeom.geometry.spectrum import Spectrum
+from lpgeom.results import Bound, Certificate
+from lpgeom.rows.base import Array
+from lpgeom.rows.door import Problem
+
+
+def centred(problem: Problem, pca: Spectrum, k: int) -> tuple[Problem, Spectrum]:
+    """For p > 2, rescale so that the SVD's root mean squared residual is near 1.
+
+    High powers of residuals far from 1 would leave the range of float64. A power of two again, so
+    nothing is rounded.
+    """
+    if problem.p <= 2.0:
+        return problem, pca
+    m = pca.eigvals.size - k
+    mean = float(np.maximum(pca.eigvals[:m], 0.0).sum()) / problem.rows.shape[0]
+    if mean <= 0.0:
+        return problem, pca
+    # 2^480 keeps squared norms of the rows inside float64.
+    e = min(max(-round(0.5 * math.log2(mean)), -480), 480)
+    factor = math.ldexp(1.0, e)
+    rescaled = replace(
+        problem,
+        rows=problem.rows.scaled(factor),
+        scale=problem.scale * factor,
+        unit=problem.unit / factor,
+    )
+    return rescaled, replace(pca, eigvals=pca.eigvals * factor**2)
+
+
+def certificate_of(
+    problem: Problem,
+    k: int,
+    evidence: Evidence,
+    cost: float,
+    promise: float,
+    level: str,
+    seed: int,
+    progress: bool,
+) -> Certificate:
+    """Every lower bound of the level asked for, beside the (scaled) cost of evidence.V."""
+    from lpgeom.certificates.certify import lower_bounds
+
+    bounds = lower_bounds(problem.rows, evidence, k, problem.p, level, seed, progress)
+    return _certificate(problem, evidence.V, cost, bounds, promise)
+
+
+def exact_certificate(problem: Problem, rank: int, V: Array, cost: float = 0.0) -> Certificate:
+    """k >= rank(A): the optimum is 0, which a V that spans the rows reaches."""
+    bound = Bound("rank", "0", 0.0, witness={"rank": rank})
+    return _certificate(problem, V, cost, [bound], 1.0 if cost == 0.0 else math.inf)
+
+
+def _certificate(
+    problem: Problem, V: Array, cost: float, bounds: list[Bound], promise: float
+) -> Certificate:
+    in_units = (replace(b, unit=problem.unit, p=problem.p) for b in bounds)
+    return Certificate(
+        p=problem.p,
+        k=V.shape[1],
+        shape=problem.rows.shape,
+        basis=V,
+        scaled_cost=cost,
+        bounds=tuple(sorted(in_units, key=lambda b: -b.scaled_value)),
+        guarantee=promise,
+        unit=problem.unit,
+        row_weights=problem.omega,
+    )

@@ -1,0 +1,32 @@
+"""The two objectives of theory 0, evaluated for a given subspace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lpgeom.rows.base import Array
+
+
+def lp_cost(t: Array, p: float) -> float:
+    """``sum_i t_i^(p/2)`` for squared residuals t."""
+    if p == 1.0:
+        return float(np.sqrt(t).sum())
+    if p == 2.0:
+        return float(t.sum())
+    return float((t ** (p / 2.0)).sum())
+
+
+def entries_cost(A: Any, V: Array, p: float, factors: Array | None, scale: float) -> float:
+    """``sum_ij |f_i s (A - A V V^T)_ij|^p``, in blocks."""
+    n, d = A.shape
+    step = max(1, (4 << 20) // (8 * d))
+    total = 0.0
+    for lo in range(0, n, step):
+        block = np.asarray(A[lo : lo + step], dtype=np.float64) * scale
+        residual = np.abs(block - (block @ V) @ V.T)
+        if factors is not None:
+            residual *= factors[lo : lo + step, None]
+        total += float((residual**p).sum())
+    return total

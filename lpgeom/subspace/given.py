@@ -1,0 +1,151 @@
+"""For a subspace from anywhere: what it costs, and how far from optimal it can be."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from lpgeom import validation
+from lpgeom.certificates.evidence import Evidence
+from lpgeom.geometry.lewis import a_priori_cost, guarantee, lewis_iteration
+from lpgeom.geometry.spectrum import EPS, spectrum
+from lpgeom.geometry.subspaces import Frame
+from lpgeom.results import Certificate, to_cost_units
+from lpgeom.rows.door import open_rows
+from lpgeom.subspace.assemble import centred, certificate_of, exact_certificate
+from lpgeom.subspace.cost import entries_cost, lp_cost
+from lpgeom.threads import limited
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+def cost(
+    A: ArrayLike,
+    basis: ArrayLike,
+    p: float = 1.0,
+    objective: str = "rows",
+    row_weights: ArrayLike | None = None,
+) -> float:
+    """Cost of projecting the rows of A onto a subspace (a p-th power).
+
+    Parameters
+    ----------
+    A : array_like, shape (n, d)
+        Read in blocks, float64 arithmetic.
+    basis : array_like, shape (d, k)
+        Spans the subspace; made orthonormal if it is not.
+    p : float
+        1 <= p <= 100.
+    objective : {"rows", "entries"}
+        ``sum_i omega_i ||a_i - a_i V V^T||_2^p``, or the entrywise ``sum_ij omega_i |A - A V
+        V^T|_ij^p`` of the same projection.
+    row_weights : array_like, shape (n,), optional
+        omega >= 0.
+
+    Returns
+    -------
+    float
+        Two passes over A. inf if the p-th power is beyond float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Input that is not a finite real matrix; a basis of the wrong shape or not of full rank.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> A = np.array([[3.0, 4.0], [0.0, 1.0]])
+    >>> lpgeom.cost(A, [[1.0], [0.0]], p=1.0)
+    5.0
+    """
+    validation.check_objective(objective)
+    with limited():
+        problem = open_rows(A, p, row_weights)
+        V = validation.check_basis(basis, problem.rows.shape[1])
+        if objective == "entries":
+            value = entries_cost(problem.A, V, problem.p, problem.factors, problem.scale)
+        else:
+            # Relative to the largest residual, so that high powers stay inside float64.
+            t = problem.rows.quadratic_form(Frame.of(V).W)
+            top = float(t.max()) or 1.0
+            value = lp_cost(t / top, problem.p)
+            return to_cost_units(value, problem.unit * math.sqrt(top), problem.p)
+    return to_cost_units(value, problem.unit, problem.p)
+
+
+def certify(
+    A: ArrayLike,
+    basis: ArrayLike,
+    p: float = 1.0,
+    level: str = "fast",
+    *,
+    row_weights: ArrayLike | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Certificate:
+    """Lower bounds on the cost of every subspace of that dimension, beside what this one costs.
+
+    Parameters
+    ----------
+    A : array_like, shape (n, d)
+        Read in blocks.
+    basis : array_like, shape (d, k)
+        Spans the subspace, which may come from anywhere; made orthonormal if it is not.
+    p : float
+        1 <= p <= 100.
+    level : {"fast", "tight"}
+        "fast": theory 3a to 3f. "tight" adds the radial bounds 3g and 3h, which take longer and
+        are marked with their failure probability.
+    row_weights : array_like, shape (n,), optional
+        omega >= 0.
+    seed : int
+        For the random starts of the tight bounds, and the samples the search works on.
+    progress : bool
+        A bar on stderr.
+
+    Returns
+    -------
+    Certificate
+        ``ratio`` (of norms, >= 1), ``cost`` and ``lower_bound`` (p-th powers), every bound by name.
+        ``guarantee`` is the a-priori ratio of theory 2 where this subspace costs no more than that
+        theorem promises, inf otherwise.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Input that is not a finite real matrix; a basis of the wrong shape or not of full rank.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((300, 6))
+    >>> V = np.linalg.svd(A, full_matrices=False)[2][:2].T
+    >>> c = lpgeom.certify(A, V, p=1.0)
+    >>> 0.0 < c.lower_bound <= c.cost
+    True
+    """
+    validation.check_choice("level", level, ("fast", "tight"))
+    seed = validation.check_seed(seed)
+    with limited():
+        problem = open_rows(A, p, row_weights)
+        p = problem.p
+        V = validation.check_basis(basis, problem.rows.shape[1])
+        k = V.shape[1]
+        pca = spectrum(problem.rows)
+        problem, pca = centred(problem, pca, k)
+        rows = problem.rows
+        frame = Frame.of(V)
+        t = rows.quadratic_form(frame.W)
+        value = lp_cost(t, p)
+        if pca.rank <= k:
+            # The optimum is 0; this subspace reaches it only if it contains the rows.
+            if float(t.max()) <= (max(rows.shape) * EPS) ** 2 * float(rows.squared_norms().max()):
+                value = 0.0
+            return exact_certificate(problem, pca.rank, V, cost=value)
+        lewis, spec = lewis_iteration(rows, p, start=pca, tol=1e-3, max_iter=30)
+        promised = a_priori_cost(lewis, spec.eigvals, spec.eigvals.size - k)
+        promise = guarantee(lewis) if value <= promised else math.inf
+        evidence = Evidence(V, frame.W, t, rows.squared_norms(), lewis)
+        return certificate_of(problem, k, evidence, value, promise, level, seed, progress)

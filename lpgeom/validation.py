@@ -1,0 +1,201 @@
+"""Every check of user input, once, at the public door. Imports no algorithm."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+MAX_P = 100.0
+"""Largest p accepted: beyond it p-th powers of ordinary residual ratios leave float64."""
+
+_CHECK_BYTES = 4 << 20
+
+
+def check_matrix(A: Any) -> NDArray[Any]:
+    """A as a two-dimensional real array, without copying what NumPy can view.
+
+    Raises
+    ------
+    TypeError
+        Sparse, masked, boolean, complex, object or text input.
+    ValueError
+        Not two-dimensional, or without rows or columns.
+    """
+    if type(A).__module__.split(".")[0] == "scipy" and hasattr(A, "toarray"):
+        raise TypeError(
+            f"A is a scipy sparse {type(A).__name__}; sparse input is not supported: pass "
+            "A.toarray() if it fits into memory"
+        )
+    if isinstance(A, np.ma.MaskedArray):
+        raise TypeError("A is a masked array; fill or drop the masked entries first")
+    array = _as_array(A, "A")
+    if array.dtype.kind == "b":
+        raise TypeError("A has boolean entries; pass A.astype(float) if 0 and 1 are meant")
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"A must hold real numbers, got dtype {array.dtype}")
+    if array.ndim != 2:
+        raise ValueError(f"A must be two-dimensional (rows are points), got shape {array.shape}")
+    if 0 in array.shape:
+        raise ValueError(f"A is empty: shape {array.shape}")
+    return array
+
+
+def _as_array(value: Any, name: str) -> NDArray[Any]:
+    """np.asarray, with the tensor libraries' own errors put into words."""
+    if isinstance(value, np.ndarray):
+        return value if isinstance(value, np.memmap) else np.asarray(value)
+    if hasattr(value, "detach") and hasattr(value, "cpu"):  # a torch tensor, any device
+        tensor = value.detach().cpu()
+        try:
+            return np.asarray(tensor)
+        except TypeError:  # a type that NumPy does not have, such as bfloat16
+            return np.asarray(tensor.float())
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} cannot be read as an array: {error}") from error
+
+
+def largest_entry(A: NDArray[Any]) -> float:
+    """max |A_ij| in one sweep over blocks of A.
+
+    Raises
+    ------
+    ValueError
+        If an entry is NaN or infinite, naming the first.
+    """
+    n, d = A.shape
+    step = max(1, _CHECK_BYTES // max(1, d * A.dtype.itemsize))
+    largest = 0.0
+    for lo in range(0, n, step):
+        block = np.asarray(A[lo : lo + step])
+        # min and max hand on NaN, and show infinities; no temporary of the block's size.
+        top = max(float(block.max()), -float(block.min()))
+        if not math.isfinite(top):
+            bad = np.argwhere(~np.isfinite(block))
+            if len(bad) == 0:
+                raise ValueError("A has entries beyond the range of float64")
+            i, j = (int(x) for x in bad[0])
+            raise ValueError(f"A[{lo + i}, {j}] is {block[i, j]}; every entry must be finite")
+        largest = max(largest, top)
+    return largest
+
+
+def check_p(p: Any) -> float:
+    """The exponent as a float in [1, 100]."""
+    if isinstance(p, (bool, np.bool_)) or not isinstance(p, numbers.Real):
+        raise TypeError(f"p must be a real number, got {p!r}")
+    value = float(p)
+    if not 1.0 <= value < math.inf:
+        raise ValueError(f"p must be a finite number >= 1, got {p!r}")
+    if value > MAX_P:
+        raise ValueError(f"p must be at most {MAX_P:g}, got {p!r}")
+    return value
+
+
+def check_k(k: Any, d: int) -> int:
+    """The rank wanted as an int in [1, d - 1]."""
+    if isinstance(k, (bool, np.bool_)) or not isinstance(k, numbers.Integral):
+        raise TypeError(f"k must be an integer, got {k!r}")
+    value = int(k)
+    if not 1 <= value <= d - 1:
+        raise ValueError(f"k must lie between 1 and d - 1 = {d - 1} (A has {d} columns), got {k}")
+    return value
+
+
+def check_weights(row_weights: Any, n: int) -> Array | None:
+    """Row weights as (n,) float64, all finite and >= 0, not all zero; None stays None."""
+    if row_weights is None:
+        return None
+    w = _as_array(row_weights, "row_weights")
+    if w.dtype.kind not in "iuf":
+        raise TypeError(f"row_weights must hold real numbers, got dtype {w.dtype}")
+    if w.shape != (n,):
+        raise ValueError(f"row_weights must have shape ({n},), one per row, got {w.shape}")
+    w = w.astype(np.float64)
+    bad = np.flatnonzero(~(np.isfinite(w) & (w >= 0.0)))
+    if bad.size:
+        i = int(bad[0])
+        raise ValueError(f"row_weights[{i}] is {w[i]}; weights must be finite and >= 0")
+    if not w.any():
+        raise ValueError("row_weights are all zero")
+    return w
+
+
+def check_basis(basis: Any, d: int) -> Array:
+    """An orthonormal (d, k) float64 basis of the column span of `basis`."""
+    B = _as_array(basis, "basis")
+    if B.dtype.kind not in "iuf":
+        raise TypeError(f"basis must hold real numbers, got dtype {B.dtype}")
+    if B.ndim != 2 or B.shape[0] != d:
+        raise ValueError(f"basis must have shape (d, k) with d = {d} (columns of A), got {B.shape}")
+    k = B.shape[1]
+    if not 1 <= k <= d - 1:
+        raise ValueError(f"basis must have between 1 and d - 1 = {d - 1} columns, got {k}")
+    B = B.astype(np.float64)
+    if not np.isfinite(B).all():
+        raise ValueError("basis has entries that are not finite")
+    top = np.abs(B).max(axis=0)
+    if not top.all():
+        raise ValueError("basis has a zero column")
+    B = B / top
+    B /= np.linalg.norm(B, axis=0)
+    if np.abs(B.T @ B - np.eye(k)).max() > 1e-14:
+        Q, R = np.linalg.qr(B)
+        s = np.linalg.svd(R, compute_uv=False)
+        if s[-1] <= d * np.finfo(np.float64).eps * s[0]:
+            raise ValueError(f"the {k} columns of basis are linearly dependent")
+        B = Q
+    return B
+
+
+def check_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    """`value` is one of `allowed`, by equality and type."""
+    if not any(type(value) is type(a) and value == a for a in allowed):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}")
+
+
+def check_objective(objective: Any) -> None:
+    """ "rows" or "entries"."""
+    check_choice("objective", objective, ("rows", "entries"))
+
+
+def check_backend(backend: Any) -> str:
+    """The backend that will run: "cpu"."""
+    check_choice("backend", backend, ("auto", "cpu", "cuda"))
+    if backend == "cuda":
+        raise NotImplementedError('backend="cuda" is not built yet; use "auto" or "cpu"')
+    return "cpu"
+
+
+def check_positive_int(name: str, value: Any) -> int:
+    """A positive int (bool is not one)."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if int(value) < 1:
+        raise ValueError(f"{name} must be >= 1, got {value}")
+    return int(value)
+
+
+def check_tolerance(tol: Any) -> float:
+    """A number in (0, 1)."""
+    if isinstance(tol, (bool, np.bool_)) or not isinstance(tol, numbers.Real):
+        raise TypeError(f"tol must be a number, got {tol!r}")
+    if not 0.0 < float(tol) < 1.0:
+        raise ValueError(f"tol must lie between 0 and 1, got {tol!r}")
+    return float(tol)
+
+
+def check_seed(seed: Any) -> int:
+    """A nonnegative int, kept in the result so that the run can be repeated."""
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, numbers.Integral):
+        raise TypeError(f"seed must be an integer, got {seed!r}")
+    if int(seed) < 0:
+        raise ValueError(f"seed must be >= 0, got {seed}")
+    return int(seed)

@@ -1,0 +1,26 @@
+"""Compile ahead of the first call."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def warmup() -> None:
+    """Compile every kernel for float32 and float64 input and cache it on disk.
+
+    The first call in a fresh installation otherwise pays for it (a few seconds); later processes
+    read the cache.
+
+    Examples
+    --------
+    >>> import lpgeom
+    >>> lpgeom.warmup()
+    """
+    from lpgeom.subspace.approx import approx_subspace
+
+    A = np.random.default_rng(0).standard_normal((64, 8))
+    weights = np.ones(64)
+    for dtype in (np.float32, np.float64):
+        for p in (1.0, 1.5, 3.0):
+            approx_subspace(A.astype(dtype), 3, p)
+        approx_subspace(A.astype(dtype), 3, 1.0, row_weights=weights)
