@@ -27,7 +27,7 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
-_CERTIFY = {"fast": True, "tight": "tight", "none": False}
+_CERTIFY: dict[str, bool | str] = {"fast": True, "tight": "tight", "none": False}
 
 
 class UsageError(ValueError):

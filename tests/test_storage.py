@@ -369,7 +369,7 @@ def test_a_link_is_followed_and_the_mode_is_ordinary(tmp_path: Path) -> None:
     path, link = tmp_path / "file", tmp_path / "link"
     path.write_bytes(b"before")
     link.symlink_to(path)
-    write_atomically(link, lambda file: file.write(b"after") and None)
+    write_atomically(link, lambda file: file.write(b"after"))
     assert link.is_symlink()
     assert path.read_bytes() == b"after"
     plain = tmp_path / "plain"

@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m benchmarks NAME``. Tables on standard output, JSON in results/."""

@@ -1,0 +1,49 @@
+"""``python -m benchmarks NAME [--quick] [--json FILE]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import certificates, contaminated, data, demo, report, subspace
+
+BENCHMARKS = {
+    "subspace": subspace,
+    "certificates": certificates,
+    "contaminated": contaminated,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    commands.add_parser("demo", help="the command line on a real word embedding (make demo)")
+    for name, module in BENCHMARKS.items():
+        command = commands.add_parser(name, help=(module.__doc__ or "").splitlines()[0])
+        command.add_argument("--quick", action="store_true", help="small seeded input")
+        command.add_argument(
+            "--json",
+            metavar="FILE",
+            help=f"default: results/{name}.json; a run with other options writes only with this",
+        )
+        module.add_arguments(command)
+    options = parser.parse_args(argv)
+    if options.name == "demo":
+        return demo.main()
+    try:
+        body = BENCHMARKS[options.name].run(options)
+    except data.MissingModel as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    # The results kept with the project are those of whole runs.
+    usual = {**vars(parser.parse_args([options.name])), "json": options.json}
+    default = report.RESULTS / f"{options.name}.json" if vars(options) == usual else None
+    written = report.write(options.name, body, options.json or default)
+    if written is not None:
+        print(f"\nwritten to {written}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""Several ways to do the same thing, timed turn by turn in one run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def interleaved(
+    ways: Mapping[str, Callable[[], Any]], repeats: int
+) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """Seconds of each way, `repeats` times in turn, and what each returned last.
+
+    Turns, and a start that moves on by one each round, keep slow drifts of the machine from
+    favouring one way. Each way is to be warm (compiled, imported) before.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    results: dict[str, Any] = {}
+    names = list(ways)
+    for turn in range(repeats):
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
+            results.pop(name, None)  # its memory back before the next run
+            begin = time.perf_counter()
+            results[name] = ways[name]()
+            seconds[name].append(time.perf_counter() - begin)
+    return seconds, results
+
+
+def ratios(seconds: Mapping[str, list[float]], base: str) -> dict[str, float]:
+    """Each way's median over the median of `base`."""
+    reference = statistics.median(seconds[base])
+    return {name: statistics.median(values) / reference for name, values in seconds.items()}
