@@ -250,7 +250,7 @@ def table(results: Iterable[SubspaceResult]) -> str:
     The lower bound holds for every subspace of that rank, so it gives the SVD a ratio as well.
     """
     lines = [
-        f"{'k':>5}  {'subspace':<14}{'cost':>13}{'lower bound':>13}{'cost/bound':>12}"
+        f"{'k':>5}  {'subspace':<18}{'cost':>13}{'lower bound':>13}{'cost/bound':>12}"
         f"{'ratio':>10}{'guarantee':>11}{'seconds':>9}{'passes':>8}"
     ]
     for r in results:
@@ -269,7 +269,7 @@ def _line(
     over, of_norms = (f"{ratio**r.p:.5f}", f"{ratio:.5f}") if certified else ("-", "-")
     guarantee, seconds, passes = tail
     return (
-        f"{k:>5}  {name:<14}{cost:>13.6g}{bound:>13}{over:>12}"
+        f"{k:>5}  {name:<18}{cost:>13.6g}{bound:>13}{over:>12}"
         f"{of_norms:>10}{guarantee:>11}{seconds:>9}{passes:>8}"
     )
 

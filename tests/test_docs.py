@@ -1,0 +1,112 @@
+"""What the README, the docs and the docstrings show is run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import lpgeom
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [body for lang, body in FENCE.findall(page.read_text()) if lang == language]
+
+
+def module_names() -> list[str]:
+    found = pkgutil.walk_packages(lpgeom.__path__, "lpgeom.")
+    return ["lpgeom", *(m.name for m in found if not m.name.endswith("__main__"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of a page run in order, in one namespace, in an empty directory.
+
+    A block with prompts (>>>) is a doctest: its output is compared.
+    """
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "__example__"}
+    for number, block in enumerate(blocks(page, "python"), 1):
+        name = f"{page.name} block {number}"
+        if ">>>" in block:
+            test = doctest.DocTestParser().get_doctest(block, namespace, name, str(page), 0)
+            outcome = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(
+                test, clear_globs=False
+            )
+            assert outcome.failed == 0, name
+            namespace.update(test.globs)
+        else:
+            exec(compile(block, name, "exec"), namespace)
+
+
+@pytest.mark.parametrize("name", module_names())
+def test_docstring_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    outcome = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+    assert outcome.failed == 0
+
+
+def test_public_functions_have_examples() -> None:
+    for name in lpgeom.__all__:
+        value = getattr(lpgeom, name)
+        if callable(value) and not isinstance(value, type):
+            assert ">>>" in (value.__doc__ or ""), f"lpgeom.{name} has no example"
+
+
+def test_the_readme_names_the_two_commands() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert "make demo" in text
+    assert "make test" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_files_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_shown_are_commands(page: Path) -> None:
+    """Every `lpgeom ...` line in a shell block parses; its files are the reader's."""
+    from lpgeom.cli import _parser
+
+    for block in [*blocks(page, "console"), *blocks(page, "bash"), *blocks(page, "sh")]:
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            if words[:1] == ["lpgeom"] and "--help" not in words and "--version" not in words:
+                _parser().parse_args(words[1:])
+
+
+def test_the_version_is_stated_once() -> None:
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        project = tomllib.load(file)
+    assert "version" not in project["project"]
+    assert lpgeom.__version__ == importlib.import_module("lpgeom._version").__version__
+    assert f"## {lpgeom.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_constraints_pin_what_pyproject_asks_for() -> None:
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        project = tomllib.load(file)["project"]
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, version = line.split("==")
+            pins[name.lower()] = version
+    optional = project["optional-dependencies"]
+    wanted = project["dependencies"] + [r for e in ("test", "bench", "plot") for r in optional[e]]
+    for requirement in wanted:
+        name = re.split(r"[\[><=;]", requirement)[0].lower()
+        assert name in pins, f"{name} is not pinned in constraints.txt"
