@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -186,13 +186,14 @@ def _approx(options: argparse.Namespace) -> int:
         results.append(result)
         if outputs is not None:
             result.save(outputs[k])
+        if not options.json and not options.quiet:
+            if len(results) == 1:
+                name = options.file + (f" [{options.tensor}]" if options.tensor else "")
+                print(f"{name}: {A.shape[0]} x {A.shape[1]} {A.dtype}, p = {options.p:g}")
+                print(TABLE_HEAD)
+            print(table_lines(result), flush=True)
     if options.json:
         print(to_json([r.to_dict() for r in results] if len(results) > 1 else results[0].to_dict()))
-    elif not options.quiet:
-        name = options.file + (f" [{options.tensor}]" if options.tensor else "")
-        n, d = A.shape
-        print(f"{name}: {n} x {d} {A.dtype}, p = {options.p:g}")
-        print(table(results))
     return 0
 
 
@@ -244,21 +245,25 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def table(results: Iterable[SubspaceResult]) -> str:
-    """Results as text, the SVD's subspace of the same rank below each.
+TABLE_HEAD = (
+    f"{'k':>5}  {'subspace':<18}{'cost':>13}{'lower bound':>13}{'cost/bound':>12}"
+    f"{'ratio':>10}{'guarantee':>11}{'seconds':>9}{'passes':>8}"
+)
+
+
+def table_lines(r: SubspaceResult) -> str:
+    """A result as a line of the table, and the SVD's subspace of the same rank below it.
 
     The lower bound holds for every subspace of that rank, so it gives the SVD a ratio as well.
     """
-    lines = [
-        f"{'k':>5}  {'subspace':<18}{'cost':>13}{'lower bound':>13}{'cost/bound':>12}"
-        f"{'ratio':>10}{'guarantee':>11}{'seconds':>9}{'passes':>8}"
-    ]
-    for r in results:
-        own = (f"{r.guarantee:.4g}", f"{r.seconds:.2f}", f"{r.n_passes:.1f}")
-        lines.append(_line(str(r.k), r.method, r.cost, r.ratio, r, own))
-        svd_ratio = norm_ratio(r.svd_cost, r.lower_bound, r.p)
-        lines.append(_line("", "SVD", r.svd_cost, svd_ratio, r, ("-", "-", "-")))
-    return "\n".join(lines)
+    own = (f"{r.guarantee:.4g}", f"{r.seconds:.2f}", f"{r.n_passes:.1f}")
+    svd_ratio = norm_ratio(r.svd_cost, r.lower_bound, r.p)
+    return "\n".join(
+        (
+            _line(str(r.k), r.method, r.cost, r.ratio, r, own),
+            _line("", "SVD", r.svd_cost, svd_ratio, r, ("-", "-", "-")),
+        )
+    )
 
 
 def _line(
