@@ -1,17 +1,27 @@
-"""How many threads the numerics may use: ``LPGEOM_NUM_THREADS``, read when work starts.
+"""How many threads the numerics use, and the one place where work is spread over them.
 
-The passes over A run in one pool at a time (BLAS); compiled kernels are serial loops between
-the BLAS calls, so pools never multiply. Without the variable the BLAS keeps its own setting
-(``OMP_NUM_THREADS``, ``OPENBLAS_NUM_THREADS``, ``MKL_NUM_THREADS`` or all cores).
+There is one pool at a time. A pass over A runs on Python threads, one block of rows each, with
+the BLAS held at one thread inside (compiled kernels release the GIL and are serial); the small
+d x d work between passes is left to the BLAS's own threads. The number of threads is the BLAS's
+own setting (``OMP_NUM_THREADS``, ``OPENBLAS_NUM_THREADS``, ``MKL_NUM_THREADS``, a surrounding
+``threadpool_limits``, or all cores), or ``LPGEOM_NUM_THREADS``, read when work starts.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any, TypeVar
 
 VARIABLE = "LPGEOM_NUM_THREADS"
+MOST_WORKERS = 8
+"""Workers of one pass: each holds a few blocks and a (d, d) sum, so more threads than these go to
+the BLAS calls inside."""
+
+T = TypeVar("T")
 
 
 def requested_threads() -> int | None:
@@ -30,6 +40,16 @@ def requested_threads() -> int | None:
     return int(text)
 
 
+@cache
+def _blas() -> Any:
+    """The BLAS libraries that NumPy and SciPy have loaded."""
+    import numpy  # noqa: F401  the libraries must be loaded before they are looked for
+    import scipy.linalg.blas  # noqa: F401
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
+
+
 @contextmanager
 def limited() -> Iterator[None]:
     """Hold the BLAS pools at ``LPGEOM_NUM_THREADS`` while the body runs; no-op when not set."""
@@ -37,7 +57,50 @@ def limited() -> Iterator[None]:
     if n is None:
         yield
         return
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=n):
+    with _blas().limit(limits=n):
         yield
+
+
+def blas_threads() -> int:
+    """Threads that the BLAS is allowed now."""
+    counts = [library.num_threads for library in _blas().lib_controllers]
+    return max([int(c) for c in counts if c], default=1)
+
+
+def spread(work: Callable[[int, int, Callable[[], bool]], T], size: float) -> list[T]:
+    """``[work(i, workers, stopped) for i in range(workers)]``, side by side.
+
+    `size` is the number of entries a pass touches: small passes run in the calling thread alone.
+    `stopped` tells a worker that another one failed, or that Ctrl-C was pressed: it should return.
+    The first exception is raised here once every worker has ended.
+    """
+    threads = blas_threads()
+    workers = min(threads, MOST_WORKERS) if size > 2e5 else 1
+    if workers <= 1:
+        return [work(0, 1, lambda: False)]
+    stop = threading.Event()
+    results: list[Any] = [None] * workers
+    errors: list[BaseException] = []
+
+    def run(i: int) -> None:
+        try:
+            results[i] = work(i, workers, stop.is_set)
+        except BaseException as error:
+            errors.append(error)
+            stop.set()
+
+    others = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(1, workers)]
+    with _blas().limit(limits=max(1, threads // workers)):
+        try:
+            for thread in others:
+                thread.start()
+            run(0)
+        finally:
+            if errors:
+                stop.set()
+            for thread in others:
+                if thread.ident is not None:
+                    thread.join()
+    if errors:
+        raise errors[0]
+    return results

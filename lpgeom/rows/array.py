@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import blas
 
 from lpgeom.kernels.cpu import rowwise
 from lpgeom.rows.base import Array, Passes, Rule
+from lpgeom.threads import spread
 
-BLOCK_BYTES = 4 << 20
-"""Bytes of one block in the type it is computed in: small beside A, large enough for BLAS."""
+BLOCK_BYTES = 2 << 20
+"""Bytes of one block in the type it is computed in: a few blocks a worker stay in cache and are
+small beside A, and are large enough for BLAS."""
+
+_FLUSH = 8
+"""Blocks summed in float32 before they are added to the float64 sum."""
+
+Block = tuple[int, int, NDArray[Any], Array | float]
+Stop = Callable[[], bool]
 
 
 class ArrayRows:
@@ -59,45 +68,40 @@ class ArrayRows:
         return self._passes.total
 
     def single(self) -> ArrayRows:
+        return self._view(self._scale, np.float32)
+
+    def scaled(self, factor: float) -> ArrayRows:
+        """The same rows times a power of two."""
+        view = self._view(self._scale * factor, self._dtype.type)
+        if self._norms is not None:
+            view._norms = self._norms * factor**2
+        return view
+
+    def _view(self, scale: float, dtype: type[np.floating[Any]]) -> ArrayRows:
         view = ArrayRows(
             self._A,
             self._factors,
-            self._scale,
+            scale,
             self._block_bytes,
-            dtype=np.float32,
+            dtype=dtype,
             passes=self._passes,
             share=self._share,
         )
         view._norms = self._norms
         return view
 
-    def scaled(self, factor: float) -> ArrayRows:
-        """The same rows times a power of two."""
-        view = ArrayRows(
-            self._A,
-            self._factors,
-            self._scale * factor,
-            self._block_bytes,
-            dtype=self._dtype.type,
-            passes=self._passes,
-            share=self._share,
-        )
-        if self._norms is not None:
-            view._norms = self._norms * factor**2
-        return view
-
     def take(self, indices: NDArray[np.intp], factors: Array | None = None) -> ArrayRows:
         out = np.empty((len(indices), self.shape[1]), dtype=self._dtype)
-        f = self._row_factors(indices)
+        f = np.full(len(indices), self._scale)
+        if self._factors is not None:
+            f *= self._factors[indices]
         if factors is not None:
-            f = f * factors
+            f *= factors
         step = self._block_rows()
         for lo in range(0, len(indices), step):
-            hi = min(lo + step, len(indices))
-            chunk = _plain(np.asarray(self._A[indices[lo:hi]]))
-            rowwise.scale_rows(chunk, f[lo:hi], out[lo:hi])
-        n = max(self.shape[0], 1)
-        share = self._share * len(indices) / n
+            chunk = _plain(np.asarray(self._A[indices[lo : lo + step]]))
+            rowwise.scale_rows(chunk, f[lo : lo + step], out[lo : lo + step])
+        share = self._share * len(indices) / max(self.shape[0], 1)
         self._passes.total += share
         return ArrayRows(
             out,
@@ -110,75 +114,92 @@ class ArrayRows:
     def squared_norms(self) -> Array:
         if self._norms is None:
             t = np.empty(self.shape[0])
-            for lo, hi, block in self._blocks():
-                rowwise.row_squares(block, t[lo:hi])
+
+            def work(i: int, workers: int, stopped: Stop) -> None:
+                for lo, hi, block, c in self._blocks(i, workers, stopped):
+                    rowwise.row_squares(block, t[lo:hi])
+                    t[lo:hi] *= c
+
+            self._run(work)
             self._norms = t
         return self._norms
 
     def quadratic_form(self, X: Array) -> Array:
         t = np.empty(self.shape[0])
         X = np.ascontiguousarray(X, dtype=self._dtype)
-        product = self._buffer(X.shape[1])
-        for lo, hi, block in self._blocks():
-            rowwise.row_squares(np.matmul(block, X, out=product[: hi - lo]), t[lo:hi])
+
+        def work(i: int, workers: int, stopped: Stop) -> None:
+            product = self._buffer(X.shape[1])
+            for lo, hi, block, c in self._blocks(i, workers, stopped):
+                rowwise.row_squares(np.matmul(block, X, out=product[: hi - lo]), t[lo:hi])
+                t[lo:hi] *= c
+
+        self._run(work)
         return t
 
     def bilinear_form(self, M: Array) -> Array:
         t = np.empty(self.shape[0])
         M = np.ascontiguousarray(M, dtype=self._dtype)
-        product = self._buffer(M.shape[1])
-        for lo, hi, block in self._blocks():
-            rowwise.row_dots(np.matmul(block, M, out=product[: hi - lo]), block, t[lo:hi])
+
+        def work(i: int, workers: int, stopped: Stop) -> None:
+            product = self._buffer(M.shape[1])
+            for lo, hi, block, c in self._blocks(i, workers, stopped):
+                rowwise.row_dots(np.matmul(block, M, out=product[: hi - lo]), block, t[lo:hi])
+                t[lo:hi] *= c
+
+        self._run(work)
         return t
 
     def weighted_gram(self, w: Array | None = None) -> Array:
-        G = np.zeros((self.shape[1],) * 2)
-        scaled = self._buffer(self.shape[1])
-        for lo, hi, block in self._blocks():
-            self._add_gram(G, block, None if w is None else w[lo:hi], scaled)
-        return G
+        def work(i: int, workers: int, stopped: Stop) -> Array:
+            sums = _GramSum(self.shape[1], self._dtype)
+            packed = self._buffer(self.shape[1])
+            for lo, hi, block, c in self._blocks(i, workers, stopped):
+                weights = None if w is None else w[lo:hi]
+                if isinstance(c, np.ndarray):
+                    weights = c if weights is None else c * weights
+                    c = 1.0
+                sums.add(block, weights, c, packed)
+            return sums.total()
+
+        return _symmetric(sum(self._run(work)))
 
     def reweighted_gram(self, X: Array, rule: Rule) -> tuple[Array, Array]:
         t = np.empty(self.shape[0])
-        G = np.zeros((self.shape[1],) * 2)
         X = np.ascontiguousarray(X, dtype=self._dtype)
-        product = self._buffer(X.shape[1])
-        scaled = self._buffer(self.shape[1])
-        for lo, hi, block in self._blocks():
-            rowwise.row_squares(np.matmul(block, X, out=product[: hi - lo]), t[lo:hi])
-            self._add_gram(G, block, rule(t[lo:hi], lo, hi), scaled)
-        return t, G
+
+        def work(i: int, workers: int, stopped: Stop) -> Array:
+            sums = _GramSum(self.shape[1], self._dtype)
+            product = self._buffer(X.shape[1])
+            packed = self._buffer(self.shape[1])
+            for lo, hi, block, c in self._blocks(i, workers, stopped):
+                rowwise.row_squares(np.matmul(block, X, out=product[: hi - lo]), t[lo:hi])
+                t[lo:hi] *= c
+                sums.add(block, c * rule(t[lo:hi], lo, hi), 1.0, packed)
+            return sums.total()
+
+        return t, _symmetric(sum(self._run(work)))
 
     def triangle(self, w: Array | None = None) -> Array:
         d = self.shape[1]
         R = np.zeros((0, d))
-        for lo, hi, block in self._blocks(at_least=2 * d):
-            part = block if w is None else block * np.sqrt(w[lo:hi])[:, None]
-            R = np.linalg.qr(np.concatenate([R, part.astype(np.float64, copy=False)]), mode="r")
+        rows_at_once = max(self._block_rows(), 2 * d)
+        for lo, hi, block, c in self._blocks(0, 1, lambda: False, rows_at_once):
+            weights = np.full(hi - lo, 1.0) * c
+            if w is not None:
+                weights *= w[lo:hi]
+            stacked = np.concatenate([R, block * np.sqrt(weights)[:, None]])
+            R = np.asarray(np.linalg.qr(stacked, mode="r"))
+        self._passes.total += self._share
         full = np.zeros((d, d))
         full[: R.shape[0]] = R
         return full
 
-    def _add_gram(self, G: Array, block: NDArray[Any], w: Array | None, buffer: Any) -> None:
-        """``G += sum_i w_i a_i a_i^T`` by one symmetric product for each sign of w."""
-        if w is None:
-            G += block.T @ block
-            return
-        top = float(np.max(np.abs(w), initial=0.0))
-        if top == 0.0:
-            return
-        root = np.sqrt(np.abs(w) / top)
-        for sign, rows in ((1.0, w > 0), (-1.0, w < 0)):
-            if not rows.any():
-                continue
-            part, f = (block, root) if rows.all() else (block[rows], root[rows])
-            scaled = buffer[: len(f)]
-            rowwise.scale_rows(part, f, scaled)
-            G += (sign * top) * (scaled.T @ scaled)
-
-    def _row_factors(self, indices: NDArray[np.intp]) -> Array:
-        f = np.full(len(indices), self._scale)
-        return f if self._factors is None else f * self._factors[indices]
+    def _run(self, work: Callable[[int, int, Stop], Any]) -> list[Any]:
+        n, d = self.shape
+        results = spread(work, float(n) * d)
+        self._passes.total += self._share
+        return results
 
     def _block_rows(self) -> int:
         row_bytes = max(self.shape[1] * self._dtype.itemsize, 1)
@@ -187,32 +208,97 @@ class ArrayRows:
     def _buffer(self, width: int) -> NDArray[Any]:
         return np.empty((min(self._block_rows(), self.shape[0]), width), dtype=self._dtype)
 
-    def _blocks(self, at_least: int = 1) -> Iterator[tuple[int, int, NDArray[Any]]]:
-        """Blocks ``(lo, hi, rows lo to hi)``, scaled, in the dtype computed in; one pass.
+    def _blocks(
+        self, worker: int, workers: int, stopped: Stop, step: int | None = None
+    ) -> Iterator[Block]:
+        """This worker's blocks ``(lo, hi, B, c)``: rows lo to hi are ``sqrt(c) B``.
 
-        A block is a view of A where nothing has to be done to it, otherwise a buffer that the
-        next block overwrites.
+        B is a view of A where the type and layout allow, with scale and row factors left to c (a
+        power of two, or exact to a rounding); otherwise a scaled copy that the next block
+        overwrites, and c = 1.
         """
         n, d = self.shape
-        step = max(self._block_rows(), at_least)
-        as_is = self._factors is None and self._scale == 1.0 and self._A.dtype == self._dtype
-        as_is = as_is and self._A.flags.c_contiguous
+        A, f = self._A, self._factors
+        step = step or self._block_rows()
+        # Left to c, a scale far from 1 would square out of range.
+        mild = 2.0**-20 <= self._scale <= 2.0**20
+        as_is = mild and A.dtype == self._dtype and A.dtype.isnative and A.flags.c_contiguous
         buffer = None if as_is else np.empty((min(step, n), d), dtype=self._dtype)
-        for lo in range(0, n, step):
+        for lo in range(worker * step, n, workers * step):
+            if stopped():
+                return
             hi = min(lo + step, n)
-            block = np.asarray(self._A[lo:hi])
-            if buffer is not None:
-                f = np.full(hi - lo, self._scale)
-                if self._factors is not None:
-                    f *= self._factors[lo:hi]
-                rowwise.scale_rows(_plain(block), f, buffer[: hi - lo])
-                block = buffer[: hi - lo]
-            yield lo, hi, block
-        self._passes.total += self._share
+            block = np.asarray(A[lo:hi])
+            if buffer is None:
+                c: Array | float = self._scale**2
+                if f is not None:
+                    c = c * f[lo:hi] ** 2
+                yield lo, hi, block, c
+            else:
+                g = np.full(hi - lo, self._scale)
+                if f is not None:
+                    g *= f[lo:hi]
+                rowwise.scale_rows(_plain(block), g, buffer[: hi - lo])
+                yield lo, hi, buffer[: hi - lo], 1.0
+
+
+class _GramSum:
+    """Running sum of weighted Grams, upper triangle, in float64 over groups of blocks."""
+
+    def __init__(self, d: int, dtype: np.dtype[Any]) -> None:
+        self._syrk = blas.dsyrk if dtype == np.float64 else blas.ssyrk
+        self._G = np.zeros((d, d), dtype=dtype, order="F")
+        self._double = dtype == np.float64
+        self._sum = self._G if self._double else np.zeros((d, d), order="F")
+        self._pending = 0
+
+    def add(self, block: NDArray[Any], w: Array | None, c: float, packed: NDArray[Any]) -> None:
+        """Add ``c sum_i w_i b_i b_i^T``; `packed` is room for one block."""
+        if w is None:
+            self._update(c, block)
+            return
+        top = float(np.max(np.abs(w), initial=0.0))
+        if top == 0.0:
+            return
+        for sign in (1.0, -1.0):
+            count = rowwise.pack_rows(block, w, top, sign, packed)
+            if count == 0:
+                continue
+            self._update(sign * c * top, packed[:count])
+            if count == len(w):
+                break
+
+    def _update(self, alpha: float, block: NDArray[Any]) -> None:
+        if self._double:
+            self._sum = self._syrk(alpha, block.T, beta=1.0, c=self._sum, overwrite_c=1)
+            return
+        if not 1e-15 < abs(alpha) < 1e15:  # beside other blocks it would leave float32
+            self._sum += alpha * self._syrk(1.0, block.T)
+            return
+        self._G = self._syrk(alpha, block.T, beta=1.0, c=self._G, overwrite_c=1)
+        self._pending += 1
+        if self._pending == _FLUSH:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._sum += self._G
+        self._G[:] = 0.0
+        self._pending = 0
+
+    def total(self) -> Array:
+        if self._pending:
+            self._flush()
+        return self._sum
+
+
+def _symmetric(upper: Any) -> Array:
+    """The symmetric matrix whose upper triangle is given (what lies below is ignored)."""
+    G: Array = np.triu(upper)
+    G += np.triu(upper, 1).T
+    return G
 
 
 def _plain(block: NDArray[Any]) -> NDArray[Any]:
-    """The block in a dtype the kernels know: float32, float64 or an integer type, native order."""
-    if block.dtype.kind in "iu" or block.dtype in (np.float32, np.float64):
-        return block if block.dtype.isnative else block.astype(block.dtype.newbyteorder("="))
-    return block.astype(np.float64)
+    """The block as C-contiguous native float32 or float64, which the kernels are compiled for."""
+    dtype = np.float32 if block.dtype == np.float32 else np.float64
+    return np.ascontiguousarray(block, dtype=dtype)

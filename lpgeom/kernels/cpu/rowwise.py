@@ -1,4 +1,4 @@
-"""One sweep over a block of rows: norms, scalings, dot products, largest entry.
+"""One sweep over a block of rows: norms, dot products, scalings.
 
 Every kernel is a double loop over a block that fits into cache; sums run in float64 whatever
 the data's type. No fastmath: these numbers end up in certificates.
@@ -10,27 +10,6 @@ import math
 
 import numpy as np
 from numba import njit
-
-
-@njit(cache=True, nogil=True)
-def absolute_maximum(block):  # type: ignore[no-untyped-def]
-    """Largest |entry|, or NaN / inf as soon as a row holds one.
-
-    The running sum ``s += x - x`` stays 0 exactly as long as every x is finite.
-    """
-    n, d = block.shape
-    largest = 0.0
-    for i in range(n):
-        s = 0.0
-        top = 0.0
-        for j in range(d):
-            x = block[i, j]
-            s += x - x
-            top = max(top, abs(x))
-        if s != 0.0:
-            return np.nan
-        largest = max(largest, top)
-    return largest
 
 
 @njit(cache=True, nogil=True)
@@ -67,10 +46,18 @@ def scale_rows(block, factors, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def count_invalid_weights(omega):  # type: ignore[no-untyped-def]
-    """How many entries are negative, infinite or NaN."""
-    bad = 0
-    for i in range(omega.shape[0]):
-        if not (omega[i] >= 0.0 and omega[i] < math.inf):
-            bad += 1
-    return bad
+def pack_rows(block, w, top, sign, out):  # type: ignore[no-untyped-def]
+    """Rows whose weight has the given sign, times ``sqrt(|w_i| / top)``; returns how many.
+
+    ``sum_i w_i b_i b_i^T = top (P^T P - N^T N)`` with P the rows packed for sign +1 and N those for
+    sign -1: each a symmetric rank update, together no more work than one.
+    """
+    n, d = block.shape
+    count = 0
+    for i in range(n):
+        if sign * w[i] > 0.0:
+            f = out.dtype.type(math.sqrt(sign * w[i] / top))
+            for j in range(d):
+                out[count, j] = f * block[i, j]
+            count += 1
+    return count
