@@ -1,0 +1,151 @@
+"""Lower bounds in closed form: Lewis trace, Lewis sharpened, chord, spectral (theory 3a-3c).
+
+Each holds for the cost of every rank-k subspace and costs at most one pass over A.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lpgeom.certificates.rounding import EPS, allowance, ky_fan
+from lpgeom.geometry.lewis import gram_weights
+from lpgeom.geometry.spectrum import spectrum
+from lpgeom.results import Bound, LewisWeights
+from lpgeom.rows.base import Array, Rows
+
+
+def spectral(rows: Rows, k: int) -> Bound:
+    """p = 2: the sum of the m smallest eigenvalues of ``A^T A``, which the SVD attains.
+
+    Where the residual is so small beside A that squaring loses it (the allowance would exceed
+    1e-10 of the bound), the singular values of a triangular factor of A are used instead; they
+    are off by at most ``(sqrt(n) + d) eps ||A||_F`` each.
+
+    One pass over A; a QR of it in the second case.
+    """
+    n, d = rows.shape
+    m = d - k
+    G = rows.weighted_gram()
+    size = float(np.trace(G))
+    value = ky_fan(G, m, n, size)
+    factored = allowance(n, d, size) > 1e-10 * value
+    if factored:
+        sigma = np.linalg.svd(rows.triangle(), compute_uv=False)[k:]
+        value = float((np.maximum(sigma - factor_error(n, d, size), 0.0) ** 2).sum())
+    return Bound("spectral", "3a", max(value, 0.0), witness={"factored": factored}, p=2.0)
+
+
+def chord(rows: Rows, k: int, p: float) -> Bound:
+    """3c, 1 <= p <= 2: ``t^(p/2) >= t Y^(p-2)`` on [0, Y^2], one weighted Gram.
+
+    One pass over A.
+    """
+    n, d = rows.shape
+    Y2 = rows.squared_norms()
+    w = np.where(Y2 > 0.0, np.where(Y2 > 0.0, Y2, 1.0) ** (p / 2.0 - 1.0), 0.0)
+    value = ky_fan(rows.weighted_gram(w), d - k, n, float((w * Y2).sum()))
+    return Bound("chord", "3c", max(value, 0.0), p=p)
+
+
+def lewis_bounds(rows: Rows, lewis: LewisWeights, k: int, p: float) -> list[Bound]:
+    """3a and 3b from Lewis weights of the rows, exact or not, with their measured kappa.
+
+    No pass over A for p < 2, full rank and a well-conditioned M; up to two otherwise.
+    """
+    n, d = rows.shape
+    spec = spectrum(rows, gram_weights(lewis.weights, p), gram=lewis.M)
+    r = spec.rank
+    if p > 2.0:
+        # Hölder with w = tau^(p/2), which the verifier can recompute from the metric:
+        # cost >= (sum w)^(1-p/2) S^(p/2), S the m smallest eigenvalues of A^T W^(1-2/p) A.
+        X = spec.whitener()
+        return [holder_bound("lewis_trace", "3a", rows, X @ X.T, k, p)]
+    lam = np.maximum(spec.eigvals[d - r :][::-1], 0.0)
+    sigma = np.sqrt(lam)
+    if spec.squared:
+        rounding = allowance(n, d, float(lam.sum()))
+    else:
+        lower = np.maximum(sigma - factor_error(n, d, float(lam.sum())), 0.0)
+        rounding = float((lam[k:] - lower[k:] ** 2).sum())
+    # Leverages in a metric whose root has condition c carry a relative error of d eps c.
+    kappa = lewis.kappa * (1.0 + 4.0 * d * EPS * sigma[0] / max(sigma[-1], EPS * sigma[0]))
+    # Directions that the metric does not see shorten row i by e_i: in norms the cost is off by at
+    # most (sum ||e_i||^p)^(1/p).
+    outside = 0.0 if r == d else _norm(rows.quadratic_form(spec.U[:, : d - r]), p)
+    R = sigma[:, None] * spec.U[:, d - r :][:, ::-1].T
+    raw = (
+        ("lewis_trace", "3a", max(float(lam[k:].sum()) - rounding, 0.0) ** (p / 2.0)),
+        ("lewis_sharpened", "3b", sharpened(lam, k, p, rounding)),
+    )
+    bounds = []
+    for name, theorem, value in raw:
+        norm = (value * kappa ** (p / 2.0 - 1.0)) ** (1.0 / p) - outside
+        scaled = max(norm, 0.0) ** p * (1.0 - 64.0 * EPS)
+        bounds.append(Bound(name, theorem, scaled, witness={"R": R, "kappa": kappa}, p=p))
+    return bounds
+
+
+def sharpened(lam: Array, k: int, p: float, rounding: float) -> float:
+    """``min over mu in [lam_{k+1}, lam_1] of (mu + T) mu^(p/2-1)``, T = sum of lam_i, i >= k + 2.
+
+    mu is the largest eigenvalue of QMQ; the others add up to at least T (Cauchy interlacing). The
+    minimum lies at ``mu = clip(T (2-p)/p)``. `lam` descending; T is lowered by `rounding`, mu may
+    leave the interval by it, and the minimum over a longer interval is no larger.
+    """
+    if k >= lam.size:
+        return 0.0
+    T = max(float(lam[k + 1 :].sum()) - rounding, 0.0)
+    low = max(float(lam[k]) - rounding, 0.0)
+    mu = min(max(T * (2.0 - p) / p, low), float(lam[0]) + rounding)
+    if mu <= 0.0:
+        return 0.0
+    return (mu + T) * mu ** (p / 2.0 - 1.0)
+
+
+def _norm(t: Array, p: float) -> float:
+    """``(sum t^(p/2))^(1/p)``."""
+    return float((t ** (p / 2.0)).sum() ** (1.0 / p))
+
+
+def factor_error(n: int, d: int, size: float) -> float:
+    """Error of one singular value of a triangular factor of rows with ``||A||_F^2 = size``."""
+    return EPS * (math.sqrt(n) + d) * math.sqrt(size)
+
+
+def holder_bound(name: str, theorem: str, rows: Rows, Q0: Array, k: int, p: float) -> Bound:
+    """p >= 2: ``cost >= S(u)^(p/2) / (sum u^(p/(p-2)))^(p/2-1)``, ``u_i = (a_i^T Q0 a_i)^(p/2-1)``.
+
+    S(u) is the sum of the m smallest eigenvalues of ``sum u_i a_i a_i^T``. Hölder's inequality
+    makes it a bound for every u >= 0; at a minimiser Q0 of ``sum (a^T Q a)^(p/2)`` over the
+    Fantope it equals that minimum. Free of scale in u. Two passes over A.
+    """
+    n, d = rows.shape
+    u, total = holder_weights(rows.bilinear_form(Q0), p)
+    size = float((u * rows.squared_norms()).sum())
+    value = holder_value(ky_fan(rows.weighted_gram(u), d - k, n, size), total, p)
+    return Bound(name, theorem, value, witness={"Q0": Q0}, p=p)
+
+
+def holder_weights(t: Array, p: float) -> tuple[Array, float]:
+    """``u = (t/max t)^(p/2-1)`` and ``sum u^(p/(p-2)) = sum (t/max t)^(p/2)``."""
+    t = np.maximum(t, 0.0)
+    top = float(t.max(initial=0.0))
+    if top == 0.0:
+        return np.ones_like(t), float(t.size)
+    x = t / top
+    return x ** (p / 2.0 - 1.0), float((x ** (p / 2.0)).sum())
+
+
+def holder_value(smallest: float, total: float, p: float) -> float:
+    """``smallest^(p/2) / total^(p/2-1)`` in logarithms, less the rounding of the powers."""
+    if smallest <= 0.0:
+        return 0.0
+    s = p / 2.0
+    return math.exp(s * math.log(smallest) - (s - 1.0) * math.log(total)) * (1.0 - holder_slack(p))
+
+
+def holder_slack(p: float) -> float:
+    """Relative rounding of the powers: u is off by about p/2 eps, raised to the power p/2."""
+    return 16.0 * (1.0 + p * p) * EPS

@@ -1,0 +1,239 @@
+"""Lower bounds by convex relaxation over the Fantope: 3d and 3e (1 <= p < 2).
+
+The search (single precision first) looks for a good reference matrix Q0. The bound itself needs
+nothing of it: for ANY symmetric Q0, put ``u_i = Q0 a_i / max(||Q0 a_i||, floor_i)``. Then
+``|u_i| <= 1``, so ``||Q a_i|| >= u_i . Q a_i``, and a minorant ``alpha y + beta y^2 + c`` of y^p
+(`tangent`) gives for every rank-m projection Q
+
+    cost(Q) >= sum_i c_i + <G, Q>,   G = sym(Q0 N) + H,
+    N = sum_i alpha_i / max(||Q0 a_i||, floor_i) a_i a_i^T,   H = sum_i beta_i a_i a_i^T,
+
+hence ``cost >= sum c_i + (sum of the m smallest eigenvalues of G)``: one pass in float64 and one
+eigenvalue computation. At a minimiser Q0 it is the minimum of the relaxation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lpgeom.certificates.evidence import Evidence
+from lpgeom.certificates.rounding import EPS, ky_fan
+from lpgeom.certificates.tangent import minorant, touching_point
+from lpgeom.geometry.fantope import water_filling
+from lpgeom.results import Bound
+from lpgeom.rows.base import Array, Rows
+
+FLOOR = 1e-6
+"""floor_i = FLOOR ||a_i||: caps the weights 1/||Q0 a_i||, and with them the rounding of N."""
+
+SINGLE_FLOOR = 3e-5
+"""The same for the search in float32, whose residuals are off by about 1e-6 ||a_i||."""
+
+SMALL = 1 << 18
+"""Below this many entries of A the search runs in float64: there is no time to be saved."""
+
+GAP = {"fast": 2.5e-3, "tight": 1e-6}
+"""Relative duality gap at which the search stops."""
+
+LIMIT = {"fast": 12, "tight": 40}
+"""Steps of the search in each precision, at most."""
+
+STEP = 12.0
+"""A step shrinks the gap about tenfold: the search in float32 stops one step early."""
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """What one look at the rows says about a reference matrix."""
+
+    N: Array
+    H: Array | None
+    total: float  # the relaxed cost
+    lower: float  # the bound, less its rounding allowance
+
+
+def relaxation(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> Bound:
+    """3d, 1 <= p < 2: minimum of ``sum ||Q a_i||^p`` over the Fantope, from below.
+
+    ``y^p >= p v y - (p-1) v^(p/(p-1))`` for every v >= 0; the best common scale of the v_i turns
+    the bound into Hölder's, ``S(v)^p / (sum v^(p/(p-1)))^(p-1)`` with ``v_i = ||Q0 a_i||^(p-1)``
+    and S(v) the sum of the m smallest eigenvalues of ``sum v_i sym(u_i a_i^T)``.
+    """
+    m = rows.shape[1] - k
+    y = np.sqrt(evidence.t)
+    start = _reciprocal(y ** (p - 1.0), y, np.sqrt(evidence.Y2), SINGLE_FLOOR)
+
+    def first(view: Rows) -> tuple[Array, Array | None]:
+        return view.weighted_gram(start), None
+
+    def linearise(view: Rows, Q: Array, floor: float) -> Linearised:
+        return _linearise(view, Q, m, p, floor)
+
+    Q0, at = _search(rows, m, level, first, linearise)
+    value = max(at.lower, 0.0)
+    return Bound("relaxation", "3d", value, witness={"Q0": Q0, "floor": FLOOR}, p=p)
+
+
+def mixed(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> Bound:
+    """3e, 1 < p < 2: minimum over the Fantope of the sum of the rows' best minorants, from below.
+
+    The minorant of row i touches at the point of `touching_point` for ``r = ||Q0 a_i||`` and
+    ``t = a_i^T Q0 a_i``: no other touching point gives more at Q0. At p = 1 this is 3d, at p = 2
+    the spectrum of ``A^T A``.
+    """
+    m = rows.shape[1] - k
+    Y = np.sqrt(evidence.Y2)
+    y = np.sqrt(evidence.t)
+
+    def first(view: Rows) -> tuple[Array, Array | None]:
+        alpha, beta, _ = minorant(_kept(y, Y, SINGLE_FLOOR), Y, p)
+        weights = _reciprocal(alpha, y, Y, SINGLE_FLOOR)
+        return view.weighted_gram(weights), view.weighted_gram(beta)
+
+    def linearise(view: Rows, Q: Array, floor: float) -> Linearised:
+        return _linearise_mixed(view, Q, Y, m, p, floor)
+
+    Q0, at = _search(rows, m, level, first, linearise)
+    value = max(at.lower, 0.0)
+    return Bound("mixed", "3e", value, witness={"Q0": Q0, "floor": FLOOR}, p=p)
+
+
+def _search(
+    rows: Rows,
+    m: int,
+    level: str,
+    first: Callable[[Rows], tuple[Array, Array | None]],
+    linearise: Callable[[Rows, Array, float], Linearised],
+) -> tuple[Array, Linearised]:
+    """The Q0 of the largest bound met in float64, and its linearisation.
+
+    Single precision runs until one more step should close the gap, or until steps no longer
+    shrink it. Then float64, where each step is both a bound and the start of the next.
+    """
+    n, d = rows.shape
+    view = rows.single() if n * d > SMALL else rows
+    Q = next_reference(*first(view), m)
+    if view is not rows:
+        last = math.inf
+        for _ in range(LIMIT[level]):
+            at = linearise(view, Q, SINGLE_FLOOR)
+            gap = _gap(at)
+            Q = next_reference(at.N, at.H, m)
+            if gap <= STEP * GAP[level] or gap > 0.7 * last:
+                break
+            last = gap
+    best: tuple[Array, Linearised] | None = None
+    last, stalled = math.inf, 0
+    for _ in range(LIMIT[level]):
+        at = linearise(rows, Q, FLOOR)
+        if best is None or at.lower > best[1].lower:
+            best = (Q, at)
+        gap = _gap(best[1])
+        stalled = stalled + 1 if gap > 0.7 * last else 0
+        if gap <= GAP[level] or stalled == 3:
+            break
+        last = gap
+        Q = next_reference(at.N, at.H, m)
+    assert best is not None
+    return best
+
+
+def _gap(at: Linearised) -> float:
+    return (at.total - at.lower) / at.total if at.total > 0.0 else 0.0
+
+
+def next_reference(N: Array, H: Array | None, m: int) -> Array:
+    """Near-minimiser of ``tr(N Q^2) / 2 + tr(H Q)`` over the Fantope.
+
+    It majorises the relaxed cost (``||Q a|| <= (||Q a||^2 / r + r) / 2``), so for H = 0 this is
+    iteratively reweighted least squares: Q has the eigenvectors of N and water-filled
+    eigenvalues. In general, water-filling on the diagonal of H in that basis gives the level
+    theta; without the constraints on the eigenvalues, stationarity ``(N Q + Q N)/2 + H = theta I``
+    is solved entrywise, and a second water-filling in the eigenbasis of that solution restores
+    them. A heuristic: no bound rests on it.
+    """
+    lam, U = np.linalg.eigh(N)
+    lam = np.maximum(lam, max(float(lam[-1]), 1e-300) * 1e-14)
+    if H is None:
+        return _assemble(U, water_filling(lam, m))
+    Hu = U.T @ H @ U
+    h = np.diag(Hu).copy()
+    q = water_filling(lam, m, h)
+    inner = (q > 1e-9) & (q < 1.0 - 1e-9)
+    if inner.any():
+        theta = float(np.median((h + lam * q)[inner]))
+    else:
+        theta = 0.5 * (float((h + lam)[q > 0.5].max()) + float(h[q <= 0.5].min(initial=np.inf)))
+    Q = (2.0 / (lam[:, None] + lam[None, :])) * (theta * np.eye(lam.size) - Hu)
+    e, X = np.linalg.eigh(Q)
+    metric = np.einsum("ij,i,ij->j", X, lam, X)
+    return _assemble(U @ X, water_filling(metric, m, -e * metric))
+
+
+def _assemble(U: Array, q: Array) -> Array:
+    Q = (U * q) @ U.T
+    return 0.5 * (Q + Q.T)
+
+
+def _kept(y: Array, Y: Array, floor: float) -> Array:
+    """y within [floor Y, Y], and 1 where Y = 0."""
+    return np.where(Y > 0.0, np.minimum(np.maximum(y, floor * Y), Y), 1.0)
+
+
+def _reciprocal(alpha: Array, r: Array, Y: Array, floor: float) -> Array:
+    """``alpha / max(r, floor Y)``, 0 for zero rows."""
+    below = np.maximum(r, floor * Y)
+    return np.where(below > 0.0, alpha / np.where(below > 0.0, below, 1.0), 0.0)
+
+
+def _linearise(rows: Rows, Q: Array, m: int, p: float, floor: float) -> Linearised:
+    """3d at Q: one fused pass."""
+    n, d = rows.shape
+    Y2 = rows.squared_norms()
+    weights = np.empty(n)
+
+    def rule(r2: Array, lo: int, hi: int) -> Array:
+        r = np.sqrt(r2)
+        weights[lo:hi] = _reciprocal(r ** (p - 1.0), r, np.sqrt(Y2[lo:hi]), floor)
+        return weights[lo:hi]
+
+    r2, N = rows.reweighted_gram(Q, rule)
+    G = Q @ N
+    G = 0.5 * (G + G.T)
+    total = float((r2 ** (p / 2.0)).sum())
+    size = float((weights * Y2).sum())
+    smallest = ky_fan(G, m, n, size)
+    lower = 0.0
+    if smallest > 0.0 and total > 0.0:
+        lower = smallest * (smallest / total) ** (p - 1.0) * (1.0 - 16.0 * EPS)
+    return Linearised(N, None, total, lower)
+
+
+def _linearise_mixed(rows: Rows, Q: Array, Y: Array, m: int, p: float, floor: float) -> Linearised:
+    """3e at Q: three passes."""
+    n, d = rows.shape
+    t = rows.bilinear_form(Q)
+    alpha, beta, c = np.empty(n), np.empty(n), np.empty(n)
+    weights = np.empty(n)
+
+    def rule(r2: Array, lo: int, hi: int) -> Array:
+        part = slice(lo, hi)
+        r, Yb = np.sqrt(r2), Y[part]
+        y0 = touching_point(r, t[part], Yb, floor * Yb)
+        alpha[part], beta[part], c[part] = minorant(y0, Yb, p)
+        weights[part] = _reciprocal(alpha[part], r, Yb, floor)
+        return weights[part]
+
+    r2, N = rows.reweighted_gram(Q, rule)
+    H = rows.weighted_gram(beta)
+    G = Q @ N
+    G = 0.5 * (G + G.T) + H
+    constant = float(c.sum())
+    total = float((alpha * np.sqrt(r2) + beta * t).sum()) + constant
+    size = float(((weights + beta) * Y * Y).sum()) - constant  # c <= 0
+    lower = constant + ky_fan(G, m, n, size)
+    return Linearised(N, H, total, lower)
