@@ -192,7 +192,7 @@ def _reciprocal(alpha: Array, r: Array, Y: Array, floor: float) -> Array:
 
 def _linearise(rows: Rows, Q: Array, m: int, p: float, floor: float) -> Linearised:
     """3d at Q: one fused pass."""
-    n, d = rows.shape
+    n = rows.shape[0]
     Y2 = rows.squared_norms()
     weights = np.empty(n)
 
@@ -215,7 +215,7 @@ def _linearise(rows: Rows, Q: Array, m: int, p: float, floor: float) -> Linearis
 
 def _linearise_mixed(rows: Rows, Q: Array, Y: Array, m: int, p: float, floor: float) -> Linearised:
     """3e at Q: three passes."""
-    n, d = rows.shape
+    n = rows.shape[0]
     t = rows.bilinear_form(Q)
     alpha, beta, c = np.empty(n), np.empty(n), np.empty(n)
     weights = np.empty(n)
