@@ -83,7 +83,7 @@ def lewis_bounds(rows: Rows, lewis: LewisWeights, k: int, p: float) -> list[Boun
     for name, theorem, value in raw:
         norm = (value * kappa ** (p / 2.0 - 1.0)) ** (1.0 / p) - outside
         scaled = max(norm, 0.0) ** p * (1.0 - 64.0 * EPS)
-        bounds.append(Bound(name, theorem, scaled, witness={"R": R, "kappa": kappa}, p=p))
+        bounds.append(Bound(name, theorem, float(scaled), witness={"R": R, "kappa": kappa}, p=p))
     return bounds
 
 

@@ -234,6 +234,6 @@ def _linearise_mixed(rows: Rows, Q: Array, Y: Array, m: int, p: float, floor: fl
     G = 0.5 * (G + G.T) + H
     constant = float(c.sum())
     total = float((alpha * np.sqrt(r2) + beta * t).sum()) + constant
-    size = float(((weights + beta) * Y * Y).sum()) - constant  # c <= 0
+    size = float(((weights + beta) * Y * Y).sum()) - constant  # no c is positive
     lower = constant + ky_fan(G, m, n, size)
     return Linearised(N, H, total, lower)

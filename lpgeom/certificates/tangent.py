@@ -43,7 +43,7 @@ def beta_of(S: Array, p: float) -> Array:
 
 
 def touching_point(r: Array, t: Array, Y: Array, floor: Array) -> Array:
-    """Where the best minorant for (r, t) touches: ``(r Y - t) / (Y - r)``, kept in [floor, r].
+    """Where the best minorant for (r, t) touches: ``(r Y - t) / (Y - r)``, kept in [floor, Y]; 1 if Y = 0.
 
     Among all minorants above, the largest value of ``alpha r + beta t + c`` is the least
     ``E[y^p]`` of a random y in [0, Y] with ``E y = r`` and ``E y^2 = t`` (linear programming
@@ -54,7 +54,8 @@ def touching_point(r: Array, t: Array, Y: Array, floor: Array) -> Array:
     gap = np.maximum(Y - r, 1e-12 * Y)
     with np.errstate(divide="ignore", invalid="ignore"):
         point = np.where(gap > 0.0, (r * Y - t) / gap, 0.0)
-    return np.minimum(np.maximum(np.minimum(point, r), floor), np.where(Y > 0.0, Y, 1.0))
+    kept = np.minimum(np.maximum(np.minimum(point, r), floor), Y)
+    return np.where(Y > 0.0, kept, 1.0)
 
 
 def minorant(y0: Array, Y: Array, p: float) -> tuple[Array, Array, Array]:

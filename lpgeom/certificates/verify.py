@@ -123,7 +123,7 @@ def _check_bound(data: Data, c: Certificate, bound: Bound, rtol: float) -> None:
         if isinstance(error, CertificateError):
             raise
         raise CertificateError(f"bound {bound.name!r} has a broken witness: {error}") from error
-    if not bound.scaled_value <= proved.value * (1.0 + rtol) + proved.slack:
+    if not bound.scaled_value <= max(proved.value * (1.0 + rtol) + proved.slack, 0.0):
         raise CertificateError(
             f"bound {bound.name!r} is stated as {bound.scaled_value!r}; its witness proves no more "
             f"than {proved.value!r}"
