@@ -39,7 +39,8 @@ def guarantee(lewis: LewisWeights) -> float:
 
     The k leading eigenvectors of M minimise S_F (Ky Fan), so their cost is at most
     ``(kappa sum w)^|1-p/2|`` times the optimum; the p-th root is the ratio. At the fixed point
-    kappa = 1 and sum w = rank(A). Weights of any accuracy may stand in, as long as kappa was measured.
+    kappa = 1 and sum w = rank(A). Weights of any accuracy may stand in, as long as kappa was
+    measured.
     """
     total = float(lewis.weights.sum()) * lewis.kappa
     return max(1.0, total) ** abs(1.0 / lewis.p - 0.5)
@@ -113,6 +114,62 @@ def lewis_iteration(
         last = change
     kappa = max(1.0, float(gap.max()))
     return LewisWeights(w, M, kappa, r, p, n_iter, converged), spec
+
+
+def lewis_from_metric(
+    rows: Rows, p: float, X: Array, *, max_kappa: float = 1.5, max_iter: int = 4
+) -> tuple[LewisWeights, Spectrum]:
+    """Weights of all rows from a metric found elsewhere (a sample), and what they are worth.
+
+    X is a whitener of the metric, (d, d): ``tau_i = ||a_i X||^2`` and ``w = tau^(p/2)``, then M in
+    float64 and kappa measured; again from that M while kappa exceeds `max_kappa`. Weights may be
+    computed in float32, since any w > 0 will do; kappa may not come out too small, see
+    `measured_kappa`. Full rank only. Two or three passes a round.
+    """
+    d = rows.shape[1]
+    alive = rows.squared_norms() > 0.0
+    n_iter = 0
+    last = np.inf
+    best: tuple[LewisWeights, Spectrum] | None = None
+    while True:
+        tau = rows.single().quadratic_form(X)
+        w = np.where(alive, np.maximum(tau, _SMALLEST) ** (p / 2.0), 0.0)
+        w *= d / w.sum()
+        g = gram_weights(w, p)
+        M = rows.weighted_gram(g)
+        spec = spectrum(rows, g, gram=M)
+        X = spec.whitener()
+        kappa = measured_kappa(rows, w, X, p)
+        n_iter += 1
+        if best is None or kappa < best[0].kappa:
+            best = LewisWeights(w, M, kappa, spec.rank, p, n_iter, kappa <= max_kappa), spec
+        if kappa <= max_kappa or n_iter >= max_iter or kappa > 0.9 * last:
+            return best
+        last = kappa
+
+
+def measured_kappa(rows: Rows, w: Array, X: Array, p: float) -> float:
+    """``max_i tau_i / w_i^(2/p)`` from above, ``tau_i = ||a_i X||^2``.
+
+    In float32 first. With unit roundoff u, each entry of ``a_i X`` is off by at most ``gamma
+    ||a_i|| ||x_j||``, gamma = (d + 4) u / (1 - (d + 4) u) (inner product, conversion of both
+    factors; Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1), hence
+    ``sqrt(tau_i)`` by at most ``gamma ||a_i|| ||X||_F``, which is added. Where that would raise
+    kappa by over 2%, in float64.
+    """
+    alive = w > 0.0
+    Y = np.sqrt(rows.squared_norms()[alive])
+    scale = 2.0 ** -np.round(np.log2(np.abs(X).max()))
+    norms = w[alive] ** (1.0 / p) * scale
+    d = X.shape[0]
+    for view, u in ((rows.single(), 2.0**-24), (rows, 2.0**-53)):
+        root = np.sqrt(view.quadratic_form(X * scale)[alive])
+        gamma = (d + 4) * u / (1.0 - (d + 4) * u)
+        slack = gamma * float(np.linalg.norm(X * scale)) * Y
+        kappa = float(((root + slack) / norms).max()) ** 2
+        if kappa <= 1.02 * float((root / norms).max()) ** 2:
+            break
+    return max(1.0, kappa)
 
 
 def lewis_weights(

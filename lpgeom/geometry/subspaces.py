@@ -41,7 +41,7 @@ def largest_sine(V: Array, V2: Array) -> float:
     Computed from the part of V2 outside V, so that small angles keep their digits.
     """
     outside = V2 - V @ (V.T @ V2)
-    return float(min(1.0, np.linalg.norm(outside, ord=2)))
+    return min(1.0, float(np.linalg.norm(outside, ord=2)))
 
 
 class Geodesic:

@@ -13,7 +13,7 @@ from lpgeom.results import SubspaceResult, to_cost_units
 from lpgeom.rows.door import Problem, open_rows
 from lpgeom.subspace.assemble import centred, certificate_of, exact_certificate
 from lpgeom.subspace.progress import Progress
-from lpgeom.subspace.solve import solve
+from lpgeom.subspace.solve import Solver
 from lpgeom.threads import limited
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 METHODS = ("auto", "irls", "lewis", "svd")
 DEFAULT_MAX_ITER = 200
+DEFAULT_TOL = 5e-6
 
 
 def approx_subspace(
@@ -35,7 +36,7 @@ def approx_subspace(
     backend: str = "auto",
     seed: int = 0,
     max_iter: int | None = None,
-    tol: float = 1e-6,
+    tol: float = DEFAULT_TOL,
     progress: bool = False,
 ) -> SubspaceResult:
     """Rank-k subspace of small l_p cost, with a proof of how far from optimal it can be.
@@ -69,17 +70,8 @@ def approx_subspace(
             if pca.rank <= k:
                 return _exact(problem, pca, k, bool(certify), objective, seed, started)
             problem, pca = centred(problem, pca, k)
-            solution = solve(
-                problem.rows,
-                pca,
-                k,
-                p,
-                method=method,
-                seed=seed,
-                max_iter=steps,
-                tol=tol,
-                bar=bar,
-            )
+            solver = Solver(problem.rows, pca, k, p, seed=seed, max_iter=steps, tol=tol, bar=bar)
+            solution = solver.solve(method)
             certificate = None
             if certify:
                 bar.stage("certificate")

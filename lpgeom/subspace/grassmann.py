@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lpgeom.geometry.subspaces import Frame, Geodesic
-from lpgeom.rows.base import Rows
+from lpgeom.rows.base import Array, Rows
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.irls import Run, Tick
 
@@ -19,6 +19,7 @@ def damped(
     *,
     max_iter: int,
     tol: float,
+    t: Array | None = None,
     tick: Tick | None = None,
 ) -> Run:
     """Minimise ``sum_i t_i^(p/2)`` over subspaces, p > 2; the cost never rises.
@@ -35,7 +36,8 @@ def damped(
     k = start.V.shape[1]
     power = p / 2.0 - 1.0
     frame = start
-    t = rows.quadratic_form(frame.W)
+    if t is None:
+        t = rows.quadratic_form(frame.W)
     cost = lp_cost(t, p)
     history = [cost]
     converged = cost == 0.0
@@ -72,4 +74,4 @@ def damped(
         history.append(cost)
         if tick is not None:
             tick(f"cost {cost:.6g}")
-    return Run(frame, cost, tuple(history), n_iter, converged)
+    return Run(frame, frame, cost, tuple(history), n_iter, converged)
