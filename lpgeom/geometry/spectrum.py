@@ -15,6 +15,13 @@ SAFE_CONDITION = 1e-9
 eigenvalues carry an absolute error of about eps times the largest one."""
 
 
+LARGE = 1 << 20
+"""From this many entries of A on, searches run on samples and in float32."""
+
+HEALTHY = 1e-5
+"""Ratio of extreme eigenvalues that float32 Grams (off by some 1e-7 of the largest) resolve."""
+
+
 @dataclass(frozen=True)
 class Spectrum:
     """Eigenvalues ascending, eigenvectors as columns, and the rank of the rows."""
@@ -24,6 +31,8 @@ class Spectrum:
     rank: int
     squared: bool
     """True if it came from the Gram, False if from a QR of the rows themselves."""
+    single: bool = False
+    """True if the Gram was summed in float32."""
 
     def whitener(self) -> Array:
         """X (d, rank) with ``||a X||^2 = a^T M^+ a`` for a in the range of M."""
@@ -32,18 +41,43 @@ class Spectrum:
         return lead / np.sqrt(self.eigvals[self.eigvals.size - r :])
 
 
-def spectrum(rows: Rows, w: Array | None = None, *, gram: Array | None = None) -> Spectrum:
+def spectrum(
+    rows: Rows,
+    w: Array | None = None,
+    *,
+    gram: Array | None = None,
+    safe: float = SAFE_CONDITION,
+    m: int = 1,
+) -> Spectrum:
     """Spectrum of ``M = sum_i w_i a_i a_i^T`` (w >= 0).
 
-    From the Gram where that is safe. Forming the Gram squares the condition number, so where the
-    smallest eigenvalue is below 1e-9 of the largest the rows are reduced by QR, block after block,
-    and the singular values of that triangle are taken; the rank is the number of them above
-    ``max(n, d) eps`` times the largest.
+    From the Gram (given as `gram` where it is known) where that is safe. Forming the Gram squares
+    the condition number, so where the m smallest eigenvalues together are below `safe` times the
+    largest the rows are reduced by QR, block after block, and the singular values of that triangle
+    are taken; the rank is the number of them above ``max(n, d) eps`` times the largest.
     """
     G = rows.weighted_gram(w) if gram is None else gram
     lam, U = np.linalg.eigh(G)
-    if lam[0] > SAFE_CONDITION * lam[-1]:
+    if lam[:m].sum() > safe * lam[-1] and lam[0] > SAFE_CONDITION * lam[-1]:
         return Spectrum(lam, U, lam.size, True)
     _, s, Vt = np.linalg.svd(rows.triangle(w))
     rank = int(np.count_nonzero(s > max(rows.shape) * EPS * s[0])) if s[0] > 0.0 else 0
     return Spectrum((s * s)[::-1].copy(), np.ascontiguousarray(Vt[::-1].T), rank, False)
+
+
+def principal(rows: Rows, k: int, p: float) -> Spectrum:
+    """Spectrum of the plain Gram, as accurate as its use needs.
+
+    p = 2: its k leading eigenvectors are the answer. Rounding of a Gram can exchange directions
+    whose eigenvalues differ by ``eps lam_1``; QR takes over where that is not small beside the cost.
+    Else they are a start, and float32 will do while the Gram is far from singular.
+    """
+    n, d = rows.shape
+    if p == 2.0:
+        return spectrum(rows, safe=1e-5, m=d - k)
+    if n * d >= LARGE:
+        rough = rows.single().weighted_gram()
+        lam, U = np.linalg.eigh(rough)
+        if lam[0] > HEALTHY * lam[-1]:
+            return Spectrum(lam, U, d, True, single=True)
+    return spectrum(rows)

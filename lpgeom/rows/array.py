@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas
 
 from lpgeom.kernels.cpu import rowwise
+from lpgeom.kernels.cpu.rank_update import rank_update
 from lpgeom.rows.base import Array, Passes, Rule
 from lpgeom.threads import spread
 
@@ -246,7 +246,6 @@ class _GramSum:
     """Running sum of weighted Grams, upper triangle, in float64 over groups of blocks."""
 
     def __init__(self, d: int, dtype: np.dtype[Any]) -> None:
-        self._syrk = blas.dsyrk if dtype == np.float64 else blas.ssyrk
         self._G = np.zeros((d, d), dtype=dtype, order="F")
         self._double = dtype == np.float64
         self._sum = self._G if self._double else np.zeros((d, d), order="F")
@@ -270,12 +269,15 @@ class _GramSum:
 
     def _update(self, alpha: float, block: NDArray[Any]) -> None:
         if self._double:
-            self._sum = self._syrk(alpha, block.T, beta=1.0, c=self._sum, overwrite_c=1)
+            rank_update(self._sum, alpha, block)
             return
         if not 1e-15 < abs(alpha) < 1e15:  # beside other blocks it would leave float32
-            self._sum += alpha * self._syrk(1.0, block.T)
+            self._flush()
+            rank_update(self._G, 1.0, block)
+            self._sum += alpha * self._G.astype(np.float64)
+            self._G[:] = 0.0
             return
-        self._G = self._syrk(alpha, block.T, beta=1.0, c=self._G, overwrite_c=1)
+        rank_update(self._G, alpha, block)
         self._pending += 1
         if self._pending == _FLUSH:
             self._flush()

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from lpgeom import validation
-from lpgeom.geometry.spectrum import Spectrum, spectrum
+from lpgeom.geometry.spectrum import Spectrum, principal
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.results import SubspaceResult, to_cost_units
 from lpgeom.rows.door import Problem, open_rows
@@ -66,7 +66,7 @@ def approx_subspace(
         k = validation.check_k(k, problem.rows.shape[1])
         with Progress(progress) as bar:
             bar.stage("Gram")
-            pca = spectrum(problem.rows)
+            pca = principal(problem.rows, k, p)
             if pca.rank <= k:
                 return _exact(problem, pca, k, bool(certify), objective, seed, started)
             problem, pca = centred(problem, pca, k)

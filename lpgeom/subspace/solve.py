@@ -9,7 +9,7 @@ import numpy as np
 
 from lpgeom.certificates.evidence import Evidence
 from lpgeom.geometry.lewis import a_priori_cost, guarantee, lewis_from_metric, lewis_iteration
-from lpgeom.geometry.spectrum import Spectrum
+from lpgeom.geometry.spectrum import HEALTHY, LARGE, Spectrum, spectrum
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.results import LewisWeights
 from lpgeom.rows.base import Array, Rows
@@ -27,9 +27,6 @@ SINGLE_FLOOR = 1e-11
 
 SINGLE_TOL = 1e-6
 """Relative changes of the cost below this are not told apart by float32 passes."""
-
-LARGE = 1 << 20
-"""From this many entries of A on, the search runs on samples and in float32."""
 
 TRAIN, TEST = 6, 4
 """Rows of the two samples, in multiples of d: one to search on, one to compare on."""
@@ -109,7 +106,7 @@ class Solver:
         self.rng = np.random.default_rng(seed)
         n, d = rows.shape
         # Samples and float32 need rows to spare, and a Gram that float32 does not make singular.
-        healthy = pca.squared and pca.eigvals[0] > 1e-6 * pca.eigvals[-1]
+        healthy = pca.squared and pca.eigvals[0] > HEALTHY * pca.eigvals[-1]
         self.large = healthy and n * d >= LARGE and n >= 2 * (TRAIN + TEST) * d
 
     def solve(self, method: str) -> Solution:
@@ -125,7 +122,8 @@ class Solver:
         ellipsoid = Frame.leading(spec.U, self.k)
         candidates: list[Candidate] = []
         if method == "svd":
-            candidates = [self._in_double(svd)]
+            svd = self._svd_in_double(svd)
+            candidates = [svd]
         elif method == "lewis":
             candidates = [self._in_double(self._evaluate("lewis", ellipsoid))]
         elif method == "auto" and self.large and self.p < 2.0:
@@ -137,9 +135,10 @@ class Solver:
             candidates = [self._descend(svd), self._descend(self._evaluate("lewis", ellipsoid))]
         if method in ("auto", "irls"):
             best = min(candidates, key=lambda c: c.cost)
-            # A float32 figure decides nothing close.
-            if best.cost > svd.cost * (1.0 - 1e-4):
-                candidates.append(self._in_double(svd))
+            # Figures and eigenvectors from float32 decide nothing close.
+            if best.cost > svd.cost * (1.0 - 1e-5):
+                svd = self._svd_in_double(svd)
+                candidates.append(svd)
         best = min(candidates, key=lambda c: c.cost)
         # The promise of theory 2 is the Lewis subspace's; another subspace inherits it by costing
         # no more than the theorem's upper bound for that one, or than that one itself.
@@ -260,6 +259,14 @@ class Solver:
         t = self.rows.quadratic_form(frame.W)
         cost = lp_cost(t, self.p)
         return Candidate(name, frame, t, cost, True, (cost,))
+
+    def _svd_in_double(self, svd: Candidate) -> Candidate:
+        """The SVD's subspace from a float64 Gram, with its float64 cost."""
+        if self.pca.single:
+            return self._in_double(
+                self._evaluate("svd", Frame.leading(spectrum(self.rows).U, self.k))
+            )
+        return self._in_double(svd)
 
     def _in_double(self, c: Candidate) -> Candidate:
         if c.double:
