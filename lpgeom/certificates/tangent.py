@@ -43,7 +43,9 @@ def beta_of(S: Array, p: float) -> Array:
 
 
 def touching_point(r: Array, t: Array, Y: Array, floor: Array) -> Array:
-    """Where the best minorant for (r, t) touches: ``(r Y - t) / (Y - r)``, kept in [floor, Y]; 1 if Y = 0.
+    """Where the best minorant for (r, t) touches: ``(r Y - t) / (Y - r)``.
+
+    Kept in [floor, Y]; 1 for rows with Y = 0.
 
     Among all minorants above, the largest value of ``alpha r + beta t + c`` is the least
     ``E[y^p]`` of a random y in [0, Y] with ``E y = r`` and ``E y^2 = t`` (linear programming

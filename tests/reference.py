@@ -1,0 +1,196 @@
+"""Naive implementations by plain loops, from the definitions. Imports nothing from lpgeom.
+
+Slow on purpose: every fast path is compared with what can be read here in one sitting. Plain
+unweighted rows; a row weight omega enters as the row factor ``omega^(1/p)`` (`weighted`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def weighted(A: Array, omega: Array, p: float) -> Array:
+    """Rows ``omega_i^(1/p) a_i``."""
+    return np.array([w ** (1.0 / p) * a for w, a in zip(omega, A, strict=True)])
+
+
+def norm(x: Array) -> float:
+    return math.sqrt(sum(float(v) * float(v) for v in x))
+
+
+def residuals(A: Array, V: Array) -> list[float]:
+    """``||a_i - a_i V V^T||`` for orthonormal V."""
+    return [norm(a - V @ (V.T @ a)) for a in A]
+
+
+def cost_rows(A: Array, V: Array, p: float) -> float:
+    return math.fsum(y**p for y in residuals(A, V))
+
+
+def cost_entries(A: Array, B: Array, p: float) -> float:
+    n, d = A.shape
+    return math.fsum(abs(float(A[i, j] - B[i, j])) ** p for i in range(n) for j in range(d))
+
+
+def gram(A: Array, w: list[float] | Array) -> Array:
+    """``sum_i w_i a_i a_i^T``."""
+    d = A.shape[1]
+    G = np.zeros((d, d))
+    for wi, a in zip(w, A, strict=True):
+        for j in range(d):
+            for i in range(d):
+                G[j, i] += wi * a[j] * a[i]
+    return G
+
+
+def leverages(A: Array, M: Array) -> list[float]:
+    """``tau_i = a_i^T M^+ a_i``."""
+    inverse = np.linalg.pinv(M, hermitian=True)
+    return [float(a @ inverse @ a) for a in A]
+
+
+def lewis_weights(A: Array, p: float, steps: int = 500) -> list[float]:
+    """The fixed point ``w = tau^(p/2)``, ``M = A^T W^(1-2/p) A``, by damped iteration."""
+    w = [1.0 if norm(a) > 0.0 else 0.0 for a in A]
+    for _ in range(steps):
+        M = gram(A, [x ** (1.0 - 2.0 / p) if x > 0.0 else 0.0 for x in w])
+        tau = leverages(A, M)
+        if p < 4.0:
+            w = [t ** (p / 2.0) if x > 0.0 else 0.0 for x, t in zip(w, tau, strict=True)]
+        else:
+            w = [
+                math.sqrt(x ** (2.0 - 2.0 / p) * t) if x > 0.0 else 0.0
+                for x, t in zip(w, tau, strict=True)
+            ]
+    return w
+
+
+def kappa(A: Array, w: list[float] | Array, p: float) -> float:
+    """``max_i tau_i / w_i^(2/p)`` over the rows of positive weight."""
+    M = gram(A, [x ** (1.0 - 2.0 / p) if x > 0.0 else 0.0 for x in w])
+    return max(t / x ** (2.0 / p) for t, x in zip(leverages(A, M), w, strict=True) if x > 0.0)
+
+
+def smallest_sum(G: Array, m: int) -> float:
+    return float(np.sort(np.linalg.eigvalsh(G))[:m].sum())
+
+
+def lewis_trace(A: Array, w: list[float] | Array, k: int, p: float) -> float:
+    """3a."""
+    M = gram(A, [x ** (1.0 - 2.0 / p) if x > 0.0 else 0.0 for x in w])
+    tail = smallest_sum(M, A.shape[1] - k)
+    if p <= 2.0:
+        return max(tail, 0.0) ** (p / 2.0) / kappa(A, w, p) ** ((2.0 - p) / 2.0)
+    return float(sum(w)) ** (1.0 - p / 2.0) * max(tail, 0.0) ** (p / 2.0)
+
+
+def lewis_sharpened(A: Array, w: list[float] | Array, k: int, p: float) -> float:
+    """3b, its scalar minimum by a fine grid (from above: the grid misses the true minimum)."""
+    M = gram(A, [x ** (1.0 - 2.0 / p) if x > 0.0 else 0.0 for x in w])
+    lam = np.maximum(np.sort(np.linalg.eigvalsh(M))[::-1], 0.0)
+    T = float(lam[k + 1 :].sum())
+    grid = np.linspace(lam[k], lam[0], 200001)
+    grid = grid[grid > 0.0]
+    if grid.size == 0:
+        return 0.0
+    least = min(float(np.min((grid + T) * grid ** (p / 2.0 - 1.0))), math.inf)
+    return least / kappa(A, w, p) ** ((2.0 - p) / 2.0)
+
+
+def chord(A: Array, k: int, p: float) -> float:
+    """3c."""
+    Y = [norm(a) for a in A]
+    return smallest_sum(gram(A, [y ** (p - 2.0) if y > 0 else 0.0 for y in Y]), A.shape[1] - k)
+
+
+def minorant(y0: float, Y: float, p: float) -> tuple[float, float, float]:
+    """alpha, beta, c of 3e: tangent to y^p at y0, equal to it at Y, in powers of y."""
+    S = Y / y0
+    if S - 1.0 < 1e-6:
+        beta = p * (p - 1.0) / 2.0
+    else:
+        beta = (S**p - 1.0 - p * (S - 1.0)) / (S - 1.0) ** 2
+    alpha = p - 2.0 * beta
+    return alpha * y0 ** (p - 1.0), beta * y0 ** (p - 2.0), (1.0 - alpha - beta) * y0**p
+
+
+def relaxed_cost(A: Array, Q: Array, p: float) -> float:
+    """3d: ``sum ||Q a_i||^p``."""
+    return math.fsum(norm(Q @ a) ** p for a in A)
+
+
+def relaxation_at(A: Array, Q0: Array, k: int, p: float) -> float:
+    """3d linearised at Q0: ``F(Q0) - <G, Q0> + (sum of the m smallest eigenvalues of G)``."""
+    d = A.shape[1]
+    G = np.zeros((d, d))
+    for a in A:
+        z = Q0 @ a
+        if norm(z) > 0.0:
+            G += p * norm(z) ** (p - 2.0) * 0.5 * (np.outer(z, a) + np.outer(a, z))
+    return relaxed_cost(A, Q0, p) - float((G * Q0).sum()) + smallest_sum(G, d - k)
+
+
+def best_touching_point(r: float, t: float, Y: float, p: float) -> float:
+    """y0 in (0, Y] whose minorant is largest at (r, t), by a grid."""
+    grid = np.linspace(0.0, Y, 4001)[1:]
+    values = []
+    for y0 in grid:
+        alpha, beta, c = minorant(float(y0), Y, p)
+        values.append(alpha * r + beta * t + c)
+    return float(grid[int(np.argmax(values))])
+
+
+def mixed_at(A: Array, Q0: Array, k: int, p: float, floor: float) -> float:
+    """3e at Q0, touching at ``(r Y - t) / (Y - r)``; lengths below floor Y count as that."""
+    d = A.shape[1]
+    G = np.zeros((d, d))
+    constant = 0.0
+    for a in A:
+        z, Y = Q0 @ a, norm(a)
+        if Y == 0.0:
+            continue
+        r, t = norm(z), float(a @ z)
+        y0 = (r * Y - t) / (Y - r) if Y - r > 1e-12 * Y else r
+        y0 = min(max(min(y0, r), floor * Y), Y)
+        alpha, beta, c = minorant(y0, Y, p)
+        G += alpha / max(r, floor * Y) * 0.5 * (np.outer(z, a) + np.outer(a, z))
+        G += beta * np.outer(a, a)
+        constant += c
+    return constant + smallest_sum(G, d - k)
+
+
+def power_at(A: Array, Q0: Array, k: int, p: float) -> float:
+    """3f at Q0, linearised at the multiple of Q0 that gives most (a grid in the scale)."""
+    t = [max(float(a @ Q0 @ a), 0.0) for a in A]
+    S = smallest_sum(gram(A, [x ** (p / 2.0 - 1.0) for x in t]), A.shape[1] - k)
+    total = math.fsum(x ** (p / 2.0) for x in t)
+    s = p / 2.0
+    scales = np.exp(np.linspace(-3.0, 3.0, 20001))
+    return max(s * c ** (s - 1.0) * S - (s - 1.0) * c**s * total for c in map(float, scales))
+
+
+def hyperplanes(A: Array) -> Iterator[Array]:
+    """Orthonormal bases (d, d-1) of the hyperplanes through d - 1 linearly independent rows."""
+    n, d = A.shape
+    for rows in itertools.combinations(range(n), d - 1):
+        _, s, Vt = np.linalg.svd(A[list(rows)])
+        if d == 1 or s[-1] > 1e-12 * max(s[0], 1e-300):
+            yield Vt[: d - 1].T
+
+
+def optimum_hyperplane(A: Array) -> float:
+    """Least cost at p = 1, k = d - 1.
+
+    The cost ``sum |<a_i, u>|`` of the unit normal u is, between the hyperplanes orthogonal to
+    rows, linear in u; its least value on the sphere is at a u orthogonal to d - 1 independent
+    rows (the ball is strictly convex, so the minimum over a cone is on an edge). Rows must have
+    rank d - 1 at least.
+    """
+    return min(cost_rows(A, V, 1.0) for V in hyperplanes(A))
