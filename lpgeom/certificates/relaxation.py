@@ -36,7 +36,7 @@ SINGLE_FLOOR = 3e-5
 SMALL = 1 << 18
 """Below this many entries of A the search runs in float64: there is no time to be saved."""
 
-GAP = {"fast": 2.5e-3, "tight": 1e-6}
+GAP = {"fast": 2.5e-3, "tight": 3e-5}
 """Relative duality gap at which the search stops."""
 
 LIMIT = {"fast": 12, "tight": 60}
