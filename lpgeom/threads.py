@@ -61,6 +61,17 @@ def limited() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def serial_blas() -> Iterator[None]:
+    """One BLAS thread while the body runs.
+
+    Small factorisations gain little from more, and lose much on a busy machine, where each of
+    their many short parallel stretches waits for a thread that is not running.
+    """
+    with _blas().limit(limits=1):
+        yield
+
+
 def blas_threads() -> int:
     """Threads that the BLAS is allowed now."""
     counts = [library.num_threads for library in _blas().lib_controllers]

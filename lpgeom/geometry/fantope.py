@@ -81,11 +81,15 @@ def smallest_sum(G: Array, m: int, *, eigvals: Array | None = None) -> float:
     It is the minimum of <G, Q> over the Fantope (Ky Fan), so it must not come out too large.
     `eigvals` saves the decomposition where the eigenvalues of G are known already.
     """
-    lam: Array = np.linalg.eigvalsh(G) if eigvals is None else np.sort(eigvals)
+    lam = np.sort(
+        np.asarray(np.linalg.eigvalsh(G) if eigvals is None else eigvals, dtype=np.float64)
+    )
     return float(lam[:m].sum()) - m * eigenvalue_slack(lam, lam.size)
 
 
 def largest_sum(G: Array, m: int, *, eigvals: Array | None = None) -> float:
     """Sum of the m largest eigenvalues of G, raised by m times the eigenvalue slack."""
-    lam: Array = np.linalg.eigvalsh(G) if eigvals is None else np.sort(eigvals)
+    lam = np.sort(
+        np.asarray(np.linalg.eigvalsh(G) if eigvals is None else eigvals, dtype=np.float64)
+    )
     return float(lam[lam.size - m :].sum()) + m * eigenvalue_slack(lam, lam.size)

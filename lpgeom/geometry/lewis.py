@@ -164,7 +164,8 @@ def measured_kappa(rows: Rows, w: Array, X: Array, p: float) -> float:
     d = X.shape[0]
     for view, u in ((rows.single(), 2.0**-24), (rows, 2.0**-53)):
         root = np.sqrt(view.quadratic_form(X * scale)[alive])
-        gamma = (d + 4) * u / (1.0 - (d + 4) * u)
+        # 3 d eps for the orthogonal reduction of X that the pass may begin with.
+        gamma = (d + 4) * u / (1.0 - (d + 4) * u) + 3 * d * 2.0**-53
         slack = gamma * float(np.linalg.norm(X * scale)) * Y
         kappa = float(((root + slack) / norms).max()) ** 2
         if kappa <= 1.02 * float((root / norms).max()) ** 2:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lpgeom.rows.base import Array, Rows
+from lpgeom.threads import serial_blas
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -20,6 +21,28 @@ LARGE = 1 << 20
 
 HEALTHY = 1e-5
 """Ratio of extreme eigenvalues that float32 Grams (off by some 1e-7 of the largest) resolve."""
+
+
+SERIAL = 512
+"""Up to this size a symmetric eigenproblem runs on one thread, see `serial_blas`."""
+
+
+def eigen(M: Array) -> tuple[Array, Array]:
+    """Eigenvalues (ascending) and eigenvectors of a symmetric M."""
+    if len(M) > SERIAL:
+        lam, U = np.linalg.eigh(M)
+    else:
+        with serial_blas():
+            lam, U = np.linalg.eigh(M)
+    return lam, U
+
+
+def eigenvalues(M: Array) -> Array:
+    """Eigenvalues (ascending) of a symmetric M."""
+    if len(M) > SERIAL:
+        return np.asarray(np.linalg.eigvalsh(M), dtype=np.float64)
+    with serial_blas():
+        return np.asarray(np.linalg.eigvalsh(M), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -57,7 +80,7 @@ def spectrum(
     are taken; the rank is the number of them above ``max(n, d) eps`` times the largest.
     """
     G = rows.weighted_gram(w) if gram is None else gram
-    lam, U = np.linalg.eigh(G)
+    lam, U = eigen(G)
     if lam[:m].sum() > safe * lam[-1] and lam[0] > SAFE_CONDITION * lam[-1]:
         return Spectrum(lam, U, lam.size, True)
     _, s, Vt = np.linalg.svd(rows.triangle(w))
@@ -69,7 +92,8 @@ def principal(rows: Rows, k: int, p: float) -> Spectrum:
     """Spectrum of the plain Gram, as accurate as its use needs.
 
     p = 2: its k leading eigenvectors are the answer. Rounding of a Gram can exchange directions
-    whose eigenvalues differ by ``eps lam_1``; QR takes over where that is not small beside the cost.
+    whose eigenvalues differ by ``eps lam_1``; QR takes over where that is not small beside the
+    cost.
     Else they are a start, and float32 will do while the Gram is far from singular.
     """
     n, d = rows.shape
@@ -77,7 +101,7 @@ def principal(rows: Rows, k: int, p: float) -> Spectrum:
         return spectrum(rows, safe=1e-5, m=d - k)
     if n * d >= LARGE:
         rough = rows.single().weighted_gram()
-        lam, U = np.linalg.eigh(rough)
+        lam, U = eigen(rough)
         if lam[0] > HEALTHY * lam[-1]:
             return Spectrum(lam, U, d, True, single=True)
     return spectrum(rows)

@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from lpgeom.kernels.cpu import rowwise
 from lpgeom.kernels.cpu.rank_update import rank_update
 from lpgeom.rows.base import Array, Passes, Rule
-from lpgeom.threads import spread
+from lpgeom.threads import serial_blas, spread
 
 BLOCK_BYTES = 2 << 20
 """Bytes of one block in the type it is computed in: a few blocks a worker stay in cache and are
 small beside A, and are large enough for BLAS."""
+
+_PANEL = 96
+"""Columns of one panel of a triangular product: wide enough for BLAS, narrow enough to skip most
+of the zero triangle."""
 
 _FLUSH = 8
 """Blocks summed in float32 before they are added to the float64 sum."""
@@ -117,7 +121,8 @@ class ArrayRows:
 
             def work(i: int, workers: int, stopped: Stop) -> None:
                 for lo, hi, block, c in self._blocks(i, workers, stopped):
-                    rowwise.row_squares(block, t[lo:hi])
+                    t[lo:hi] = 0.0
+                    rowwise.add_row_squares(block, t[lo:hi])
                     t[lo:hi] *= c
 
             self._run(work)
@@ -126,12 +131,12 @@ class ArrayRows:
 
     def quadratic_form(self, X: Array) -> Array:
         t = np.empty(self.shape[0])
-        X = np.ascontiguousarray(X, dtype=self._dtype)
+        form = _SquaredNorm(X, self.shape[0], self._dtype)
 
         def work(i: int, workers: int, stopped: Stop) -> None:
-            product = self._buffer(X.shape[1])
+            room = self._buffer(form.width)
             for lo, hi, block, c in self._blocks(i, workers, stopped):
-                rowwise.row_squares(np.matmul(block, X, out=product[: hi - lo]), t[lo:hi])
+                form(block, room, t[lo:hi])
                 t[lo:hi] *= c
 
         self._run(work)
@@ -139,12 +144,12 @@ class ArrayRows:
 
     def bilinear_form(self, M: Array) -> Array:
         t = np.empty(self.shape[0])
-        M = np.ascontiguousarray(M, dtype=self._dtype)
+        form = _Bilinear(M, self._dtype)
 
         def work(i: int, workers: int, stopped: Stop) -> None:
-            product = self._buffer(M.shape[1])
+            room = self._buffer(form.width)
             for lo, hi, block, c in self._blocks(i, workers, stopped):
-                rowwise.row_dots(np.matmul(block, M, out=product[: hi - lo]), block, t[lo:hi])
+                form(block, room, t[lo:hi])
                 t[lo:hi] *= c
 
         self._run(work)
@@ -166,14 +171,14 @@ class ArrayRows:
 
     def reweighted_gram(self, X: Array, rule: Rule) -> tuple[Array, Array]:
         t = np.empty(self.shape[0])
-        X = np.ascontiguousarray(X, dtype=self._dtype)
+        form = _SquaredNorm(X, self.shape[0], self._dtype)
 
         def work(i: int, workers: int, stopped: Stop) -> Array:
             sums = _GramSum(self.shape[1], self._dtype)
-            product = self._buffer(X.shape[1])
+            room = self._buffer(form.width)
             packed = self._buffer(self.shape[1])
             for lo, hi, block, c in self._blocks(i, workers, stopped):
-                rowwise.row_squares(np.matmul(block, X, out=product[: hi - lo]), t[lo:hi])
+                form(block, room, t[lo:hi])
                 t[lo:hi] *= c
                 sums.add(block, c * rule(t[lo:hi], lo, hi), 1.0, packed)
             return sums.total()
@@ -240,6 +245,65 @@ class ArrayRows:
                     g *= f[lo:hi]
                 rowwise.scale_rows(_plain(block), g, buffer[: hi - lo])
                 yield lo, hi, buffer[: hi - lo], 1.0
+
+
+class _SquaredNorm:
+    """``||a X||^2`` for a block of rows, panel by panel of a triangular X.
+
+    ``X = L O`` with O orthonormal rows and L (d, r) lower trapezoidal (QR of X^T, backward stable)
+    leaves ``||a X|| = ||a L||``, and panel j of L needs only the columns of a from its first row
+    on: for r = d the work approaches half of the full product. Worth its QR for many rows and
+    r near d.
+    """
+
+    def __init__(self, X: Array, n: int, dtype: np.dtype[Any]) -> None:
+        d, r = X.shape
+        if r >= 2 * _PANEL and 4 * r >= 3 * d and n >= 8 * d:
+            with serial_blas():
+                L = np.asarray(np.linalg.qr(X.T, mode="r")).T
+            self._panels = [
+                (j, np.ascontiguousarray(L[j:, j : j + _PANEL], dtype=dtype))
+                for j in range(0, L.shape[1], _PANEL)
+            ]
+            self.width = _PANEL
+        else:
+            self._panels = [(0, np.ascontiguousarray(X, dtype=dtype))]
+            self.width = r
+
+    def __call__(self, block: NDArray[Any], room: NDArray[Any], out: Array) -> None:
+        out[:] = 0.0
+        for j, panel in self._panels:
+            product = _slot(room, len(block), panel.shape[1])
+            rowwise.add_row_squares(np.matmul(block[:, j:], panel, out=product), out)
+
+
+class _Bilinear:
+    """``a^T M a`` for a block of rows and a symmetric M, from one triangle of M.
+
+    ``a^T M a = a . (a T)`` with T the lower triangle of M, entries below the diagonal doubled:
+    panel j needs only the columns of a from j on, half of the full product.
+    """
+
+    def __init__(self, M: Array, dtype: np.dtype[Any]) -> None:
+        T = np.tril(M) + np.tril(M, -1)
+        step = _PANEL if len(M) >= 2 * _PANEL else len(M)
+        self._panels = [
+            (j, np.ascontiguousarray(T[j:, j : j + step], dtype=dtype))
+            for j in range(0, len(M), step)
+        ]
+        self.width = step
+
+    def __call__(self, block: NDArray[Any], room: NDArray[Any], out: Array) -> None:
+        out[:] = 0.0
+        for j, panel in self._panels:
+            width = panel.shape[1]
+            product = np.matmul(block[:, j:], panel, out=_slot(room, len(block), width))
+            rowwise.add_row_dots(product, block, j, out)
+
+
+def _slot(room: NDArray[Any], rows: int, width: int) -> NDArray[Any]:
+    """A contiguous (rows, width) piece of a buffer."""
+    return room.reshape(-1)[: rows * width].reshape(rows, width)
 
 
 class _GramSum:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from lpgeom import validation
-from lpgeom.geometry.spectrum import Spectrum, principal
+from lpgeom.geometry.spectrum import LARGE, Spectrum, principal
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.results import SubspaceResult, to_cost_units
 from lpgeom.rows.door import Problem, open_rows
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 METHODS = ("auto", "irls", "lewis", "svd")
 DEFAULT_MAX_ITER = 200
-DEFAULT_TOL = 5e-6
+LARGE_TOL, SMALL_TOL = 1e-5, 1e-8
 
 
 def approx_subspace(
@@ -36,7 +36,7 @@ def approx_subspace(
     backend: str = "auto",
     seed: int = 0,
     max_iter: int | None = None,
-    tol: float = DEFAULT_TOL,
+    tol: float | None = None,
     progress: bool = False,
 ) -> SubspaceResult:
     """Rank-k subspace of small l_p cost, with a proof of how far from optimal it can be.
@@ -49,7 +49,8 @@ def approx_subspace(
     validation.check_choice("certify", certify, (False, True, "tight"))
     backend = validation.check_backend(backend)
     seed = validation.check_seed(seed)
-    tol = validation.check_tolerance(tol)
+    if tol is not None:
+        tol = validation.check_tolerance(tol)
     steps = (
         DEFAULT_MAX_ITER
         if max_iter is None
@@ -63,7 +64,10 @@ def approx_subspace(
     with limited():
         problem = open_rows(A, p, row_weights)
         p = problem.p
-        k = validation.check_k(k, problem.rows.shape[1])
+        n, d = problem.rows.shape
+        k = validation.check_k(k, d)
+        if tol is None:
+            tol = LARGE_TOL if n * d >= LARGE else SMALL_TOL
         with Progress(progress) as bar:
             bar.stage("Gram")
             pca = principal(problem.rows, k, p)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lpgeom.geometry.spectrum import eigen
 from lpgeom.geometry.subspaces import Frame, Geodesic
 from lpgeom.rows.base import Array, Rows
 from lpgeom.subspace.cost import lp_cost
@@ -49,7 +50,7 @@ def damped(
         improved = False
         for c in (0.0, 1.0, 10.0, 100.0):
             target = M if c == 0.0 else M + c * (frame.V @ frame.V.T)
-            path = Geodesic(frame.V, Frame.leading(np.linalg.eigh(target)[1], k).V)
+            path = Geodesic(frame.V, Frame.leading(eigen(target)[1], k).V)
             if path.length <= 1e-14:
                 break
             s = share if c == 0.0 else 1.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lpgeom.geometry.spectrum import eigen
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.rows.base import Array, Rows, Rule
 from lpgeom.subspace.cost import lp_cost
@@ -42,17 +43,7 @@ class Run:
     converged: bool
 
 
-def irls(
-    rows: Rows,
-    start: Frame,
-    p: float,
-    *,
-    max_iter: int,
-    tol: float,
-    floor: float,
-    t: Array | None = None,
-    tick: Tick | None = None,
-) -> Run:
+class Irls:
     """``V <- k leading eigenvectors of sum_i max(t_i, eps)^(p/2-1) a_i a_i^T``, one pass a step.
 
     With ``phi(t) = t^(p/2)`` for t >= eps and its tangent at eps below, phi is concave and
@@ -61,58 +52,107 @@ def irls(
     p-mean residual and falls tenfold a step: rows that happen to fit the start exactly do not
     pin it, and rows that fit the optimum exactly are found.
 
-    A step lowers F_eps by at least ``p/2 <M, Q_old - Q_new>`` (the majoriser's decrease), which
-    is known before the new subspace is evaluated.
+    A step lowers F_eps by at least ``p/2 <M, Q_old - Q_new>`` (the majoriser's decrease), its
+    `promise`, which is known before the new subspace is evaluated.
 
     Parameters
     ----------
+    rows : Rows
+    start : Frame
+    p : float
+        1 <= p < 2.
     floor : float
         Smallest eps, in units of the mean squared row norm: where t is all rounding.
     tol : float
-        Stop once a step's majoriser promises less than this share of F_eps, and what smoothing
-        hides of the cost is below a tenth of that.
+        Converged once a step promises less than this share of F_eps, and what smoothing hides
+        of the cost is below a tenth of that.
     t : ndarray, shape (n,), optional
         Squared residuals of the start, if they are known: saves their pass.
+    tick : callable, optional
+        Told after every step.
     """
-    k = start.V.shape[1]
-    Y2 = rows.squared_norms()
-    n_alive = max(1, int(np.count_nonzero(Y2)))
-    lowest = floor * float(Y2.sum()) / n_alive
-    power = p / 2.0 - 1.0
-    frame = start
-    best, best_cost = start, np.inf
-    history: list[float] = []
-    if t is None:
-        t = rows.quadratic_form(frame.W)
-    eps = max(0.01 * (lp_cost(t, p) / n_alive) ** (2.0 / p), lowest)
-    M = rows.weighted_gram(np.maximum(t, eps) ** power)
-    converged = False
-    n_iter = 0
-    while True:
-        cost = lp_cost(t, p)
-        if cost < best_cost:
-            best, best_cost = frame, cost
-        history.append(best_cost)
-        if tick is not None:
-            tick(f"cost {best_cost:.6g}")
-        if n_iter >= max_iter:
-            break
-        lam, U = np.linalg.eigh(M)
-        before = float(np.einsum("ij,ij->", frame.W, M @ frame.W))
-        promise = 0.5 * p * (before - float(lam[: lam.size - k].sum()))
-        frame = Frame.leading(U, k)
-        n_iter += 1
+
+    def __init__(
+        self,
+        rows: Rows,
+        start: Frame,
+        p: float,
+        *,
+        floor: float,
+        tol: float,
+        t: Array | None = None,
+        tick: Tick | None = None,
+    ) -> None:
+        self.rows = rows
+        self.p = p
+        self.tol = tol
+        self.frame = start
+        self.best = start
+        self.best_cost = np.inf
+        self.history: list[float] = []
+        self.n_iter = 0
+        self.converged = False
+        self.promise = np.inf
+        self._tick = tick
+        Y2 = rows.squared_norms()
+        n_alive = max(1, int(np.count_nonzero(Y2)))
+        self._lowest = floor * float(Y2.sum()) / n_alive
+        self._power = p / 2.0 - 1.0
+        self._t = rows.quadratic_form(start.W) if t is None else t
+        mean = (lp_cost(self._t, p) / n_alive) ** (2.0 / p)
+        self._eps = max(0.01 * mean, self._lowest)
+        self._M: Array | None = rows.weighted_gram(np.maximum(self._t, self._eps) ** self._power)
+        self._record()
+
+    def step(self) -> None:
+        """Move to the majoriser's minimiser."""
+        if self._M is None:
+            self._look()
+        M, t, p, eps = self._M, self._t, self.p, self._eps
+        assert M is not None
+        k = self.frame.V.shape[1]
+        lam, U = eigen(M)
+        before = float(np.einsum("ij,ij->", self.frame.W, M @ self.frame.W))
+        drop = 0.5 * p * (before - float(lam[: lam.size - k].sum()))
         # F_eps - cost, row by row: the tangent at eps lies above t^(p/2).
         low = t[t < eps]
-        tangent = (p / 2.0) * eps**power * low + (1.0 - p / 2.0) * eps ** (p / 2.0)
+        tangent = (p / 2.0) * eps**self._power * low + (1.0 - p / 2.0) * eps ** (p / 2.0)
         hidden = float(tangent.sum()) - lp_cost(low, p)
-        share = tol * (cost + hidden)
-        if promise <= share and (eps <= lowest or hidden <= 0.1 * share):
-            converged = True
-            break
-        eps = max(0.1 * eps, lowest)
-        t, M = rows.reweighted_gram(frame.W, _floored(eps, power))
-    return Run(frame, best, best_cost, tuple(history), n_iter, converged)
+        smoothed = lp_cost(t, p) + hidden
+        self.promise = drop / smoothed
+        smooth = eps > self._lowest and hidden > 0.1 * self.tol * smoothed
+        self.converged = self.promise <= self.tol and not smooth
+        self.frame = Frame.leading(U, k)
+        self.n_iter += 1
+        self._M = None
+        if self._tick is not None:
+            self._tick(f"cost {self.best_cost:.6g}")
+
+    def run(self, max_iter: int) -> Run:
+        """Step until converged, or `max_iter` steps in all."""
+        while not self.converged and self.n_iter < max_iter:
+            self.step()
+        return Run(
+            self.frame,
+            self.best,
+            self.best_cost,
+            tuple(self.history),
+            self.n_iter,
+            self.converged,
+        )
+
+    def _look(self) -> None:
+        """One pass: the residuals where we are, and the majoriser there with a smaller eps."""
+        self._eps = max(0.1 * self._eps, self._lowest)
+        rule = _floored(self._eps, self._power)
+        self._t, self._M = self.rows.reweighted_gram(self.frame.W, rule)
+        self._record()
+
+    def _record(self) -> None:
+        cost = lp_cost(self._t, self.p)
+        if cost < self.best_cost:
+            self.best, self.best_cost = self.frame, cost
+        self.history.append(self.best_cost)
 
 
 def _floored(eps: float, power: float) -> Rule:

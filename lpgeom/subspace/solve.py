@@ -15,9 +15,9 @@ from lpgeom.results import LewisWeights
 from lpgeom.rows.base import Array, Rows
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.grassmann import damped
-from lpgeom.subspace.irls import Run, irls
+from lpgeom.subspace.irls import Irls, Run
 from lpgeom.subspace.progress import Progress
-from lpgeom.subspace.sampling import sampler
+from lpgeom.subspace.sampling import Sampler, sampler
 
 FLOOR = 1e-26
 """Squared residuals below this share of the mean squared row norm are rounding (float64)."""
@@ -32,8 +32,9 @@ TRAIN, TEST = 6, 4
 """Rows of the two samples, in multiples of d: one to search on, one to compare on."""
 
 BENIGN = 0.03
-"""If two reweightings lower the cost of a sample by less than this share, whatever the start,
-reweighting changes little, and what a sample could teach is below its noise."""
+"""Where the first reweighting of the SVD promises less than this share of the cost, and the Lewis
+subspace is not this much cheaper, the descent starts from the SVD: what a sample could teach is
+below its noise."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class Solver:
         self.tol = tol
         self.bar = bar
         self.rng = np.random.default_rng(seed)
+        self.source: Sampler
+        self.train: Rows
         n, d = rows.shape
         # Samples and float32 need rows to spare, and a Gram that float32 does not make singular.
         healthy = pca.squared and pca.eigvals[0] > HEALTHY * pca.eigvals[-1]
@@ -114,23 +117,17 @@ class Solver:
         svd = self._evaluate("svd", Frame.leading(self.pca.U, self.k))
         if self.p == 2.0:
             return _solution(self._in_double(svd), svd, None, 1.0)
-        start, metric = svd.frame, None
-        if self.large and self.p < 2.0:
-            start, metric = self._search(svd, triage=method == "auto")
+        metric = self._sampled_metric(svd) if self.large and self.p < 2.0 else None
         self.bar.stage("Lewis weights")
         lewis, spec = self._lewis(metric)
         ellipsoid = Frame.leading(spec.U, self.k)
-        candidates: list[Candidate] = []
         if method == "svd":
             svd = self._svd_in_double(svd)
             candidates = [svd]
         elif method == "lewis":
             candidates = [self._in_double(self._evaluate("lewis", ellipsoid))]
         elif method == "auto" and self.large and self.p < 2.0:
-            chosen = svd if start is svd.frame else self._evaluate("sample", start)
-            candidates = [self._descend(chosen)]
-            if candidates[0].cost >= svd.cost and chosen is not svd:
-                candidates.append(self._descend(svd))
+            candidates = self._searched(svd, ellipsoid)
         else:
             candidates = [self._descend(svd), self._descend(self._evaluate("lewis", ellipsoid))]
         if method in ("auto", "irls"):
@@ -162,83 +159,81 @@ class Solver:
             return lewis_from_metric(self.rows, self.p, spec.whitener())
         return lewis_iteration(self.rows, self.p, start=self.pca, tol=1e-2, max_iter=50)
 
-    def _search(self, svd: Candidate, triage: bool) -> tuple[Frame, Array]:
-        """Where to start the descent on all rows, and a whitener of the Lewis metric.
+    def _sampled_metric(self, svd: Candidate) -> Array:
+        """A whitener of the Lewis metric, from a sample that stays for the search."""
+        self.bar.stage("sample")
+        rows, d = self.rows.single(), self.rows.shape[1]
+        self.source = sampler(rows, self.pca.whitener(), svd.t, self.p, self.rng)
+        self.train = self.source.draw(TRAIN * d, self.rng)
+        _, spec = lewis_iteration(self.train, self.p, tol=0.1, max_iter=3)
+        return spec.whitener()
 
-        Both come from a sample. Reweighting is tried there from the SVD and from the Lewis
-        subspace; the subspaces it leads to are compared with their starts on a second sample,
-        because on the first they have an advantage that all rows would not confirm.
+    def _searched(self, svd: Candidate, ellipsoid: Frame) -> list[Candidate]:
+        """Descent on all rows from the start that samples recommend.
+
+        If the first step from the SVD promises much, reweighting is tried on one sample from the
+        SVD and from the Lewis subspace. Where that leads is compared with the two starts on
+        another sample, because on the first it has an advantage that all rows would not confirm.
         """
-        self.bar.stage("search on a sample")
-        rows, p, d = self.rows.single(), self.p, self.rows.shape[1]
-        source = sampler(rows, self.pca.whitener(), svd.t, p, self.rng)
-        train = source.draw(TRAIN * d, self.rng)
-        _, spec = lewis_iteration(train, p, tol=0.1, max_iter=3)
-        metric = spec.whitener()
-        if not triage:
-            return svd.frame, metric
-        starts = (svd.frame, Frame.leading(spec.U, self.k))
-        runs = [self._sampled(train, start, 2) for start in starts]
-        first = min(run.history[0] for run in runs)
-        frames = list(starts)
-        if min(run.cost for run in runs) < (1.0 - BENIGN) * first:
-            frames += [self._sampled(train, run.frame, 30).frame for run in runs]
-        test = source.draw(TEST * d, self.rng)
-        costs = [lp_cost(test.quadratic_form(frame.W), p) for frame in frames]
-        # A tie goes to the SVD, whose residuals are known already.
+        first = self._irls(self.rows.single(), svd.frame, svd.t)
+        first.step()
+        frames = [svd.frame, ellipsoid]
+        if first.promise > BENIGN:
+            self.bar.stage("search on a sample")
+            for start in (svd.frame, ellipsoid):
+                run = self._irls(self.train, start, None, tol=1e-4).run(30)
+                frames.append(run.frame)
+        test = self.source.draw(TEST * self.rows.shape[1], self.rng)
+        costs = [lp_cost(test.quadratic_form(frame.W), self.p) for frame in frames]
         best = int(np.argmin(costs))
-        return frames[best if costs[best] < 0.99 * costs[0] else 0], metric
+        if best == 0 or costs[best] > (1.0 - BENIGN) * costs[0]:
+            return [self._descend(svd, first)]
+        name = "lewis" if best == 1 else "sample"
+        found = self._descend(self._evaluate(name, frames[best]))
+        # The sample was wrong: the SVD's own descent decides.
+        return [found] if found.cost < svd.cost else [found, self._descend(svd, first)]
 
-    def _sampled(self, sample: Rows, start: Frame, steps: int) -> Run:
-        return irls(
-            sample,
+    def _irls(self, rows: Rows, start: Frame, t: Array | None, tol: float | None = None) -> Irls:
+        double = rows is self.rows
+        return Irls(
+            rows,
             start,
             self.p,
-            max_iter=steps,
-            tol=1e-4,
-            floor=SINGLE_FLOOR,
+            floor=FLOOR if double else SINGLE_FLOOR,
+            tol=max(tol or self.tol, 0.0 if double else SINGLE_TOL),
+            t=t,
             tick=self.bar.step,
         )
 
-    def _descend(self, start: Candidate) -> Candidate:
+    def _descend(self, start: Candidate, begun: Irls | None = None) -> Candidate:
         """Descent on all rows: in float32 as far as that sees, then in float64."""
         self.bar.stage(f"descent from {start.name}")
         p = self.p
         name = f"{'irls' if p < 2.0 else 'damped'} from {start.name}"
         frame, t = start.frame, start.t
         history: list[float] = []
-        n_iter, converged = 0, False
+        n_iter = 0
         if self.large:
-            run = self._run(self.rows.single(), frame, t, max(self.tol, SINGLE_TOL), SINGLE_FLOOR)
+            run = self._run(self.rows.single(), frame, t, begun)
             history += run.history
-            n_iter, converged = run.n_iter, run.converged
+            n_iter = run.n_iter
             found = self._settle(name, run)
             frame, t = found.frame, found.t
             # Rows that fit to float32's resolution had their weights capped by it.
             hidden = t < 1e-9 * self.rows.squared_norms()
             capped = p < 2.0 and np.count_nonzero(hidden) > 1e-3 * t.size
             if not capped and self.tol >= SINGLE_TOL:
-                return _with_history(found, history, n_iter, converged)
-        run = self._run(self.rows, frame, t, self.tol, FLOOR)
+                return _with_history(found, history, n_iter, run.converged)
+        run = self._run(self.rows, frame, t)
         history += run.history
         found = self._settle(name, run)
         return _with_history(found, history, n_iter + run.n_iter, run.converged)
 
-    def _run(self, rows: Rows, frame: Frame, t: Array, tol: float, floor: float) -> Run:
-        if self.p > 2.0:
-            return damped(
-                rows, frame, self.p, max_iter=self.max_iter, tol=tol, t=t, tick=self.bar.step
-            )
-        return irls(
-            rows,
-            frame,
-            self.p,
-            max_iter=self.max_iter,
-            tol=tol,
-            floor=floor,
-            t=t,
-            tick=self.bar.step,
-        )
+    def _run(self, rows: Rows, frame: Frame, t: Array, begun: Irls | None = None) -> Run:
+        if self.p < 2.0:
+            return (begun or self._irls(rows, frame, t)).run(self.max_iter)
+        tol = self.tol if rows is self.rows else max(self.tol, SINGLE_TOL)
+        return damped(rows, frame, self.p, max_iter=self.max_iter, tol=tol, t=t, tick=self.bar.step)
 
     def _settle(self, name: str, run: Run) -> Candidate:
         """The end of a run in float64, or the best subspace it saw should that be cheaper."""

@@ -13,26 +13,43 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def row_squares(block, out):  # type: ignore[no-untyped-def]
-    """``out[i] = sum_j block[i, j]^2``."""
+def add_row_squares(block, out):  # type: ignore[no-untyped-def]
+    """``out[i] += sum_j block[i, j]^2``, in four running sums.
+
+    One running sum would wait for each addition; four let the processor overlap them.
+    """
     n, d = block.shape
     for i in range(n):
-        s = 0.0
-        for j in range(d):
-            x = np.float64(block[i, j])
-            s += x * x
-        out[i] = s
+        s0 = s1 = s2 = s3 = 0.0
+        whole = d - d % 4
+        for j in range(0, whole, 4):
+            x0 = np.float64(block[i, j])
+            x1 = np.float64(block[i, j + 1])
+            x2 = np.float64(block[i, j + 2])
+            x3 = np.float64(block[i, j + 3])
+            s0 += x0 * x0
+            s1 += x1 * x1
+            s2 += x2 * x2
+            s3 += x3 * x3
+        for j in range(whole, d):
+            x0 = np.float64(block[i, j])
+            s0 += x0 * x0
+        out[i] += (s0 + s1) + (s2 + s3)
 
 
 @njit(cache=True, nogil=True)
-def row_dots(left, right, out):  # type: ignore[no-untyped-def]
-    """``out[i] = sum_j left[i, j] right[i, j]``."""
+def add_row_dots(left, right, first, out):  # type: ignore[no-untyped-def]
+    """``out[i] += sum_j left[i, j] right[i, first + j]``."""
     n, d = left.shape
     for i in range(n):
-        s = 0.0
-        for j in range(d):
-            s += np.float64(left[i, j]) * np.float64(right[i, j])
-        out[i] = s
+        s0 = s1 = 0.0
+        whole = d - d % 2
+        for j in range(0, whole, 2):
+            s0 += np.float64(left[i, j]) * np.float64(right[i, first + j])
+            s1 += np.float64(left[i, j + 1]) * np.float64(right[i, first + j + 1])
+        if whole < d:
+            s0 += np.float64(left[i, whole]) * np.float64(right[i, first + whole])
+        out[i] += s0 + s1
 
 
 @njit(cache=True, nogil=True)
