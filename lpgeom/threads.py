@@ -61,6 +61,36 @@ def limited() -> Iterator[None]:
         yield
 
 
+class _Hold:
+    """Holds the BLAS at a few threads while any caller wants it so.
+
+    The setting belongs to the process: two callers in different threads must not restore it in
+    the wrong order. The first one in sets it, the last one out restores it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._callers = 0
+        self._limiter: Any = None
+
+    @contextmanager
+    def __call__(self, n: int) -> Iterator[None]:
+        with self._lock:
+            if self._callers == 0:
+                self._limiter = _blas().limit(limits=n)
+            self._callers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._callers -= 1
+                if self._callers == 0:
+                    self._limiter.restore_original_limits()
+
+
+_hold = _Hold()
+
+
 @contextmanager
 def serial_blas() -> Iterator[None]:
     """One BLAS thread while the body runs.
@@ -68,7 +98,7 @@ def serial_blas() -> Iterator[None]:
     Small factorisations gain little from more, and lose much on a busy machine, where each of
     their many short parallel stretches waits for a thread that is not running.
     """
-    with _blas().limit(limits=1):
+    with _hold(1):
         yield
 
 
@@ -101,17 +131,16 @@ def spread(work: Callable[[int, int, Callable[[], bool]], T], size: float) -> li
             stop.set()
 
     others = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(1, workers)]
-    with _blas().limit(limits=max(1, threads // workers)):
+    with _hold(max(1, threads // workers)):
         try:
             for thread in others:
                 thread.start()
             run(0)
-        finally:
-            if errors:
-                stop.set()
             for thread in others:
-                if thread.ident is not None:
-                    thread.join()
+                thread.join()
+        except BaseException:  # Ctrl-C while waiting
+            stop.set()
+            raise
     if errors:
         raise errors[0]
     return results

@@ -24,6 +24,9 @@ class Evidence:
         ``||a_i||^2``, computed in float64.
     lewis : LewisWeights or None
         Lewis weights of the same rows, with measured kappa.
+    N : ndarray, shape (d, d), or None
+        About ``sum_i t_i^(p/2-1) a_i a_i^T``, from the last step towards V: one step old, perhaps
+        summed in float32. A start for searches; nothing proved may rest on it.
     """
 
     V: Array
@@ -31,3 +34,4 @@ class Evidence:
     t: Array
     Y2: Array
     lewis: LewisWeights | None = None
+    N: Array | None = None

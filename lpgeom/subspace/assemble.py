@@ -26,8 +26,9 @@ def centred(problem: Problem, pca: Spectrum, k: int) -> tuple[Problem, Spectrum]
     mean = float(np.maximum(pca.eigvals[:m], 0.0).sum()) / problem.rows.shape[0]
     if mean <= 0.0:
         return problem, pca
-    # 2^480 keeps squared norms of the rows inside float64.
-    e = min(max(-round(0.5 * math.log2(mean)), -480), 480)
+    # 2^480 keeps squared norms of the rows inside float64, 2^1020 the scale itself.
+    room = 1020 - math.frexp(problem.scale)[1]
+    e = min(max(-round(0.5 * math.log2(mean)), -480), 480, room)
     factor = math.ldexp(1.0, e)
     rescaled = replace(
         problem,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from lpgeom.geometry.spectrum import eigen
@@ -11,6 +13,39 @@ from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.irls import Run, Tick
 
 _SHORTEST = 2.0**-20
+
+STATIONS = (6.0, 20.0, 50.0)
+"""Exponents at which the descent for a larger p stops over: high powers see only the few rows
+that are worst at the start, and descend slowly from there."""
+
+
+def continued(
+    rows: Rows,
+    start: Frame,
+    p: float,
+    *,
+    max_iter: int,
+    tol: float,
+    t: Array | None = None,
+    tick: Tick | None = None,
+) -> Run:
+    """`damped` for p up to 10; beyond, through smaller exponents first, where that is cheaper."""
+    if p <= 10.0:
+        return damped(rows, start, p, max_iter=max_iter, tol=tol, t=t, tick=tick)
+    if t is None:
+        t = rows.quadratic_form(start.W)
+    before = lp_cost(t, p)
+    frame = start
+    n_iter = 0
+    for station in STATIONS:
+        if station < p:
+            run = damped(rows, frame, station, max_iter=max_iter, tol=1e-4, tick=tick)
+            frame, n_iter = run.frame, n_iter + run.n_iter
+    reached = rows.quadratic_form(frame.W)
+    if lp_cost(reached, p) < before:
+        start, t = frame, reached
+    run = damped(rows, start, p, max_iter=max_iter, tol=tol, t=t, tick=tick)
+    return replace(run, history=(before, *run.history), n_iter=n_iter + run.n_iter)
 
 
 def damped(

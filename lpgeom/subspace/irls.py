@@ -33,6 +33,8 @@ class Run:
     n_iter : int
         Steps taken (eigendecompositions).
     converged : bool
+    N : ndarray, shape (d, d), or None
+        The weighted Gram of the last step.
     """
 
     frame: Frame
@@ -41,6 +43,7 @@ class Run:
     history: tuple[float, ...]
     n_iter: int
     converged: bool
+    N: Array | None = None
 
 
 class Irls:
@@ -94,6 +97,7 @@ class Irls:
         self.converged = False
         self.promise = np.inf
         self._tick = tick
+        self._N: Array | None = None
         Y2 = rows.squared_norms()
         n_alive = max(1, int(np.count_nonzero(Y2)))
         self._lowest = floor * float(Y2.sum()) / n_alive
@@ -124,7 +128,7 @@ class Irls:
         self.converged = self.promise <= self.tol and not smooth
         self.frame = Frame.leading(U, k)
         self.n_iter += 1
-        self._M = None
+        self._N, self._M = M, None
         if self._tick is not None:
             self._tick(f"cost {self.best_cost:.6g}")
 
@@ -139,6 +143,7 @@ class Irls:
             tuple(self.history),
             self.n_iter,
             self.converged,
+            self._N,
         )
 
     def _look(self) -> None:

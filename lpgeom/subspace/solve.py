@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from lpgeom.geometry.subspaces import Frame
 from lpgeom.results import LewisWeights
 from lpgeom.rows.base import Array, Rows
 from lpgeom.subspace.cost import lp_cost
-from lpgeom.subspace.grassmann import damped
+from lpgeom.subspace.grassmann import continued
 from lpgeom.subspace.irls import Irls, Run
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.sampling import Sampler, sampler
@@ -51,10 +51,13 @@ class Solution:
     history: tuple[float, ...]
     n_iter: int
     converged: bool
+    N: Array | None = None
 
     def evidence(self, rows: Rows) -> Evidence:
         """What the certificate starts from."""
-        return Evidence(self.frame.V, self.frame.W, self.t, rows.squared_norms(), self.lewis)
+        return Evidence(
+            self.frame.V, self.frame.W, self.t, rows.squared_norms(), self.lewis, self.N
+        )
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Candidate:
     history: tuple[float, ...]
     n_iter: int = 0
     converged: bool = True
+    N: Array | None = None
 
 
 class Solver:
@@ -154,10 +158,12 @@ class Solver:
             return lewis_from_metric(self.rows, self.p, metric)
         if self.large:
             _, spec = lewis_iteration(
-                self.rows.single(), self.p, start=self.pca, tol=0.05, max_iter=20
+                self.rows.single(), self.p, start=self.pca, tol=0.05, max_iter=int(20 + 2 * self.p)
             )
             return lewis_from_metric(self.rows, self.p, spec.whitener())
-        return lewis_iteration(self.rows, self.p, start=self.pca, tol=1e-2, max_iter=50)
+        return lewis_iteration(
+            self.rows, self.p, start=self.pca, tol=1e-2, max_iter=int(50 + 10 * self.p)
+        )
 
     def _sampled_metric(self, svd: Candidate) -> Array:
         """A whitener of the Lewis metric, from a sample that stays for the search."""
@@ -223,17 +229,19 @@ class Solver:
             hidden = t < 1e-9 * self.rows.squared_norms()
             capped = p < 2.0 and np.count_nonzero(hidden) > 1e-3 * t.size
             if not capped and self.tol >= SINGLE_TOL:
-                return _with_history(found, history, n_iter, run.converged)
+                return _with_history(found, history, n_iter, run)
         run = self._run(self.rows, frame, t)
         history += run.history
         found = self._settle(name, run)
-        return _with_history(found, history, n_iter + run.n_iter, run.converged)
+        return _with_history(found, history, n_iter + run.n_iter, run)
 
     def _run(self, rows: Rows, frame: Frame, t: Array, begun: Irls | None = None) -> Run:
         if self.p < 2.0:
             return (begun or self._irls(rows, frame, t)).run(self.max_iter)
         tol = self.tol if rows is self.rows else max(self.tol, SINGLE_TOL)
-        return damped(rows, frame, self.p, max_iter=self.max_iter, tol=tol, t=t, tick=self.bar.step)
+        return continued(
+            rows, frame, self.p, max_iter=self.max_iter, tol=tol, t=t, tick=self.bar.step
+        )
 
     def _settle(self, name: str, run: Run) -> Candidate:
         """The end of a run in float64, or the best subspace it saw should that be cheaper."""
@@ -268,23 +276,18 @@ class Solver:
             return c
         t = self.rows.quadratic_form(c.frame.W)
         cost = lp_cost(t, self.p)
-        return Candidate(c.name, c.frame, t, cost, True, (cost,), c.n_iter, c.converged)
+        return replace(c, t=t, cost=cost, double=True, history=(cost,))
 
 
-def _with_history(
-    found: Candidate, history: list[float], n_iter: int, converged: bool
-) -> Candidate:
+def _with_history(found: Candidate, history: list[float], n_iter: int, last: Run) -> Candidate:
     """Costs after each step, never rising, ending in the float64 cost of what was found."""
     before = (max(c, found.cost) for c in np.minimum.accumulate(history).tolist())
-    return Candidate(
-        found.name,
-        found.frame,
-        found.t,
-        found.cost,
-        found.double,
-        (*before, found.cost),
-        n_iter,
-        converged,
+    return replace(
+        found,
+        history=(*before, found.cost),
+        n_iter=n_iter,
+        converged=last.converged,
+        N=last.N,
     )
 
 
@@ -302,4 +305,5 @@ def _solution(
         best.history,
         best.n_iter,
         best.converged,
+        best.N,
     )
