@@ -21,6 +21,12 @@ MOST_WORKERS = 8
 """Workers of one pass: each holds a few blocks and a (d, d) sum, so more threads than these go to
 the BLAS calls inside."""
 
+SERIAL_SIZE = 2e5
+"""Passes over fewer entries than this run in the calling thread alone."""
+
+SMALL_PROBLEM, SMALL_WIDTH = 1 << 20, 512
+"""Up to this many entries of A, and this many columns, everything runs on one thread."""
+
 T = TypeVar("T")
 
 
@@ -102,6 +108,16 @@ def serial_blas() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def sized(n: int, d: int) -> Iterator[None]:
+    """Threads for a problem of that size: one if it is small, whatever is allowed otherwise."""
+    if n * d <= SMALL_PROBLEM and d <= SMALL_WIDTH:
+        with serial_blas():
+            yield
+    else:
+        yield
+
+
 def blas_threads() -> int:
     """Threads that the BLAS is allowed now."""
     counts = [library.num_threads for library in _blas().lib_controllers]
@@ -116,7 +132,7 @@ def spread(work: Callable[[int, int, Callable[[], bool]], T], size: float) -> li
     The first exception is raised here once every worker has ended.
     """
     threads = blas_threads()
-    workers = min(threads, MOST_WORKERS) if size > 2e5 else 1
+    workers = min(threads, MOST_WORKERS) if size > SERIAL_SIZE else 1
     if workers <= 1:
         return [work(0, 1, lambda: False)]
     stop = threading.Event()

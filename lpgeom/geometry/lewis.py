@@ -12,7 +12,7 @@ from lpgeom.geometry.spectrum import Spectrum, spectrum
 from lpgeom.results import LewisWeights
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import open_rows
-from lpgeom.threads import limited
+from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -230,11 +230,14 @@ def lewis_weights(
     max_iter = validation.check_positive_int("max_iter", max_iter)
     with limited():
         problem = open_rows(A, p, row_weights)
-        pca = spectrum(problem.rows)
-        if pca.rank == 0:
-            n, d = problem.rows.shape
-            return LewisWeights(np.zeros(n), np.zeros((d, d)), 1.0, 0, problem.p, 0, True)
-        scaled, _ = lewis_iteration(problem.rows, problem.p, tol=tol, max_iter=max_iter, start=pca)
+        n, d = problem.rows.shape
+        with sized(n, d):
+            pca = spectrum(problem.rows)
+            if pca.rank == 0:
+                return LewisWeights(np.zeros(n), np.zeros((d, d)), 1.0, 0, problem.p, 0, True)
+            scaled, _ = lewis_iteration(
+                problem.rows, problem.p, tol=tol, max_iter=max_iter, start=pca
+            )
     with np.errstate(over="ignore"):
         M = scaled.M * problem.unit * problem.unit
     if not np.isfinite(M).all():

@@ -68,6 +68,11 @@ class ArrayRows:
         return int(n), int(d)
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type passes are computed in."""
+        return self._dtype
+
+    @property
     def n_passes(self) -> float:
         return self._passes.total
 
@@ -120,12 +125,12 @@ class ArrayRows:
             t = np.empty(self.shape[0])
 
             def work(i: int, workers: int, stopped: Stop) -> None:
-                for lo, hi, block, c in self._blocks(i, workers, stopped):
+                for lo, hi, block, c in self.blocks(i, workers, stopped):
                     t[lo:hi] = 0.0
                     rowwise.add_row_squares(block, t[lo:hi])
                     t[lo:hi] *= c
 
-            self._run(work)
+            self.run(work)
             self._norms = t
         return self._norms
 
@@ -134,12 +139,12 @@ class ArrayRows:
         form = _SquaredNorm(X, self.shape[0], self._dtype)
 
         def work(i: int, workers: int, stopped: Stop) -> None:
-            room = self._buffer(form.width)
-            for lo, hi, block, c in self._blocks(i, workers, stopped):
+            room = self.buffer(form.width)
+            for lo, hi, block, c in self.blocks(i, workers, stopped):
                 form(block, room, t[lo:hi])
                 t[lo:hi] *= c
 
-        self._run(work)
+        self.run(work)
         return t
 
     def bilinear_form(self, M: Array) -> Array:
@@ -147,19 +152,19 @@ class ArrayRows:
         form = _Bilinear(M, self._dtype)
 
         def work(i: int, workers: int, stopped: Stop) -> None:
-            room = self._buffer(form.width)
-            for lo, hi, block, c in self._blocks(i, workers, stopped):
+            room = self.buffer(form.width)
+            for lo, hi, block, c in self.blocks(i, workers, stopped):
                 form(block, room, t[lo:hi])
                 t[lo:hi] *= c
 
-        self._run(work)
+        self.run(work)
         return t
 
     def weighted_gram(self, w: Array | None = None) -> Array:
         def work(i: int, workers: int, stopped: Stop) -> Array:
             sums = _GramSum(self.shape[1], self._dtype)
-            packed = self._buffer(self.shape[1])
-            for lo, hi, block, c in self._blocks(i, workers, stopped):
+            packed = self.buffer(self.shape[1])
+            for lo, hi, block, c in self.blocks(i, workers, stopped):
                 weights = None if w is None else w[lo:hi]
                 if isinstance(c, np.ndarray):
                     weights = c if weights is None else c * weights
@@ -167,7 +172,7 @@ class ArrayRows:
                 sums.add(block, weights, c, packed)
             return sums.total()
 
-        return _symmetric(sum(self._run(work)))
+        return _symmetric(sum(self.run(work)))
 
     def reweighted_gram(self, X: Array, rule: Rule) -> tuple[Array, Array]:
         t = np.empty(self.shape[0])
@@ -175,21 +180,21 @@ class ArrayRows:
 
         def work(i: int, workers: int, stopped: Stop) -> Array:
             sums = _GramSum(self.shape[1], self._dtype)
-            room = self._buffer(form.width)
-            packed = self._buffer(self.shape[1])
-            for lo, hi, block, c in self._blocks(i, workers, stopped):
+            room = self.buffer(form.width)
+            packed = self.buffer(self.shape[1])
+            for lo, hi, block, c in self.blocks(i, workers, stopped):
                 form(block, room, t[lo:hi])
                 t[lo:hi] *= c
                 sums.add(block, c * rule(t[lo:hi], lo, hi), 1.0, packed)
             return sums.total()
 
-        return t, _symmetric(sum(self._run(work)))
+        return t, _symmetric(sum(self.run(work)))
 
     def triangle(self, w: Array | None = None) -> Array:
         d = self.shape[1]
         R = np.zeros((0, d))
         rows_at_once = max(self._block_rows(), 2 * d)
-        for lo, hi, block, c in self._blocks(0, 1, lambda: False, rows_at_once):
+        for lo, hi, block, c in self.blocks(0, 1, lambda: False, rows_at_once):
             weights = np.full(hi - lo, 1.0) * c
             if w is not None:
                 weights *= w[lo:hi]
@@ -200,7 +205,8 @@ class ArrayRows:
         full[: R.shape[0]] = R
         return full
 
-    def _run(self, work: Callable[[int, int, Stop], Any]) -> list[Any]:
+    def run(self, work: Callable[[int, int, Stop], Any]) -> list[Any]:
+        """One pass: ``work(worker, workers, stopped)`` on every worker; their results in order."""
         n, d = self.shape
         results = spread(work, float(n) * d)
         self._passes.total += self._share
@@ -210,10 +216,11 @@ class ArrayRows:
         row_bytes = max(self.shape[1] * self._dtype.itemsize, 1)
         return max(16, self._block_bytes // row_bytes)
 
-    def _buffer(self, width: int) -> NDArray[Any]:
+    def buffer(self, width: int) -> NDArray[Any]:
+        """Room for one block of rows of that width."""
         return np.empty((min(self._block_rows(), self.shape[0]), width), dtype=self._dtype)
 
-    def _blocks(
+    def blocks(
         self, worker: int, workers: int, stopped: Stop, step: int | None = None
     ) -> Iterator[Block]:
         """This worker's blocks ``(lo, hi, B, c)``: rows lo to hi are ``sqrt(c) B``.

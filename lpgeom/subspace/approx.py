@@ -14,7 +14,7 @@ from lpgeom.rows.door import Problem, open_rows
 from lpgeom.subspace.assemble import centred, certificate_of, exact_certificate
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.solve import Solver
-from lpgeom.threads import limited
+from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -146,7 +146,7 @@ def approx_subspace(
         k = validation.check_k(k, d)
         if tol is None:
             tol = LARGE_TOL if n * d >= LARGE else SMALL_TOL
-        with Progress(progress) as bar:
+        with sized(n, d), Progress(progress) as bar:
             bar.stage("Gram")
             pca = principal(problem.rows, k, p)
             if pca.rank <= k:

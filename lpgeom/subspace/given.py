@@ -14,7 +14,7 @@ from lpgeom.results import Certificate, to_cost_units
 from lpgeom.rows.door import open_rows
 from lpgeom.subspace.assemble import centred, certificate_of, exact_certificate
 from lpgeom.subspace.cost import entries_cost, lp_cost
-from lpgeom.threads import limited
+from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -133,19 +133,22 @@ def certify(
         p = problem.p
         V = validation.check_basis(basis, problem.rows.shape[1])
         k = V.shape[1]
-        pca = spectrum(problem.rows)
-        problem, pca = centred(problem, pca, k)
-        rows = problem.rows
-        frame = Frame.of(V)
-        t = rows.quadratic_form(frame.W)
-        value = lp_cost(t, p)
-        if pca.rank <= k:
-            # The optimum is 0; this subspace reaches it only if it contains the rows.
-            if float(t.max()) <= (max(rows.shape) * EPS) ** 2 * float(rows.squared_norms().max()):
-                value = 0.0
-            return exact_certificate(problem, pca.rank, V, cost=value)
-        lewis, spec = lewis_iteration(rows, p, start=pca, tol=1e-3, max_iter=30)
-        promised = a_priori_cost(lewis, spec.eigvals, spec.eigvals.size - k)
-        promise = guarantee(lewis) if value <= promised else math.inf
-        evidence = Evidence(V, frame.W, t, rows.squared_norms(), lewis)
-        return certificate_of(problem, k, evidence, value, promise, level, seed, progress)
+        with sized(*problem.rows.shape):
+            pca = spectrum(problem.rows)
+            problem, pca = centred(problem, pca, k)
+            rows = problem.rows
+            frame = Frame.of(V)
+            t = rows.quadratic_form(frame.W)
+            value = lp_cost(t, p)
+            if pca.rank <= k:
+                # The optimum is 0; this subspace reaches it only if it contains the rows.
+                if float(t.max()) <= (max(rows.shape) * EPS) ** 2 * float(
+                    rows.squared_norms().max()
+                ):
+                    value = 0.0
+                return exact_certificate(problem, pca.rank, V, cost=value)
+            lewis, spec = lewis_iteration(rows, p, start=pca, tol=1e-3, max_iter=30)
+            promised = a_priori_cost(lewis, spec.eigvals, spec.eigvals.size - k)
+            promise = guarantee(lewis) if value <= promised else math.inf
+            evidence = Evidence(V, frame.W, t, rows.squared_norms(), lewis)
+            return certificate_of(problem, k, evidence, value, promise, level, seed, progress)

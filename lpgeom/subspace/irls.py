@@ -51,7 +51,7 @@ class Irls:
 
     With ``phi(t) = t^(p/2)`` for t >= eps and its tangent at eps below, phi is concave and
     increasing, so the step never increases ``F_eps = sum phi(t_i)``; phi also falls with eps,
-    so lowering eps on the way keeps F_eps falling. eps starts at a hundredth of the squared
+    so lowering eps on the way keeps F_eps falling. eps starts at a quarter of the squared
     p-mean residual and falls tenfold a step: rows that happen to fit the start exactly do not
     pin it, and rows that fit the optimum exactly are found.
 
@@ -104,7 +104,7 @@ class Irls:
         self._power = p / 2.0 - 1.0
         self._t = rows.quadratic_form(start.W) if t is None else t
         mean = (lp_cost(self._t, p) / n_alive) ** (2.0 / p)
-        self._eps = max(0.01 * mean, self._lowest)
+        self._eps = max(0.25 * mean, self._lowest)
         self._M: Array | None = rows.weighted_gram(np.maximum(self._t, self._eps) ** self._power)
         self._record()
 
