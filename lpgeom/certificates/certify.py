@@ -5,6 +5,7 @@ from __future__ import annotations
 from lpgeom.certificates.bounds import chord, lewis_bounds, spectral
 from lpgeom.certificates.evidence import Evidence
 from lpgeom.certificates.power import power
+from lpgeom.certificates.radial import radial_bounds
 from lpgeom.certificates.relaxation import mixed, relaxation
 from lpgeom.results import Bound
 from lpgeom.rows.base import Rows
@@ -68,9 +69,5 @@ def lower_bounds(
         if everything:
             bounds.append(chord(rows, k, p))
         if level == "tight":
-            from lpgeom.certificates.radial import radial_bounds
-
-            bounds += radial_bounds(
-                rows, evidence, k, p, seed=seed, progress=progress, relaxed=relaxed
-            )
+            bounds += radial_bounds(rows, relaxed, k, p, seed=seed, progress=progress)
     return sorted(bounds, key=lambda b: -b.scaled_value)

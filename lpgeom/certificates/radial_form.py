@@ -16,6 +16,7 @@ import numpy as np
 
 from lpgeom.certificates.radial_minorant import RowMinorants, row_minorants
 from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.pairs import Pairs
 
 FLOOR = 1e-3
 """Tangent points stay above FLOOR ||a_i||: any positive point is valid, this one keeps E tame."""
@@ -32,26 +33,44 @@ class RadialForm:
     name, parameter : str, float
         Family of row minorants and its parameter.
     p : float
+    view : Rows, optional
+        Float32 rows to search with; their images under Q0 are kept if they fit into memory,
+        which makes each pass over this view about twice as fast.
 
     Notes
     -----
-    Two passes over A here, two for `features`, two for `gradient`.
+    Two passes over A here, two for `features`, two for `gradient` and for `image`.
     """
 
-    def __init__(self, rows: Rows, Q0: Array, p: float, name: str, parameter: float) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        Q0: Array,
+        p: float,
+        name: str,
+        parameter: float,
+        view: Rows | None = None,
+    ) -> None:
         Y = np.sqrt(rows.squared_norms())
         r0 = np.sqrt(np.maximum(rows.quadratic_form(Q0), 0.0))
         t0 = np.maximum(rows.bilinear_form(Q0), 0.0)
         y0 = np.clip(0.5 * (r0 + np.sqrt(t0)), FLOOR * Y, Y)
         self.Q0 = Q0
+        self._view = view
+        self._pairs = None if view is None else Pairs.of(view, Q0)
         # |q_i| <= 1 is all that the proof needs: divide by a little more than ||Q0 a_i||.
         safe = np.maximum(r0 * (1.0 + 1e-12), FLOOR * Y)
         self.inverse = np.where(safe > 0.0, 1.0 / np.where(safe > 0.0, safe, 1.0), 0.0)
         self.parts: RowMinorants = row_minorants(name, y0, Y, p, parameter)
         self.quartic = bool(np.any(self.parts.square_t > 0.0))
+        # Features of Q0 itself: q_i . Q0 a_i = ||Q0 a_i||^2 / (what q_i was divided by).
+        self.at_reference = (r0 * r0 * self.inverse, t0)
 
     def features(self, rows: Rows, X: Array) -> tuple[Array, Array]:
         """(r_i(X), t_i(X)), each of shape (n,)."""
+        if self._pairs is not None and rows is self._view:
+            r, t = self._pairs.forms(X)
+            return r * self.inverse, t
         product = self.Q0 @ X
         r = rows.bilinear_form(0.5 * (product + product.T)) * self.inverse
         return r, rows.bilinear_form(X)
@@ -78,17 +97,24 @@ class RadialForm:
         """E(X) from the features of X."""
         return float((self.parts.square_r * r * r + self.parts.square_t * t * t).sum())
 
+    def image(self, rows: Rows, r: Array, t: Array | None) -> Array:
+        """E X, the symmetric matrix with <Z, E X> = E(Z, X), from the features of X."""
+        weight_t = None if t is None or not self.quartic else self.parts.square_t * t
+        return self._adjoint(rows, self.parts.square_r * r, weight_t)
+
     def apply(self, rows: Rows, X: Array) -> Array:
-        """The operator of E: the symmetric matrix with <Z, E X> = E(Z, X)."""
+        """E X: two passes and two Grams, half of it where square_t = 0 or the images are kept."""
+        if self._pairs is not None and rows is self._view:
+            return self.image(rows, *self.features(rows, X))
         product = self.Q0 @ X
         r = rows.bilinear_form(0.5 * (product + product.T)) * self.inverse
-        t = rows.bilinear_form(X) if self.quartic else None
-        return self._adjoint(
-            rows, self.parts.square_r * r, None if t is None else self.parts.square_t * t
-        )
+        return self.image(rows, r, rows.bilinear_form(X) if self.quartic else None)
 
     def _adjoint(self, rows: Rows, weight_r: Array, weight_t: Array | None) -> Array:
         """``sum_i weight_r sym(q_i a_i^T) + weight_t a_i a_i^T``."""
+        if self._pairs is not None and rows is self._view:
+            both = np.zeros_like(weight_r) if weight_t is None else weight_t
+            return self._pairs.gram(weight_r * self.inverse, both)
         G = self.Q0 @ rows.weighted_gram(weight_r * self.inverse)
         G = 0.5 * (G + G.T)
         return G if weight_t is None else G + rows.weighted_gram(weight_t)
