@@ -21,7 +21,7 @@ _PANEL = 96
 """Columns of one panel of a triangular product: wide enough for BLAS, narrow enough to skip most
 of the zero triangle."""
 
-_FLUSH = 8
+_FLUSH = 32
 """Blocks summed in float32 before they are added to the float64 sum."""
 
 Block = tuple[int, int, NDArray[Any], Array | float]
@@ -161,34 +161,45 @@ class ArrayRows:
         return t
 
     def weighted_gram(self, w: Array | None = None) -> Array:
-        def work(i: int, workers: int, stopped: Stop) -> Array:
-            sums = _GramSum(self.shape[1], self._dtype)
-            packed = self.buffer(self.shape[1])
+        d = self.shape[1]
+        own = not self._as_is and (w is None or bool(w.min(initial=0.0) >= 0.0))
+
+        def work(i: int, workers: int, stopped: Stop) -> _GramSum:
+            sums = _GramSum(d, self._dtype)
+            room = None if own or (w is None and self._factors is None) else self.buffer(d)
             for lo, hi, block, c in self.blocks(i, workers, stopped):
                 weights = None if w is None else w[lo:hi]
                 if isinstance(c, np.ndarray):
                     weights = c if weights is None else c * weights
                     c = 1.0
-                sums.add(block, weights, c, packed)
-            return sums.total()
+                sums.add(block, weights, c, block if room is None else room)
+            return sums
 
-        return _symmetric(sum(self.run(work)))
+        return _GramSum.total(self.run(work))
 
     def reweighted_gram(self, X: Array, rule: Rule) -> tuple[Array, Array]:
         t = np.empty(self.shape[0])
         form = _SquaredNorm(X, self.shape[0], self._dtype)
 
-        def work(i: int, workers: int, stopped: Stop) -> Array:
+        own = not self._as_is
+
+        def work(i: int, workers: int, stopped: Stop) -> _GramSum:
             sums = _GramSum(self.shape[1], self._dtype)
             room = self.buffer(form.width)
-            packed = self.buffer(self.shape[1])
+            packed = None
             for lo, hi, block, c in self.blocks(i, workers, stopped):
                 form(block, room, t[lo:hi])
                 t[lo:hi] *= c
-                sums.add(block, c * rule(t[lo:hi], lo, hi), 1.0, packed)
-            return sums.total()
+                weights = c * rule(t[lo:hi], lo, hi)
+                if own and weights.min() >= 0.0:
+                    sums.add(block, weights, 1.0, block)
+                    continue
+                if packed is None:
+                    packed = self.buffer(self.shape[1])
+                sums.add(block, weights, 1.0, packed)
+            return sums
 
-        return t, _symmetric(sum(self.run(work)))
+        return t, _GramSum.total(self.run(work))
 
     def triangle(self, w: Array | None = None) -> Array:
         d = self.shape[1]
@@ -216,6 +227,14 @@ class ArrayRows:
         row_bytes = max(self.shape[1] * self._dtype.itemsize, 1)
         return max(16, self._block_bytes // row_bytes)
 
+    @property
+    def _as_is(self) -> bool:
+        """True if blocks are views of A, False if they are copies that may be overwritten."""
+        A = self._A
+        # Left to c, a scale far from 1 would square out of range.
+        mild = 2.0**-20 <= self._scale <= 2.0**20
+        return bool(mild and A.dtype == self._dtype and A.flags.c_contiguous and A.flags.aligned)
+
     def buffer(self, width: int) -> NDArray[Any]:
         """Room for one block of rows of that width."""
         return np.empty((min(self._block_rows(), self.shape[0]), width), dtype=self._dtype)
@@ -232,10 +251,7 @@ class ArrayRows:
         n, d = self.shape
         A, f = self._A, self._factors
         step = step or self._block_rows()
-        # Left to c, a scale far from 1 would square out of range.
-        mild = 2.0**-20 <= self._scale <= 2.0**20
-        as_is = mild and A.dtype == self._dtype and A.dtype.isnative and A.flags.c_contiguous
-        buffer = None if as_is else np.empty((min(step, n), d), dtype=self._dtype)
+        buffer = None if self._as_is else np.empty((min(step, n), d), dtype=self._dtype)
         for lo in range(worker * step, n, workers * step):
             if stopped():
                 return
@@ -314,16 +330,20 @@ def _slot(room: NDArray[Any], rows: int, width: int) -> NDArray[Any]:
 
 
 class _GramSum:
-    """Running sum of weighted Grams, upper triangle, in float64 over groups of blocks."""
+    """Running sum of weighted Grams, upper triangle; in float64 over groups of blocks."""
 
     def __init__(self, d: int, dtype: np.dtype[Any]) -> None:
         self._G = np.zeros((d, d), dtype=dtype, order="F")
         self._double = dtype == np.float64
-        self._sum = self._G if self._double else np.zeros((d, d), order="F")
+        self._sum: Array | None = self._G if self._double else None
         self._pending = 0
 
     def add(self, block: NDArray[Any], w: Array | None, c: float, packed: NDArray[Any]) -> None:
-        """Add ``c sum_i w_i b_i b_i^T``; `packed` is room for one block."""
+        """Add ``c sum_i w_i b_i b_i^T``.
+
+        `packed` is room for one block; the block itself, where it may be overwritten and no
+        weight is negative.
+        """
         if w is None:
             self._update(c, block)
             return
@@ -332,43 +352,51 @@ class _GramSum:
             return
         for sign in (1.0, -1.0):
             count = rowwise.pack_rows(block, w, top, sign, packed)
-            if count == 0:
-                continue
-            self._update(sign * c * top, packed[:count])
-            if count == len(w):
+            if count > 0:
+                self._update(sign * c * top, packed[:count])
+            if count == len(w) or packed is block:
                 break
 
     def _update(self, alpha: float, block: NDArray[Any]) -> None:
         if self._double:
-            rank_update(self._sum, alpha, block)
+            rank_update(self._G, alpha, block)
             return
         if not 1e-15 < abs(alpha) < 1e15:  # beside other blocks it would leave float32
             self._flush()
             rank_update(self._G, 1.0, block)
-            self._sum += alpha * self._G.astype(np.float64)
-            self._G[:] = 0.0
+            self._flush(alpha)
             return
         rank_update(self._G, alpha, block)
         self._pending += 1
         if self._pending == _FLUSH:
             self._flush()
 
-    def _flush(self) -> None:
-        self._sum += self._G
+    def _flush(self, alpha: float = 1.0) -> None:
+        if self._sum is None:
+            self._sum = np.zeros(self._G.shape, order="F")
+        self._sum += self._G if alpha == 1.0 else alpha * self._G.astype(np.float64)
         self._G[:] = 0.0
         self._pending = 0
 
-    def total(self) -> Array:
-        if self._pending:
-            self._flush()
-        return self._sum
-
-
-def _symmetric(upper: Any) -> Array:
-    """The symmetric matrix whose upper triangle is given (what lies below is ignored)."""
-    G: Array = np.triu(upper)
-    G += np.triu(upper, 1).T
-    return G
+    @staticmethod
+    def total(parts: list[_GramSum]) -> Array:
+        """The sum over all workers, both triangles."""
+        G = parts[0]._sum
+        if G is None:
+            G = np.zeros(parts[0]._G.shape, order="F")
+        for part in parts:
+            if part._sum is not None and part._sum is not G:
+                G += part._sum
+            if not part._double:
+                G += part._G
+        d = len(G)
+        for j in range(0, d, _PANEL):  # panel by panel, no temporary of G's size
+            k = min(j + _PANEL, d)
+            corner = np.triu(G[j:k, j:k])
+            G[j:k, j:k] = corner + np.triu(corner, 1).T
+            G[k:, j:k] = G[j:k, k:].T
+        # Symmetric: the transpose of the Fortran array is the same matrix in C order.
+        return G.T
 
 
 def _plain(block: NDArray[Any]) -> NDArray[Any]:

@@ -68,8 +68,9 @@ def approx_subspace(
     row_weights : array_like, shape (n,), optional
         omega >= 0, not all zero.
     certify : bool or "tight"
-        True: lower bounds 3a to 3f. "tight": also the radial bounds 3g and 3h, which take longer
-        and hold with a stated probability. False: none; `lower_bound` is 0 and `ratio` inf.
+        True: lower bounds 3a to 3f. "tight": also the radial bound 3i, which contains 3g and 3h,
+        takes longer and holds with a stated probability. False: none; `lower_bound` is 0 and
+        `ratio` inf.
     backend : {"auto", "cpu"}
     seed : int
         For the samples and the random starts of the tight bounds. The same seed and thread count
@@ -153,7 +154,9 @@ def approx_subspace(
                 return _exact(problem, pca, k, bool(certify), objective, seed, started)
             problem, pca = centred(problem, pca, k)
             solver = Solver(problem.rows, pca, k, p, seed=seed, max_iter=steps, tol=tol, bar=bar)
+            del pca  # (d, d) matrices are most of the memory used: none is kept longer than needed
             solution = solver.solve(method)
+            del solver
             certificate = None
             if certify:
                 bar.stage("certificate")

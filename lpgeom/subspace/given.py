@@ -95,9 +95,10 @@ def certify(
         Spans the subspace, which may come from anywhere; made orthonormal if it is not.
     p : float
         1 <= p <= 100.
-    level : {"fast", "tight"}
-        "fast": theory 3a to 3f. "tight" adds the radial bounds 3g and 3h, which take longer and
-        are marked with their failure probability.
+    level : {"fast", "tight", "all"}
+        "fast": theory 3a to 3f. "tight" adds the radial bound 3i, "all" also 3g and 3h, which it
+        contains, and every dominated one; radial bounds take longer and are marked with their
+        failure probability.
     row_weights : array_like, shape (n,), optional
         omega >= 0.
     seed : int
@@ -126,7 +127,7 @@ def certify(
     >>> 0.0 < c.lower_bound <= c.cost
     True
     """
-    validation.check_choice("level", level, ("fast", "tight"))
+    validation.check_choice("level", level, ("fast", "tight", "all"))
     seed = validation.check_seed(seed)
     with limited():
         problem = open_rows(A, p, row_weights)

@@ -110,7 +110,6 @@ class Solver:
         self.bar = bar
         self.rng = np.random.default_rng(seed)
         self.source: Sampler
-        self.train: Rows
         n, d = rows.shape
         # Samples and float32 need rows to spare, and a Gram that float32 does not make singular.
         healthy = pca.squared and pca.eigvals[0] > HEALTHY * pca.eigvals[-1]
@@ -121,10 +120,7 @@ class Solver:
         svd = self._evaluate("svd", Frame.leading(self.pca.U, self.k))
         if self.p == 2.0:
             return _solution(self._in_double(svd), svd, None, 1.0)
-        metric = self._sampled_metric(svd) if self.large and self.p < 2.0 else None
-        self.bar.stage("Lewis weights")
-        lewis, spec = self._lewis(metric)
-        ellipsoid = Frame.leading(spec.U, self.k)
+        lewis, lam, ellipsoid = self._lewis(svd)
         if method == "svd":
             svd = self._svd_in_double(svd)
             candidates = [svd]
@@ -144,7 +140,7 @@ class Solver:
         # The promise of theory 2 is the Lewis subspace's; another subspace inherits it by costing
         # no more than the theorem's upper bound for that one, or than that one itself.
         promise = guarantee(lewis)
-        if best.cost > a_priori_cost(lewis, spec.eigvals, spec.eigvals.size - self.k):
+        if best.cost > a_priori_cost(lewis, lam, lam.size - self.k):
             own = self._in_double(self._evaluate("lewis", ellipsoid))
             if best.cost > own.cost:
                 if method == "svd":
@@ -153,26 +149,32 @@ class Solver:
                     best = own
         return _solution(best, svd, lewis, promise)
 
-    def _lewis(self, metric: Array | None) -> tuple[LewisWeights, Spectrum]:
-        if metric is not None:
-            return lewis_from_metric(self.rows, self.p, metric)
-        if self.large:
-            _, spec = lewis_iteration(
-                self.rows.single(), self.p, start=self.pca, tol=0.05, max_iter=int(20 + 2 * self.p)
-            )
-            return lewis_from_metric(self.rows, self.p, spec.whitener())
-        return lewis_iteration(
-            self.rows, self.p, start=self.pca, tol=1e-2, max_iter=int(50 + 10 * self.p)
-        )
+    def _lewis(self, svd: Candidate) -> tuple[LewisWeights, Array, Frame]:
+        """Lewis weights of all rows, the eigenvalues of M, and the Lewis subspace.
 
-    def _sampled_metric(self, svd: Candidate) -> Array:
-        """A whitener of the Lewis metric, from a sample that stays for the search."""
-        self.bar.stage("sample")
-        rows, d = self.rows.single(), self.rows.shape[1]
-        self.source = sampler(rows, self.pca.whitener(), svd.t, self.p, self.rng)
-        self.train = self.source.draw(TRAIN * d, self.rng)
-        _, spec = lewis_iteration(self.train, self.p, tol=0.1, max_iter=3)
-        return spec.whitener()
+        For large A the metric comes from a sample (p < 2) or from float32 passes; weights, M and
+        kappa are those of all rows.
+        """
+        self.bar.stage("Lewis weights")
+        p = self.p
+        if not self.large:
+            steps = int(50 + 10 * p)
+            lewis, spec = lewis_iteration(self.rows, p, start=self.pca, tol=1e-2, max_iter=steps)
+        elif p < 2.0:
+            view = self.rows.single()
+            self.source = sampler(view, self.pca.whitener(), svd.t, p, self.rng)
+            rough = lewis_iteration(self._sample(TRAIN), p, tol=0.1, max_iter=3)[1].whitener()
+            lewis, spec = lewis_from_metric(self.rows, p, rough)
+        else:
+            steps = int(20 + 2 * p)
+            view = self.rows.single()
+            rough = lewis_iteration(view, p, start=self.pca, tol=0.05, max_iter=steps)[1].whitener()
+            lewis, spec = lewis_from_metric(self.rows, p, rough)
+        self.pca = replace(self.pca, U=np.empty((0, 0)))  # used up, and as large as any matrix here
+        return lewis, spec.eigvals, Frame.leading(spec.U, self.k)
+
+    def _sample(self, multiple: int) -> Rows:
+        return self.source.draw(multiple * self.rows.shape[1], self.rng)
 
     def _searched(self, svd: Candidate, ellipsoid: Frame) -> list[Candidate]:
         """Descent on all rows from the start that samples recommend.
@@ -186,11 +188,14 @@ class Solver:
         frames = [svd.frame, ellipsoid]
         if first.promise > BENIGN:
             self.bar.stage("search on a sample")
+            train = self._sample(TRAIN)
             for start in (svd.frame, ellipsoid):
-                run = self._irls(self.train, start, None, tol=1e-4).run(30)
+                run = self._irls(train, start, None, tol=1e-4).run(30)
                 frames.append(run.frame)
-        test = self.source.draw(TEST * self.rows.shape[1], self.rng)
+            del train
+        test = self._sample(TEST)
         costs = [lp_cost(test.quadratic_form(frame.W), self.p) for frame in frames]
+        del test
         best = int(np.argmin(costs))
         if best == 0 or costs[best] > (1.0 - BENIGN) * costs[0]:
             return [self._descend(svd, first)]
