@@ -27,7 +27,7 @@ _LARGEST = float(np.finfo(np.float64).max)
 
 
 def to_cost_units(scaled: float, unit: float, p: float) -> float:
-    """Scaled cost -> user cost, ``scaled * unit**p``; infinite only where the true value overflows."""
+    """``scaled * unit**p``, infinite only where the true value overflows."""
     if scaled == 0.0:
         return 0.0
     try:

@@ -10,6 +10,8 @@ from lpgeom.certificates.relaxation import mixed, relaxation
 from lpgeom.results import Bound
 from lpgeom.rows.base import Rows
 
+RADIAL = ("radial_quartic", "radial", "radial_two")
+
 SMALL = 1 << 22
 """Up to this many entries of A, "fast" computes the dominated bounds too."""
 
@@ -34,11 +36,12 @@ def lower_bounds(
         1 <= k < rank of the rows.
     p : float
         p >= 1.
-    level : {"fast", "tight"}
+    level : {"fast", "tight", "all"}
         "fast" leaves out what it knows to be dominated, if A is large: the chord bound (at p = 1
         its relaxation is weaker than 3d row by row), and for 1 < p < 2 the plain relaxation
-        (weaker than 3e row by row). "tight" has them all, solves the relaxations to the end, and
-        adds the radial bounds for p < 2.
+        (weaker than 3e row by row). "tight" adds, for p < 2, the radial bound 3i, whose family of
+        row minorants contains those of 3g and 3h and reaches further; for p > 2 it solves the
+        relaxation to the end. "all" leaves out nothing, and lists 3g and 3h by themselves.
     seed : int
         For the random starts of the radial bounds.
     progress : bool
@@ -52,22 +55,26 @@ def lower_bounds(
     n, d = rows.shape
     if p == 2.0:
         return [spectral(rows, k)]
-    everything = level == "tight" or n * d <= SMALL
+    large = n * d > SMALL
+    everything = level == "all" or not large
+    # A relaxation that the radial bound will pass need not be solved to its last digits.
+    effort = "fast" if level == "fast" or (level == "tight" and large and p < 2.0) else "tight"
     bounds = []
     if evidence.lewis is not None and (p < 2.0 or everything):
         bounds += lewis_bounds(rows, evidence.lewis, k, p)
     if p > 2.0:
-        bounds.append(power(rows, evidence, k, p, level))
+        bounds.append(power(rows, evidence, k, p, effort))
     else:
         if p > 1.0:
-            relaxed = mixed(rows, evidence, k, p, level)
+            relaxed = mixed(rows, evidence, k, p, effort)
         else:
-            relaxed = relaxation(rows, evidence, k, p, level)
+            relaxed = relaxation(rows, evidence, k, p, effort)
         bounds.append(relaxed)
         if p > 1.0 and everything:
-            bounds.append(relaxation(rows, evidence, k, p, level))
+            bounds.append(relaxation(rows, evidence, k, p, effort))
         if everything:
             bounds.append(chord(rows, k, p))
-        if level == "tight":
-            bounds += radial_bounds(rows, relaxed, k, p, seed=seed, progress=progress)
+        if level != "fast":
+            names = RADIAL if level == "all" else RADIAL[:1]
+            bounds += radial_bounds(rows, relaxed, k, p, seed=seed, progress=progress, names=names)
     return sorted(bounds, key=lambda b: -b.scaled_value)

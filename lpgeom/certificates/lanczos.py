@@ -17,9 +17,12 @@ from scipy.linalg import eigh_tridiagonal
 from lpgeom.rows.base import Array
 
 
-def uniform_start(d: int, seed: int) -> Array:
-    """A symmetric (d, d) matrix, uniform on the unit sphere of the Frobenius norm."""
-    G = np.random.default_rng(seed).standard_normal((d, d))
+def uniform_start(d: int, stream: int | list[int]) -> Array:
+    """A symmetric (d, d) matrix, uniform on the unit sphere of the Frobenius norm.
+
+    The theorem needs it independent of the operator: `stream` must seed nothing else.
+    """
+    G = np.random.default_rng(stream).standard_normal((d, d))
     # (G + G^T) / 2 is the projection of an isotropic Gaussian on the symmetric matrices.
     Z: Array = 0.5 * (G + G.T)
     return Z / np.linalg.norm(Z)

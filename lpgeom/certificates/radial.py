@@ -39,6 +39,10 @@ FAILURE = 1e-9
 STEPS = 30
 """Lanczos products: most of the time; they bring the eigenvalue within 21% at d = 384."""
 
+FINAL = 3
+"""Random stream of the Lanczos start on which the bound rests: no other number is drawn from
+``default_rng([seed, FINAL])``, so the start is independent of the operator."""
+
 SINGLE_SLACK = 1e-3
 """L is raised by this fraction for products taken in float32 (relative error about 1e-5)."""
 
@@ -107,7 +111,7 @@ def _radial_bound(
     if problem is None:
         return empty
     steps = min(STEPS, d * (d + 1) // 2)
-    ritz = _coverage(problem, view, steps, seed, progress)
+    ritz = _coverage(problem, view, steps, [seed, FINAL], progress)
     e = loss(d, steps, FAILURE)
     if e >= 0.9 or not ritz > 0.0:
         return empty
@@ -159,7 +163,7 @@ class Problem:
         bend = float((self.L * (Q @ Q - Q)).sum())
         h = self.form.value(*features) + s * s / self.c0 + bend
         n, d = rows.shape
-        size = self.form.magnitude(*features) + s * s / self.c0
+        size = self.form.magnitude(rows) + s * s / self.c0
         size += float(np.abs(self.L * (Q @ Q)).sum() + np.abs(self.L * Q).sum())
         return h, 0.5 * (G + G.T), 4.0 * EPS * (np.sqrt(n) + d) * size
 
@@ -197,7 +201,7 @@ def _tune(
     n, d = rows.shape
     sample, share = view, 1.0
     if n > 2 * SAMPLE * d:
-        chosen = np.random.default_rng(seed).choice(n, SAMPLE * d, replace=False)
+        chosen = np.random.default_rng([seed, 1]).choice(n, SAMPLE * d, replace=False)
         sample, share = view.take(np.sort(chosen)), SAMPLE * d / n
     smooth: Array | None = None
     tau, theta = 0.0, 1.0
@@ -219,10 +223,8 @@ def _tune(
             if sample is not view:
                 sampled = RadialForm(sample, Q, p, name, PARAMETER[name], sample)
                 part = Problem(sampled, share * problem.N, share * problem.c0, L, m)
-            theta = HEADROOM / share * _coverage(part, sample, SKETCH, seed + step + 1, False)
+            theta = HEADROOM / share * _coverage(part, sample, SKETCH, [seed, 2, step], False)
         problem = problem.scaled(max(theta, 1e-6))
-        if step in SKETCHED:
-            tau *= min(max(theta / 0.9, 0.5), 2.0) ** 0.5
         mu = 2.0 * float((problem.N * Q).sum()) / problem.c0
         target, _ = problem.descend(view, Q, form.at_reference, mu, 1)
         L = problem.L
@@ -230,7 +232,7 @@ def _tune(
     return 0.5 * (Q + Q.T), L
 
 
-def _coverage(problem: Problem, rows: Rows, steps: int, seed: int, progress: bool) -> float:
+def _coverage(problem: Problem, rows: Rows, steps: int, stream: list[int], progress: bool) -> float:
     """Top Ritz value of E2 in the metric ``tr(L X^2)``."""
     lam, U = np.linalg.eigh(problem.L)
     lam = np.maximum(lam, 1e-12 * lam[-1])
@@ -249,7 +251,7 @@ def _coverage(problem: Problem, rows: Rows, steps: int, seed: int, progress: boo
         from tqdm import tqdm
 
         bar = tqdm(range(steps), desc="radial bound", unit="product", leave=False)
-    return top_ritz_value(operator, uniform_start(lam.size, seed), steps, bar)
+    return top_ritz_value(operator, uniform_start(lam.size, stream), steps, bar)
 
 
 def _cuts(problem: Problem, rows: Rows, view: Rows, Q: Array) -> list[Cut]:

@@ -59,7 +59,7 @@ class RadialForm:
         self._view = view
         self._pairs = None if view is None else Pairs.of(view, Q0)
         # |q_i| <= 1 is all that the proof needs: divide by a little more than ||Q0 a_i||.
-        safe = np.maximum(r0 * (1.0 + 1e-12), FLOOR * Y)
+        safe = np.maximum(r0 * (1.0 + 1e-9), FLOOR * Y)
         self.inverse = np.where(safe > 0.0, 1.0 / np.where(safe > 0.0, safe, 1.0), 0.0)
         self.parts: RowMinorants = row_minorants(name, y0, Y, p, parameter)
         self.quartic = bool(np.any(self.parts.square_t > 0.0))
@@ -81,11 +81,15 @@ class RadialForm:
         rising = c.constant + c.linear_r * r + c.linear_t * t
         return float((rising - c.square_r * r * r - c.square_t * t * t).sum())
 
-    def magnitude(self, r: Array, t: Array) -> float:
-        """Sum of the absolute values that `value` adds up, for the rounding allowance."""
+    def magnitude(self, rows: Rows) -> float:
+        """What `value` and its gradient can add up to in absolute value, for their rounding.
+
+        |r| <= Y and t <= Y^2 = ||a||^2 on the Fantope, and so for the products they come from.
+        """
         c = self.parts
-        linear = np.abs(c.constant) + c.linear_r * np.abs(r) + c.linear_t * np.abs(t)
-        return float((linear + c.square_r * r * r + c.square_t * t * t).sum())
+        t = rows.squared_norms()
+        linear = np.abs(c.constant) + c.linear_r * np.sqrt(t) + c.linear_t * t
+        return float((linear + c.square_r * t + c.square_t * t * t).sum())
 
     def gradient(self, rows: Rows, r: Array, t: Array) -> Array:
         """Gradient of the minorant where the features are (r, t); (d, d), symmetric."""

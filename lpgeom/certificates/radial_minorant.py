@@ -46,7 +46,7 @@ class RowMinorants:
 
 
 def curvature(S: Array, p: float) -> Array:
-    """kappa = (S^p - 1 - p (S - 1)) / (S - 1)^2, its limit p (p - 1) / 2 at S = 1; lowered a hair."""
+    """kappa = (S^p - 1 - p (S - 1)) / (S - 1)^2, p (p - 1) / 2 at S = 1; lowered by a hair."""
     if p == 1.0:
         return np.zeros_like(S)
     e = S - 1.0
@@ -89,7 +89,7 @@ def two_parameter(S: Array, p: float, spread: float) -> tuple[Array, Array, Arra
     kappa = curvature(S, p)
     lead = np.maximum(p - 2.0 * kappa, 0.0)  # weight of y in 3e: y^p >= lead y + kappa y^2 + ...
     g = spread / (2.0 * S)
-    # b^2/g + b (S^2 - 1 - 1/g) + 1/(4 g) - (S - 1) = 0, smaller root by the stable formula.
+    # b^2/g + b (S^2 - 1 - 1/g) + 1/(4 g) - (S - 1) = 0; the larger root, by the stable formula.
     mid = S * S - 1.0 - 1.0 / g
     tail = 1.0 / (4.0 * g) - (S - 1.0)
     disc = np.sqrt(np.maximum(mid * mid - 4.0 * tail / g, 0.0))
