@@ -115,7 +115,8 @@ def _radial_bound(
     e = loss(d, steps, FAILURE)
     if e >= 0.9 or not ritz > 0.0:
         return empty
-    problem = problem.scaled(ritz / (1.0 - e) * (1.0 + SINGLE_SLACK))
+    theta = ritz / (1.0 - e) * (1.0 + SINGLE_SLACK)
+    problem = problem.scaled(theta)
     cuts = _cuts(problem, rows, view, Q)
     value = lowest_value(cuts, problem.N, problem.c0, m)
     if not value > 0.0:
@@ -126,6 +127,7 @@ def _radial_bound(
         "parameter": PARAMETER[name],
         "steps": steps,
         "ritz": ritz,
+        "theta": theta,
         "seed": seed,
         "points": np.stack([c.Q for c in cuts]),
         "slopes": np.array([mu for c in cuts for mu in c.slopes]),

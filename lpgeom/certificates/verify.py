@@ -29,6 +29,7 @@ CHECKERS = {
     "power": "verify_linear",
     "radial": "verify_radial",
     "radial_two": "verify_radial",
+    "radial_quartic": "verify_radial",
 }
 """Bound name -> module here whose ``CHECKERS[name](data, bound)`` says what a witness proves."""
 
