@@ -117,7 +117,7 @@ def lewis_iteration(
 
 
 def lewis_from_metric(
-    rows: Rows, p: float, X: Array, *, max_kappa: float = 1.5, max_iter: int = 4
+    rows: Rows, p: float, X: Array, *, max_kappa: float = 2.0, max_iter: int = 4
 ) -> tuple[LewisWeights, Spectrum]:
     """Weights of all rows from a metric found elsewhere (a sample), and what they are worth.
 

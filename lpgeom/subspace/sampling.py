@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lpgeom.geometry.lewis import gram_weights
+from lpgeom.geometry.spectrum import spectrum
 from lpgeom.rows.base import Array, Rows
 
 SKETCH = 16
@@ -15,25 +17,42 @@ that sampling probabilities need."""
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws row i with probability ``min(1, size * share_i)``, times ``prob_i^(-1/p)``."""
+    """Draws row i with probability ``min(1, size * share_i)``, times ``prob_i^(-1/p)``.
+
+    `w` are rough Lewis weights of all rows (one step of the iteration from the plain Gram, with
+    leverages estimated by a random projection).
+    """
 
     rows: Rows
     share: Array
+    w: Array
     p: float
 
     def draw(self, size: int, rng: np.random.Generator) -> Rows:
         """An independent sample of about `size` rows, in memory."""
+        return self._drawn(size, rng)[0]
+
+    def metric(self, size: int, rng: np.random.Generator) -> Array:
+        """A whitener of ``M = A^T W^(1-2/p) A`` for the rough w, from a sample.
+
+        ``sum (1/prob_i) w_i^(1-2/p) a_i a_i^T`` over the sample; its rows carry ``prob_i^(-1/p)``,
+        which leaves ``(w_i / prob_i)^(1-2/p)`` as their weights.
+        """
+        sample, weights = self._drawn(size, rng)
+        return spectrum(sample, gram_weights(weights, self.p)).whitener()
+
+    def _drawn(self, size: int, rng: np.random.Generator) -> tuple[Rows, Array]:
         prob = np.minimum(1.0, size * self.share)
         chosen = np.flatnonzero(rng.random(prob.size) < prob)
-        return self.rows.take(chosen, prob[chosen] ** (-1.0 / self.p))
+        prob = prob[chosen]
+        return self.rows.take(chosen, prob ** (-1.0 / self.p)), self.w[chosen] / prob
 
 
 def sampler(rows: Rows, whitener: Array, t: Array, p: float, rng: np.random.Generator) -> Sampler:
     """Half by estimated Lewis weights, half by the residuals t of a first subspace.
 
-    The first half (one step of the Lewis iteration from the plain Gram, leverages by a random
-    projection) covers every direction that some subspace may need; the second keeps the variance
-    of the cost of good subspaces down. One pass, of `SKETCH` columns.
+    The first half covers every direction that some subspace may need; the second keeps the
+    variance of the cost of good subspaces down. One pass, of `SKETCH` columns.
     """
     sketch = rng.standard_normal((whitener.shape[1], SKETCH)) / np.sqrt(SKETCH)
     w = rows.quadratic_form(whitener @ sketch) ** (p / 2.0)
@@ -41,4 +60,4 @@ def sampler(rows: Rows, whitener: Array, t: Array, p: float, rng: np.random.Gene
     share = 0.5 * w / w.sum()
     if c.sum() > 0.0:
         share = share + 0.5 * c / c.sum()
-    return Sampler(rows, share, p)
+    return Sampler(rows, share, w, p)

@@ -28,7 +28,7 @@ SINGLE_FLOOR = 1e-11
 SINGLE_TOL = 1e-6
 """Relative changes of the cost below this are not told apart by float32 passes."""
 
-TRAIN, TEST = 6, 4
+TRAIN, TEST = 6, 3
 """Rows of the two samples, in multiples of d: one to search on, one to compare on."""
 
 BENIGN = 0.03
@@ -163,7 +163,7 @@ class Solver:
         elif p < 2.0:
             view = self.rows.single()
             self.source = sampler(view, self.pca.whitener(), svd.t, p, self.rng)
-            rough = lewis_iteration(self._sample(TRAIN), p, tol=0.1, max_iter=3)[1].whitener()
+            rough = self.source.metric(TRAIN * self.rows.shape[1], self.rng)
             lewis, spec = lewis_from_metric(self.rows, p, rough)
         else:
             steps = int(20 + 2 * p)
