@@ -38,9 +38,6 @@ def test_irls_never_rises(kind: str, p: float, d: int, seed: int) -> None:
     assert all(b <= a for a, b in zip(run.history, run.history[1:], strict=False))
     assert run.cost == run.history[-1]
     assert run.cost == pytest.approx(reference.cost_rows(A, run.best.V, p), rel=1e-6, abs=1e-12)
-    end = reference.cost_rows(A, run.frame.V, p)
-    scale = reference.cost_rows(A, start.V, p)
-    assert end <= run.cost * (1.0 + 1e-6) + 1e-9 * scale
 
 
 def test_the_promise_is_kept() -> None:

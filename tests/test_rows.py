@@ -184,7 +184,7 @@ def test_door_scales_by_a_power_of_two(e: int, weighted: bool) -> None:
     assert factors.max() == 1.0
     scaled = A * problem.scale * factors[:, None]
     top = np.abs(A * problem.scale).max()
-    assert top < 2.0
+    assert top < (1.0 if e < 1000 else 16.0)
     assert top >= 0.5 or e < -1020
     np.testing.assert_allclose(problem.rows.squared_norms(), (scaled**2).sum(1), rtol=1e-14)
     # unit takes scaled norms back: omega^(1/p) ||a|| = unit ||scaled row||.
