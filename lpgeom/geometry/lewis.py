@@ -232,12 +232,13 @@ def lewis_weights(
         problem = open_rows(A, p, row_weights)
         n, d = problem.rows.shape
         with sized(n, d):
-            pca = spectrum(problem.rows)
+            rows, span = problem.rows.reduced() if n < d else (problem.rows, None)
+            pca = spectrum(rows)
             if pca.rank == 0:
                 return LewisWeights(np.zeros(n), np.zeros((d, d)), 1.0, 0, problem.p, 0, True)
-            scaled, _ = lewis_iteration(
-                problem.rows, problem.p, tol=tol, max_iter=max_iter, start=pca
-            )
+            scaled, _ = lewis_iteration(rows, problem.p, tol=tol, max_iter=max_iter, start=pca)
+            if span is not None:
+                scaled = replace(scaled, M=span @ scaled.M @ span.T)
     with np.errstate(over="ignore"):
         M = scaled.M * problem.unit * problem.unit
     if not np.isfinite(M).all():

@@ -7,11 +7,18 @@ import time
 from typing import TYPE_CHECKING
 
 from lpgeom import validation
-from lpgeom.geometry.spectrum import LARGE, Spectrum, principal
-from lpgeom.geometry.subspaces import Frame
+from lpgeom.geometry.spectrum import LARGE, principal
 from lpgeom.results import SubspaceResult, to_cost_units
+from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem, open_rows
-from lpgeom.subspace.assemble import centred, certificate_of, exact_certificate
+from lpgeom.subspace.assemble import (
+    centred,
+    certificate_of,
+    exact_certificate,
+    in_span,
+    rescaled,
+    spanning,
+)
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.solve import Solver
 from lpgeom.threads import limited, sized
@@ -149,14 +156,19 @@ def approx_subspace(
             tol = LARGE_TOL if n * d >= LARGE else SMALL_TOL
         with sized(n, d), Progress(progress) as bar:
             bar.stage("Gram")
-            pca = principal(problem.rows, k, p)
+            inner, span = in_span(problem)
+            pca = principal(inner.rows, k, p)
             if pca.rank <= k:
-                return _exact(problem, pca, k, bool(certify), objective, seed, started)
-            problem, pca = centred(problem, pca, k)
-            solver = Solver(problem.rows, pca, k, p, seed=seed, max_iter=steps, tol=tol, bar=bar)
+                V = spanning(pca, span, k)
+                return _exact(problem, pca.rank, V, bool(certify), objective, seed, started)
+            inner, pca = centred(inner, pca, k)
+            solver = Solver(inner.rows, pca, k, p, seed=seed, max_iter=steps, tol=tol, bar=bar)
             del pca  # (d, d) matrices are most of the memory used: none is kept longer than needed
             solution = solver.solve(method)
             del solver
+            problem = rescaled(problem, inner.unit)
+            if span is not None:
+                solution = solution.lifted(span)
             certificate = None
             if certify:
                 bar.stage("certificate")
@@ -199,18 +211,18 @@ def approx_subspace(
 
 def _exact(
     problem: Problem,
-    pca: Spectrum,
-    k: int,
+    rank: int,
+    V: Array,
     certify: bool,
     objective: str,
     seed: int,
     started: float,
 ) -> SubspaceResult:
     """k >= rank(A): the span of the rows costs nothing."""
-    frame = Frame.leading(pca.U, k)
-    certificate = exact_certificate(problem, pca.rank, frame.V)
+    k = V.shape[1]
+    certificate = exact_certificate(problem, rank, V)
     return SubspaceResult(
-        basis=frame.V,
+        basis=V,
         cost=0.0,
         norm_error=0.0,
         lower_bound=0.0,

@@ -9,6 +9,7 @@ import numpy as np
 
 from lpgeom.certificates.evidence import Evidence
 from lpgeom.geometry.spectrum import Spectrum
+from lpgeom.geometry.subspaces import complement
 from lpgeom.results import Bound, Certificate
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem
@@ -30,13 +31,34 @@ def centred(problem: Problem, pca: Spectrum, k: int) -> tuple[Problem, Spectrum]
     room = 1020 - math.frexp(problem.scale)[1]
     e = min(max(-round(0.5 * math.log2(mean)), -480), 480, room)
     factor = math.ldexp(1.0, e)
-    rescaled = replace(
-        problem,
-        rows=problem.rows.scaled(factor),
-        scale=problem.scale * factor,
-        unit=problem.unit / factor,
-    )
-    return rescaled, replace(pca, eigvals=pca.eigvals * factor**2)
+    return rescaled(problem, problem.unit / factor), replace(pca, eigvals=pca.eigvals * factor**2)
+
+
+def rescaled(problem: Problem, unit: float) -> Problem:
+    """The same problem with another unit (a power of two away)."""
+    factor = problem.unit / unit
+    if factor == 1.0:
+        return problem
+    rows = problem.rows.scaled(factor)
+    return replace(problem, rows=rows, scale=problem.scale * factor, unit=unit)
+
+
+def in_span(problem: Problem) -> tuple[Problem, Array | None]:
+    """For n < d, the rows in coordinates of their span, and that span (d, n); else as they are."""
+    n, d = problem.rows.shape
+    if n >= d:
+        return problem, None
+    rows, span = problem.rows.reduced()
+    return replace(problem, rows=rows), span
+
+
+def spanning(pca: Spectrum, span: Array | None, k: int) -> Array:
+    """An orthonormal (d, k) basis that contains the leading directions of the rows; k may exceed
+    the number of coordinates."""
+    U = pca.U if span is None else span @ pca.U
+    V = np.ascontiguousarray(U[:, max(U.shape[1] - k, 0) :])
+    missing = k - V.shape[1]
+    return V if missing == 0 else np.concatenate([V, complement(V)[:, :missing]], axis=1)
 
 
 def certificate_of(

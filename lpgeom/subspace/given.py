@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lpgeom import validation
 from lpgeom.certificates.evidence import Evidence
-from lpgeom.geometry.lewis import a_priori_cost, guarantee, lewis_iteration
-from lpgeom.geometry.spectrum import EPS, spectrum
+from lpgeom.geometry.lewis import a_priori_cost, guarantee
+from lpgeom.geometry.spectrum import EPS, principal
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.results import Certificate, to_cost_units
 from lpgeom.rows.door import open_rows
-from lpgeom.subspace.assemble import centred, certificate_of, exact_certificate
+from lpgeom.subspace.assemble import (
+    centred,
+    certificate_of,
+    exact_certificate,
+    in_span,
+    rescaled,
+)
 from lpgeom.subspace.cost import entries_cost, lp_cost
+from lpgeom.subspace.solve import Solver
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
@@ -135,21 +145,30 @@ def certify(
         V = validation.check_basis(basis, problem.rows.shape[1])
         k = V.shape[1]
         with sized(*problem.rows.shape):
-            pca = spectrum(problem.rows)
-            problem, pca = centred(problem, pca, k)
+            inner, span = in_span(problem)
+            pca = principal(inner.rows, k, p)
+            inner, pca = centred(inner, pca, k)
+            problem = rescaled(problem, inner.unit)
             rows = problem.rows
             frame = Frame.of(V)
             t = rows.quadratic_form(frame.W)
             value = lp_cost(t, p)
             if pca.rank <= k:
                 # The optimum is 0; this subspace reaches it only if it contains the rows.
-                if float(t.max()) <= (max(rows.shape) * EPS) ** 2 * float(
-                    rows.squared_norms().max()
-                ):
-                    value = 0.0
+                rounding = (max(rows.shape) * EPS) ** 2 * float(rows.squared_norms().max())
+                value = value if float(t.max()) > rounding else 0.0
                 return exact_certificate(problem, pca.rank, V, cost=value)
-            lewis, spec = lewis_iteration(rows, p, start=pca, tol=1e-3, max_iter=30)
-            promised = a_priori_cost(lewis, spec.eigvals, spec.eigvals.size - k)
-            promise = guarantee(lewis) if value <= promised else math.inf
+            lewis, promise = None, 1.0
+            if p != 2.0:
+                solver = Solver(inner.rows, pca, k, p, seed=seed)
+                lewis, lam, _ = solver.lewis(t)
+                owed = a_priori_cost(lewis, lam, lam.size - k)
+                promise = guarantee(lewis) if value <= owed else math.inf
+                if span is not None:
+                    lewis = replace(lewis, M=span @ lewis.M @ span.T)
+            elif value > float(np.maximum(pca.eigvals[: pca.eigvals.size - k], 0.0).sum()) * (
+                1.0 + 1e-9
+            ):
+                promise = math.inf
             evidence = Evidence(V, frame.W, t, rows.squared_norms(), lewis)
             return certificate_of(problem, k, evidence, value, promise, level, seed, progress)

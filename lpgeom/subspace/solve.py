@@ -53,6 +53,19 @@ class Solution:
     converged: bool
     N: Array | None = None
 
+    def lifted(self, span: Array) -> Solution:
+        """The same solution in the space whose coordinates the rows were solved in.
+
+        `span` (d, r), orthonormal, is what coordinate vectors stand for.
+        """
+        lewis = self.lewis
+        return replace(
+            self,
+            frame=Frame.of(span @ self.frame.V),
+            lewis=None if lewis is None else replace(lewis, M=span @ lewis.M @ span.T),
+            N=None if self.N is None else span @ self.N @ span.T,
+        )
+
     def evidence(self, rows: Rows) -> Evidence:
         """What the certificate starts from."""
         return Evidence(
@@ -97,9 +110,9 @@ class Solver:
         p: float,
         *,
         seed: int,
-        max_iter: int,
-        tol: float,
-        bar: Progress,
+        max_iter: int = 200,
+        tol: float = 1e-5,
+        bar: Progress | None = None,
     ) -> None:
         self.rows = rows
         self.pca = pca
@@ -107,7 +120,7 @@ class Solver:
         self.p = p
         self.max_iter = max_iter
         self.tol = tol
-        self.bar = bar
+        self.bar = Progress(False) if bar is None else bar
         self.rng = np.random.default_rng(seed)
         self.source: Sampler
         n, d = rows.shape
@@ -120,7 +133,7 @@ class Solver:
         svd = self._evaluate("svd", Frame.leading(self.pca.U, self.k))
         if self.p == 2.0:
             return _solution(self._in_double(svd), svd, None, 1.0)
-        lewis, lam, ellipsoid = self._lewis(svd)
+        lewis, lam, ellipsoid = self.lewis(svd.t)
         if method == "svd":
             svd = self._svd_in_double(svd)
             candidates = [svd]
@@ -149,8 +162,10 @@ class Solver:
                     best = own
         return _solution(best, svd, lewis, promise)
 
-    def _lewis(self, svd: Candidate) -> tuple[LewisWeights, Array, Frame]:
+    def lewis(self, t: Array) -> tuple[LewisWeights, Array, Frame]:
         """Lewis weights of all rows, the eigenvalues of M, and the Lewis subspace.
+
+        t are squared residuals of a good subspace, for drawing samples. Uses `pca` up.
 
         For large A the metric comes from a sample (p < 2) or from float32 passes; weights, M and
         kappa are those of all rows.
@@ -162,7 +177,7 @@ class Solver:
             lewis, spec = lewis_iteration(self.rows, p, start=self.pca, tol=1e-2, max_iter=steps)
         elif p < 2.0:
             view = self.rows.single()
-            self.source = sampler(view, self.pca.whitener(), svd.t, p, self.rng)
+            self.source = sampler(view, self.pca.whitener(), t, p, self.rng)
             rough = self.source.metric(TRAIN * self.rows.shape[1], self.rng)
             lewis, spec = lewis_from_metric(self.rows, p, rough)
         else:

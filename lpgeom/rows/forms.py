@@ -1,0 +1,149 @@
+"""What a pass does with one block of rows: squared norms, bilinear forms, Gram sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpgeom.kernels.cpu import rowwise
+from lpgeom.kernels.cpu.rank_update import rank_update
+from lpgeom.rows.base import Array
+from lpgeom.threads import serial_blas
+
+PANEL = 96
+"""Columns of one panel of a triangular product: wide enough for BLAS, narrow enough to skip most
+of the zero triangle."""
+
+_FLUSH = 32
+"""Blocks summed in float32 before they are added to the float64 sum."""
+
+
+class SquaredNorm:
+    """``||a X||^2`` for a block of rows, panel by panel of a triangular X.
+
+    ``X = L O`` with O orthonormal rows and L (d, r) lower trapezoidal (QR of X^T, backward stable)
+    leaves ``||a X|| = ||a L||``, and panel j of L needs only the columns of a from its first row
+    on: for r = d the work approaches half of the full product. Worth its QR for many rows and
+    r near d.
+    """
+
+    def __init__(self, X: Array, n: int, dtype: np.dtype[Any]) -> None:
+        d, r = X.shape
+        if r >= 2 * PANEL and 4 * r >= 3 * d and n >= 8 * d:
+            with serial_blas():
+                L = np.asarray(np.linalg.qr(X.T, mode="r")).T
+            self._panels = [
+                (j, np.ascontiguousarray(L[j:, j : j + PANEL], dtype=dtype))
+                for j in range(0, L.shape[1], PANEL)
+            ]
+            self.width = PANEL
+        else:
+            self._panels = [(0, np.ascontiguousarray(X, dtype=dtype))]
+            self.width = r
+
+    def __call__(self, block: NDArray[Any], room: NDArray[Any], out: Array) -> None:
+        out[:] = 0.0
+        for j, panel in self._panels:
+            product = _slot(room, len(block), panel.shape[1])
+            rowwise.add_row_squares(np.matmul(block[:, j:], panel, out=product), out)
+
+
+class Bilinear:
+    """``a^T M a`` for a block of rows and a symmetric M, from one triangle of M.
+
+    ``a^T M a = a . (a T)`` with T the lower triangle of M, entries below the diagonal doubled:
+    panel j needs only the columns of a from j on, half of the full product.
+    """
+
+    def __init__(self, M: Array, dtype: np.dtype[Any]) -> None:
+        T = np.tril(M) + np.tril(M, -1)
+        step = PANEL if len(M) >= 2 * PANEL else len(M)
+        self._panels = [
+            (j, np.ascontiguousarray(T[j:, j : j + step], dtype=dtype))
+            for j in range(0, len(M), step)
+        ]
+        self.width = step
+
+    def __call__(self, block: NDArray[Any], room: NDArray[Any], out: Array) -> None:
+        out[:] = 0.0
+        for j, panel in self._panels:
+            width = panel.shape[1]
+            product = np.matmul(block[:, j:], panel, out=_slot(room, len(block), width))
+            rowwise.add_row_dots(product, block, j, out)
+
+
+def _slot(room: NDArray[Any], rows: int, width: int) -> NDArray[Any]:
+    """A contiguous (rows, width) piece of a buffer."""
+    return room.reshape(-1)[: rows * width].reshape(rows, width)
+
+
+class GramSum:
+    """Running sum of weighted Grams, upper triangle; in float64 over groups of blocks."""
+
+    def __init__(self, d: int, dtype: np.dtype[Any]) -> None:
+        self._G = np.zeros((d, d), dtype=dtype, order="F")
+        self._double = dtype == np.float64
+        self._sum: Array | None = self._G if self._double else None
+        self._pending = 0
+
+    def add(self, block: NDArray[Any], w: Array | None, c: float, packed: NDArray[Any]) -> None:
+        """Add ``c sum_i w_i b_i b_i^T``.
+
+        `packed` is room for one block; the block itself, where it may be overwritten and no
+        weight is negative.
+        """
+        if w is None:
+            self._update(c, block)
+            return
+        top = float(np.max(np.abs(w), initial=0.0))
+        if top == 0.0:
+            return
+        for sign in (1.0, -1.0):
+            count = rowwise.pack_rows(block, w, top, sign, packed)
+            if count > 0:
+                self._update(sign * c * top, packed[:count])
+            if count == len(w) or packed is block:
+                break
+
+    def _update(self, alpha: float, block: NDArray[Any]) -> None:
+        if self._double:
+            rank_update(self._G, alpha, block)
+            return
+        if not 1e-15 < abs(alpha) < 1e15:  # beside other blocks it would leave float32
+            self._flush()
+            rank_update(self._G, 1.0, block)
+            self._flush(alpha)
+            return
+        rank_update(self._G, alpha, block)
+        self._pending += 1
+        if self._pending == _FLUSH:
+            self._flush()
+
+    def _flush(self, alpha: float = 1.0) -> None:
+        if self._sum is None:
+            self._sum = np.zeros(self._G.shape, order="F")
+        self._sum += self._G if alpha == 1.0 else alpha * self._G.astype(np.float64)
+        self._G[:] = 0.0
+        self._pending = 0
+
+    @staticmethod
+    def total(parts: list[GramSum]) -> Array:
+        """The sum over all workers, both triangles."""
+        G = parts[0]._sum
+        if G is None:
+            G = np.zeros(parts[0]._G.shape, order="F")
+        for part in parts:
+            if part._sum is not None and part._sum is not G:
+                G += part._sum
+            if not part._double:
+                G += part._G
+        d = len(G)
+        for j in range(0, d, PANEL):  # panel by panel, no temporary of G's size
+            k = min(j + PANEL, d)
+            corner = np.triu(G[j:k, j:k])
+            G[j:k, j:k] = corner + np.triu(corner, 1).T
+            G[k:, j:k] = G[j:k, k:].T
+        # Symmetric: the transpose of the Fortran array is the same matrix in C order.
+        return G.T
