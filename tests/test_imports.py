@@ -15,27 +15,36 @@ PACKAGE = Path(__file__).resolve().parents[1] / "lpgeom"
 # From the top of the road to its bottom; a module may import its own layer and those below.
 LAYERS = [
     {"__main__"},
-    {"cli", "nn", "estimator", "compare", "plots", "warm"},
+    {"cli"},
+    {"nn", "estimator", "plots", "warm"},
+    {"compare"},
+    {"heuristics"},
     {"subspace"},
     {"coresets", "certificates"},
     {"geometry"},
     {"rows"},
     {"kernels"},
+    {"datasets"},
     {"readers", "storage", "validation"},
-    {"results", "threads", "progress", "atomic", "_version"},
+    {"results", "ellipsoids", "tables", "threads", "progress", "atomic", "_version"},
 ]
 # results.py reaches up by name inside two methods (verify, save / load); see `is_deferred`.
-DEFERRED = {("results", "certificates"), ("results", "storage")}
+DEFERRED = {
+    ("results", "certificates"),
+    ("results", "storage"),
+    ("ellipsoids", "certificates"),
+}
 # Where each optional library may be imported at all.
 ONLY_IN = {
     "torch": {"nn"},
     "dask": {"rows"},
     "cupy": {"rows", "kernels"},
     "matplotlib": {"plots"},
-    "sklearn": {"estimator"},
-    "cvxpy": set(),
+    "sklearn": {"datasets", "estimator", "heuristics"},
+    "pandas": {"tables"},
+    "cvxpy": {"heuristics"},
 }
-HEAVY = ["torch", "dask", "cupy", "matplotlib", "cvxpy", "sklearn", "numba.cuda"]
+HEAVY = ["torch", "dask", "cupy", "matplotlib", "cvxpy", "sklearn", "pandas", "numba.cuda"]
 
 
 def layer(name: str) -> int | None:
