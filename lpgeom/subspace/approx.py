@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 METHODS = ("auto", "irls", "lewis", "svd")
 DEFAULT_MAX_ITER = 200
-LARGE_TOL, SMALL_TOL = 1e-5, 1e-8
+LARGE_TOL, SMALL_TOL = 1e-7, 1e-10
 
 
 def approx_subspace(
@@ -86,8 +86,8 @@ def approx_subspace(
         Steps of one descent, at most. 200 if not given.
     tol : float, optional
         A descent stops when its next step is sure of (p < 2), or the last one brought (p > 2),
-        less than this share of the cost. If not given: 1e-5 from 2^20 entries of A on (cost within
-        about 1e-5 of where the descent would end), 1e-8 below.
+        less than this share of the cost. If not given: 1e-7 from 2^20 entries of A on, 1e-10 below;
+        for p < 2 the cost is then within a few times that of where the descent would end.
     progress : bool
         A counter of steps on stderr.
 

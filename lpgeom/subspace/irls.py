@@ -7,12 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lpgeom.geometry.spectrum import eigen
+from lpgeom.geometry.spectrum import EPS, eigen
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.rows.base import Array, Rows, Rule
+from lpgeom.subspace.anderson import Anderson
 from lpgeom.subspace.cost import lp_cost
 
 Tick = Callable[[str], None]
+
+MEMORY = 4
+"""Steps that the extrapolation looks back."""
+
+NEAR = 0.01
+"""Steps are extrapolated from where they promise less than this share of the cost."""
+
+NOISE = 1e-14
+"""Falls of a float64 cost below this share of it are rounding."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class Run:
     converged : bool
     N : ndarray, shape (d, d), or None
         The weighted Gram of the last step.
+    eps : float
+        Where the smoothing ended.
     """
 
     frame: Frame
@@ -44,6 +56,7 @@ class Run:
     n_iter: int
     converged: bool
     N: Array | None = None
+    eps: float = 0.0
 
 
 class Irls:
@@ -58,6 +71,10 @@ class Irls:
     A step lowers F_eps by at least ``p/2 <M, Q_old - Q_new>`` (the majoriser's decrease), its
     `promise`, which is known before the new subspace is evaluated.
 
+    The steps converge linearly, slowly where k is close to d. Once they are small the next point
+    is extrapolated from the last few (`Anderson`); where the cost rises there, which its pass
+    shows, the step's own end takes its place.
+
     Parameters
     ----------
     rows : Rows
@@ -68,9 +85,14 @@ class Irls:
         Smallest eps, in units of the mean squared row norm: where t is all rounding.
     tol : float
         Converged once a step promises less than this share of F_eps, and what smoothing hides
-        of the cost is below a tenth of that.
+        of the cost is below a tenth of that. Where rounding of the eigenvalues could hide as much,
+        the last step must not have brought more either.
+    unit : float
+        Relative rounding of the rows' Grams.
     t : ndarray, shape (n,), optional
         Squared residuals of the start, if they are known: saves their pass.
+    eps : float, optional
+        First eps, where the start is the end of another descent.
     tick : callable, optional
         Told after every step.
     """
@@ -83,12 +105,15 @@ class Irls:
         *,
         floor: float,
         tol: float,
+        unit: float = EPS,
         t: Array | None = None,
+        eps: float | None = None,
         tick: Tick | None = None,
     ) -> None:
         self.rows = rows
         self.p = p
         self.tol = tol
+        self._unit = unit
         self.frame = start
         self.best = start
         self.best_cost = np.inf
@@ -104,8 +129,10 @@ class Irls:
         self._power = p / 2.0 - 1.0
         self._t = rows.quadratic_form(start.W) if t is None else t
         mean = (lp_cost(self._t, p) / n_alive) ** (2.0 / p)
-        self._eps = max(0.25 * mean, self._lowest)
+        self._eps = max(0.25 * mean if eps is None else eps, self._lowest)
         self._M: Array | None = rows.weighted_gram(np.maximum(self._t, self._eps) ** self._power)
+        self._anderson = Anderson(MEMORY)
+        self._plain: Frame | None = None
         self._record()
 
     def step(self) -> None:
@@ -125,8 +152,15 @@ class Irls:
         smoothed = lp_cost(t, p) + hidden
         self.promise = drop / smoothed
         smooth = eps > self._lowest and hidden > 0.1 * self.tol * smoothed
-        self.converged = self.promise <= self.tol and not smooth
-        self.frame = Frame.leading(U, k)
+        # Rows that fit weigh so much that the eigenvalues below theirs, and the promise, are
+        # rounding: then the last fall decides.
+        blur = self._unit * float(lam[-1]) / smoothed
+        sure = blur <= 0.1 * self.tol or self._fall <= max(self.tol, NOISE) * smoothed
+        self.converged = self.promise <= max(self.tol, blur) and sure and not smooth
+        x, self.frame = self.frame, Frame.leading(U, k)
+        if not self.converged and self.promise < NEAR and not smooth:
+            self._plain = self.frame
+            self.frame = self._anderson.extrapolate(x, self.frame)
         self.n_iter += 1
         self._N, self._M = M, None
         if self._tick is not None:
@@ -144,17 +178,25 @@ class Irls:
             self.n_iter,
             self.converged,
             self._N,
+            self._eps,
         )
 
     def _look(self) -> None:
         """One pass: the residuals where we are, and the majoriser there with a smaller eps."""
         self._eps = max(0.1 * self._eps, self._lowest)
         rule = _floored(self._eps, self._power)
+        before = lp_cost(self._t, self.p)
         self._t, self._M = self.rows.reweighted_gram(self.frame.W, rule)
+        plain, self._plain = self._plain, None
+        if plain is not None and plain is not self.frame and lp_cost(self._t, self.p) > before:
+            self._anderson.forget()
+            self.frame = plain
+            self._t, self._M = self.rows.reweighted_gram(self.frame.W, rule)
         self._record()
 
     def _record(self) -> None:
         cost = lp_cost(self._t, self.p)
+        self._fall = self.best_cost - cost
         if cost < self.best_cost:
             self.best, self.best_cost = self.frame, cost
         self.history.append(self.best_cost)

@@ -9,7 +9,7 @@ import numpy as np
 
 from lpgeom.certificates.evidence import Evidence
 from lpgeom.geometry.lewis import a_priori_cost, guarantee, lewis_from_metric, lewis_iteration
-from lpgeom.geometry.spectrum import HEALTHY, LARGE, Spectrum, spectrum
+from lpgeom.geometry.spectrum import EPS, HEALTHY, LARGE, Spectrum, spectrum
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.results import LewisWeights
 from lpgeom.rows.base import Array, Rows
@@ -25,7 +25,10 @@ FLOOR = 1e-26
 SINGLE_FLOOR = 1e-11
 """The same for float32 passes."""
 
-SINGLE_TOL = 1e-6
+SINGLE_EPS = 2.0**-24
+"""Unit roundoff of float32."""
+
+SINGLE_TOL = 1e-7
 """Relative changes of the cost below this are not told apart by float32 passes."""
 
 TRAIN, TEST = 6, 3
@@ -219,7 +222,15 @@ class Solver:
         # The sample was wrong: the SVD's own descent decides.
         return [found] if found.cost < svd.cost else [found, self._descend(svd, first)]
 
-    def _irls(self, rows: Rows, start: Frame, t: Array | None, tol: float | None = None) -> Irls:
+    def _irls(
+        self,
+        rows: Rows,
+        start: Frame,
+        t: Array | None,
+        *,
+        tol: float | None = None,
+        eps: float | None = None,
+    ) -> Irls:
         double = rows is self.rows
         return Irls(
             rows,
@@ -227,7 +238,9 @@ class Solver:
             self.p,
             floor=FLOOR if double else SINGLE_FLOOR,
             tol=max(tol or self.tol, 0.0 if double else SINGLE_TOL),
+            unit=EPS if double else SINGLE_EPS,
             t=t,
+            eps=eps,
             tick=self.bar.step,
         )
 
@@ -239,25 +252,33 @@ class Solver:
         frame, t = start.frame, start.t
         history: list[float] = []
         n_iter = 0
+        eps = None
         if self.large:
             run = self._run(self.rows.single(), frame, t, begun)
             history += run.history
             n_iter = run.n_iter
             found = self._settle(name, run)
-            frame, t = found.frame, found.t
+            frame, t, eps = found.frame, found.t, run.eps
             # Rows that fit to float32's resolution had their weights capped by it.
             hidden = t < 1e-9 * self.rows.squared_norms()
             capped = p < 2.0 and np.count_nonzero(hidden) > 1e-3 * t.size
             if not capped and self.tol >= SINGLE_TOL:
                 return _with_history(found, history, n_iter, run)
-        run = self._run(self.rows, frame, t)
+        run = self._run(self.rows, frame, t, eps=eps)
         history += run.history
         found = self._settle(name, run)
         return _with_history(found, history, n_iter + run.n_iter, run)
 
-    def _run(self, rows: Rows, frame: Frame, t: Array, begun: Irls | None = None) -> Run:
+    def _run(
+        self,
+        rows: Rows,
+        frame: Frame,
+        t: Array,
+        begun: Irls | None = None,
+        eps: float | None = None,
+    ) -> Run:
         if self.p < 2.0:
-            return (begun or self._irls(rows, frame, t)).run(self.max_iter)
+            return (begun or self._irls(rows, frame, t, eps=eps)).run(self.max_iter)
         tol = self.tol if rows is self.rows else max(self.tol, SINGLE_TOL)
         return continued(
             rows, frame, self.p, max_iter=self.max_iter, tol=tol, t=t, tick=self.bar.step
