@@ -115,7 +115,7 @@ def _add_approx(commands: Any) -> None:
     )
     _add_matrix(command)
     command.add_argument("-k", type=int, nargs="+", required=True, help="rank, one or several")
-    command.add_argument("-p", type=float, default=1.0, help="exponent >= 1 (default: 1)")
+    command.add_argument("-p", type=float, default=1.0, help="exponent >= 1, or inf (default: 1)")
     command.add_argument(
         "--certify",
         choices=tuple(_CERTIFY),
@@ -164,7 +164,7 @@ def _add_verify(commands: Any) -> None:
 
 def _approx(options: argparse.Namespace) -> int:
     outputs = _plan_outputs(options)
-    check_p(options.p)
+    check_p(options.p, infinite=True)
     A = check_matrix(read_matrix(options.file, options.tensor))
     for k in options.k:  # every rank before the first one's work
         check_k(k, A.shape[1])
@@ -271,7 +271,8 @@ def _line(
 ) -> str:
     certified = r.certificate is not None
     bound = f"{r.lower_bound:.6g}" if certified else "-"
-    over, of_norms = (f"{ratio**r.p:.5f}", f"{ratio:.5f}") if certified else ("-", "-")
+    of_costs = ratio if math.isinf(r.p) else ratio**r.p
+    over, of_norms = (f"{of_costs:.5f}", f"{ratio:.5f}") if certified else ("-", "-")
     guarantee, seconds, passes = tail
     return (
         f"{k:>5}  {name:<18}{cost:>13.6g}{bound:>13}{over:>12}"

@@ -3,7 +3,8 @@
 Units. Algorithms work on rows scaled by a power of two, with the row weights folded in
 (`unit` is the norm that scaled norm 1 stands for). Records keep the scaled numbers, which can
 neither overflow nor underflow, and give user units on demand: a cost is a p-th power,
-``cost = scaled_cost * unit**p``; a norm is ``scaled_norm * unit``.
+``cost = scaled_cost * unit**p``; a norm is ``scaled_norm * unit``. At p = inf a cost is the largest
+distance itself: a norm.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ _LARGEST = float(np.finfo(np.float64).max)
 
 
 def to_cost_units(scaled: float, unit: float, p: float) -> float:
-    """``scaled * unit**p``, infinite only where the true value overflows."""
+    """``scaled * unit**p`` (p = inf: ``scaled * unit``), infinite only where that overflows."""
     if scaled == 0.0:
         return 0.0
+    if math.isinf(p):
+        return scaled * unit
     try:
         factor = unit**p
         value = scaled * factor
@@ -42,12 +45,12 @@ def to_cost_units(scaled: float, unit: float, p: float) -> float:
 
 
 def norm_ratio(cost: float, lower_bound: float, p: float) -> float:
-    """(cost / lower_bound)^(1/p), with 0/0 = 1 and x/0 = inf."""
+    """(cost / lower_bound)^(1/p), with 0/0 = 1 and x/0 = inf; at p = inf, cost / lower_bound."""
     if cost <= lower_bound:
         return 1.0
     if lower_bound <= 0.0:
         return math.inf
-    return float((cost / lower_bound) ** (1.0 / p))
+    return float((cost / lower_bound) ** (1.0 if math.isinf(p) else 1.0 / p))
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,8 @@ class SubspaceResult:
     basis : ndarray, shape (d, k), float64
         Orthonormal basis V of the subspace.
     cost : float
-        ``sum_i omega_i ||a_i - a_i V V^T||^p`` (a p-th power, in user units).
+        ``sum_i omega_i ||a_i - a_i V V^T||^p`` (a p-th power, in user units); for p = inf
+        ``max_i ||a_i - a_i V V^T||`` (a norm) over the rows with omega_i > 0.
     norm_error : float
         ``cost^(1/p)``; finite even where `cost` overflows.
     lower_bound : float
@@ -335,12 +339,15 @@ class SubspaceResult:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and strings, ready for JSON (arrays left out; bounds by name)."""
+        """Plain numbers and strings, ready for JSON (arrays left out; bounds by name).
+
+        p = inf, for which JSON has no number, is the string "inf".
+        """
         bounds = self.certificate.bounds if self.certificate is not None else ()
         return {
             "shape": list(self.shape),
             "k": self.k,
-            "p": self.p,
+            "p": "inf" if math.isinf(self.p) else self.p,
             "objective": self.objective,
             "cost": self.cost,
             "norm_error": self.norm_error,

@@ -301,7 +301,7 @@ def _build_result(values: Any) -> SubspaceResult:
         isinstance(cost, float) and cost >= 0.0 for cost in history
     ):
         raise f.fail("history", "a sequence of costs")
-    p = f.real("p", 1.0)
+    p = f.real("p", 1.0, finite=False)
     certificate = None
     if f.values["certificate"] is not None:
         certificate = _build_certificate(f.values["certificate"], shape, k, p)
@@ -346,7 +346,7 @@ def _check_agreement(result: SubspaceResult) -> None:
 
 def _build_certificate(values: Any, shape: tuple[int, int], k: int, p: float) -> Certificate:
     f = _Fields(values, "certificate", Certificate.__dataclass_fields__)
-    if f.shape("shape") != shape or f.integer("k") != k or f.real("p", 1.0) != p:
+    if f.shape("shape") != shape or f.integer("k") != k or f.real("p", 1.0, finite=False) != p:
         raise ValueError("the certificate speaks of another problem")
     unit = f.real("unit", 0.0)
     bounds = f.values["bounds"]
@@ -380,5 +380,5 @@ def _build_bound(values: Any, index: int) -> Bound:
         failure_probability=f.real("failure_probability", 0.0, 1.0),
         witness=witness,
         unit=f.real("unit", 0.0),
-        p=f.real("p", 1.0),
+        p=f.real("p", 1.0, finite=False),
     )

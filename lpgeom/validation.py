@@ -87,15 +87,19 @@ def largest_entry(A: NDArray[Any]) -> float:
     return largest
 
 
-def check_p(p: Any) -> float:
-    """The exponent as a float in [1, 100]."""
+def check_p(p: Any, *, infinite: bool = False) -> float:
+    """The exponent as a float in [1, 100], or inf where that is meant too."""
     if isinstance(p, (bool, np.bool_)) or not isinstance(p, numbers.Real):
         raise TypeError(f"p must be a real number, got {p!r}")
     value = float(p)
+    if infinite and value == math.inf:
+        return value
     if not 1.0 <= value < math.inf:
-        raise ValueError(f"p must be a finite number >= 1, got {p!r}")
+        kind = "a number" if infinite else "a finite number"
+        raise ValueError(f"p must be {kind} >= 1, got {p!r}")
     if value > MAX_P:
-        raise ValueError(f"p must be at most {MAX_P:g}, got {p!r}")
+        other = ", or inf" if infinite else ""
+        raise ValueError(f"p must be at most {MAX_P:g}{other}; got {p!r}")
     return value
 
 
