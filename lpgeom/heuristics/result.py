@@ -1,0 +1,40 @@
+"""What every heuristic returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lpgeom.results import Array
+
+
+@dataclass(frozen=True, eq=False)
+class HeuristicResult:
+    """A rank-k subspace from a method that proves nothing about it.
+
+    Attributes
+    ----------
+    V : ndarray, shape (d, k), float64
+        Orthonormal basis.
+    method : str
+        Name of the method, its key in ``HEURISTICS``.
+    n_iter : int
+        Steps taken, as the method counts them; 0 for one that has none.
+    converged : bool
+        False where `max_iter` ended the run.
+    passes : float
+        Sweeps over A, counted as a pass of `approx_subspace` is: reading all rows once, whatever
+        is computed from them; copying A counts.
+    note : str
+        What a reader of the result should know; empty if nothing.
+    history : tuple of float
+        The method's own objective after each step, for rows scaled so that the largest |entry|
+        lies in [0.5, 1); empty where there is none.
+    """
+
+    V: Array = field(repr=False)
+    method: str
+    n_iter: int
+    converged: bool
+    passes: float
+    note: str = ""
+    history: tuple[float, ...] = field(default=(), repr=False)
