@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lpgeom._version import __version__
+from lpgeom.ellipsoids import Ellipsoid, Rounding
 from lpgeom.results import Bound, Certificate, CertificateError, LewisWeights, SubspaceResult
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ __all__ = [
     "Bound",
     "Certificate",
     "CertificateError",
+    "Ellipsoid",
     "LewisWeights",
+    "Rounding",
     "SubspaceResult",
     "__version__",
     "approx_subspace",
