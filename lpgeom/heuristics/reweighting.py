@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.heuristics.base import Found, Task
 from lpgeom.rows.base import Array
 
+Weight = Callable[[Array], Array]
+Objective = Callable[[Array], float]
+
+DELTA = 1e-10
+"""Distances below this share of the root mean squared norm count as this: weights stay finite."""
+
 
 def reweighted(
     task: Task,
     start: Frame,
-    weight: Callable[[Array], Array],
-    objective: Callable[[Array], float],
+    weight: Weight,
+    objective: Objective,
 ) -> Found:
     """Minimise ``objective(t) = sum_i phi(t_i)`` over subspaces, t the squared residuals.
 
@@ -44,3 +52,25 @@ def reweighted(
         history.append(value)
         converged = fall <= task.tol * value
     return Found(frame.V, n_iter, converged, history=tuple(history))
+
+
+def powers(p: float, low: float) -> tuple[Weight, Objective]:
+    """Weight and objective of ``t^(p/2)``, p <= 2, continued below `low` by its tangent.
+
+    The weight is phi' up to the factor p / 2.
+    """
+
+    def weight(t: Array) -> Array:
+        return np.asarray(np.maximum(t, low) ** (p / 2.0 - 1.0))
+
+    def objective(t: Array) -> float:
+        c = np.maximum(t, low)
+        return float((c ** (p / 2.0) + (p / 2.0) * c ** (p / 2.0 - 1.0) * (t - c)).sum())
+
+    return weight, objective
+
+
+def mean_square(task: Task) -> float:
+    """Mean squared norm of the rows that are not zero."""
+    norms = task.rows.squared_norms()
+    return float(norms.sum()) / max(1, int(np.count_nonzero(norms)))
