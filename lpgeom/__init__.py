@@ -14,7 +14,9 @@ from lpgeom.ellipsoids import Ellipsoid, Rounding
 from lpgeom.results import Bound, Certificate, CertificateError, LewisWeights, SubspaceResult
 
 if TYPE_CHECKING:
+    from lpgeom.geometry.john import john_ellipsoid
     from lpgeom.geometry.lewis import lewis_weights
+    from lpgeom.geometry.mvee import min_volume_ellipsoid
     from lpgeom.subspace.approx import approx_subspace
     from lpgeom.subspace.given import certify, cost
     from lpgeom.warm import warmup
@@ -32,7 +34,9 @@ __all__ = [
     "approx_subspace",
     "certify",
     "cost",
+    "john_ellipsoid",
     "lewis_weights",
+    "min_volume_ellipsoid",
     "warmup",
 ]
 
@@ -40,7 +44,9 @@ _LAZY = {
     "approx_subspace": "lpgeom.subspace.approx",
     "certify": "lpgeom.subspace.given",
     "cost": "lpgeom.subspace.given",
+    "john_ellipsoid": "lpgeom.geometry.john",
     "lewis_weights": "lpgeom.geometry.lewis",
+    "min_volume_ellipsoid": "lpgeom.geometry.mvee",
     "warmup": "lpgeom.warm",
 }
 

@@ -155,7 +155,8 @@ class Ellipsoid:
             value = np.sqrt(np.maximum(np.einsum("...i,...i->...", z @ self.shape, z), 0.0))
         if self.basis is not None:
             rest = np.linalg.norm(z - (z @ self.basis) @ self.basis.T, axis=-1)
-            size = np.linalg.norm(y, axis=-1) + np.linalg.norm(self.center)
+            longest = self._axes[1].max(initial=0.0)  # the basis is as exact as the whole is large
+            size = np.linalg.norm(y, axis=-1) + np.linalg.norm(self.center) + longest
             value = np.where(rest <= 16.0 * self.center.size * _EPS * size, value, math.inf)
         return np.asarray(value, dtype=np.float64)
 

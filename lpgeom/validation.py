@@ -17,8 +17,10 @@ MAX_P = 100.0
 _CHECK_BYTES = 4 << 20
 
 
-def check_matrix(A: Any) -> NDArray[Any]:
+def check_matrix(A: Any, name: str = "A") -> NDArray[Any]:
     """A as a two-dimensional real array, without copying what NumPy can view.
+
+    `name` is what messages call it.
 
     Raises
     ------
@@ -29,20 +31,24 @@ def check_matrix(A: Any) -> NDArray[Any]:
     """
     if type(A).__module__.split(".")[0] == "scipy" and hasattr(A, "toarray"):
         raise TypeError(
-            f"A is a scipy sparse {type(A).__name__}; sparse input is not supported: pass "
-            "A.toarray() if it fits into memory"
+            f"{name} is a scipy sparse {type(A).__name__}; sparse input is not supported: pass "
+            f"{name}.toarray() if it fits into memory"
         )
     if isinstance(A, np.ma.MaskedArray):
-        raise TypeError("A is a masked array; fill or drop the masked entries first")
-    array = _as_array(A, "A")
+        raise TypeError(f"{name} is a masked array; fill or drop the masked entries first")
+    array = _as_array(A, name)
     if array.dtype.kind == "b":
-        raise TypeError("A has boolean entries; pass A.astype(float) if 0 and 1 are meant")
+        raise TypeError(
+            f"{name} has boolean entries; pass {name}.astype(float) if 0 and 1 are meant"
+        )
     if array.dtype.kind not in "iuf":
-        raise TypeError(f"A must hold real numbers, got dtype {array.dtype}")
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     if array.ndim != 2:
-        raise ValueError(f"A must be two-dimensional (rows are points), got shape {array.shape}")
+        raise ValueError(
+            f"{name} must be two-dimensional (rows are points), got shape {array.shape}"
+        )
     if 0 in array.shape:
-        raise ValueError(f"A is empty: shape {array.shape}")
+        raise ValueError(f"{name} is empty: shape {array.shape}")
     return array
 
 
@@ -62,7 +68,7 @@ def _as_array(value: Any, name: str) -> NDArray[Any]:
         raise TypeError(f"{name} cannot be read as an array: {error}") from error
 
 
-def largest_entry(A: NDArray[Any]) -> float:
+def largest_entry(A: NDArray[Any], name: str = "A") -> float:
     """max |A_ij| in one sweep over blocks of A.
 
     Raises
@@ -80,9 +86,9 @@ def largest_entry(A: NDArray[Any]) -> float:
         if not math.isfinite(top):
             bad = np.argwhere(~np.isfinite(block))
             if len(bad) == 0:
-                raise ValueError("A has entries beyond the range of float64")
+                raise ValueError(f"{name} has entries beyond the range of float64")
             i, j = (int(x) for x in bad[0])
-            raise ValueError(f"A[{lo + i}, {j}] is {block[i, j]}; every entry must be finite")
+            raise ValueError(f"{name}[{lo + i}, {j}] is {block[i, j]}; every entry must be finite")
         largest = max(largest, top)
     return largest
 
@@ -187,12 +193,12 @@ def check_positive_int(name: str, value: Any) -> int:
     return int(value)
 
 
-def check_tolerance(tol: Any) -> float:
+def check_tolerance(tol: Any, name: str = "tol") -> float:
     """A number in (0, 1)."""
     if isinstance(tol, (bool, np.bool_)) or not isinstance(tol, numbers.Real):
-        raise TypeError(f"tol must be a number, got {tol!r}")
+        raise TypeError(f"{name} must be a number, got {tol!r}")
     if not 0.0 < float(tol) < 1.0:
-        raise ValueError(f"tol must lie between 0 and 1, got {tol!r}")
+        raise ValueError(f"{name} must lie between 0 and 1, got {tol!r}")
     return float(tol)
 
 

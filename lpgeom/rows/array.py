@@ -279,3 +279,12 @@ def _plain(block: NDArray[Any]) -> NDArray[Any]:
     """The block as C-contiguous native float32 or float64, which the kernels are compiled for."""
     dtype = np.float32 if block.dtype == np.float32 else np.float64
     return np.ascontiguousarray(block, dtype=dtype)
+
+
+def dense(rows: ArrayRows) -> Array:
+    """All rows as one float64 array, scale and factors applied (for few rows)."""
+    out = np.empty(rows.shape)
+    for lo, hi, block, c in rows.blocks(0, 1, lambda: False):
+        root = np.sqrt(c)
+        out[lo:hi] = block * (root[:, None] if isinstance(root, np.ndarray) else root)
+    return out
