@@ -13,6 +13,7 @@ from lpgeom.heuristics.reweighting import DELTA, mean_square
 from lpgeom.results import to_cost_units
 from lpgeom.rows.base import Array
 from lpgeom.subspace.cost import lp_cost
+from lpgeom.threads import serial_blas
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -39,8 +40,8 @@ def grassmann_descent(
     Source: Maunu, Zhang, Lerman, "A well-tempered landscape for non-convex robust subspace
     recovery", JMLR 20, 2019 (p = 1). The gradient at V is ``-p Q (sum_i y_i^(p-2) a_i a_i^T) V``,
     rows in the subspace left out; steps follow the geodesic along minus the gradient (Edelman,
-    Arias, Smith, SIAM J. Matrix Anal. 20, 1998). In place of a step size shrunk on a schedule: the
-    last one doubled, then halved until the cost falls enough (Armijo).
+    Arias, Smith, SIAM J. Matrix Anal. 20, 1998). In place of a step size shrunk on a schedule:
+    the secant step of Barzilai and Borwein, halved until the cost falls enough (Armijo).
 
     Trial steps of one pass, O(n d^2 + d^3) each; one or two a step.
 
@@ -98,28 +99,27 @@ def _solve(task: Task) -> Found:
     cost, G = look(frame)
     history = [cost]
     converged = cost == 0.0
+    way = Way(frame, G, p)
     step, idle, n_iter = np.inf, 0, 0
     while not converged and n_iter < task.max_iter:
-        X, s, Zt = np.linalg.svd(frame.W.T @ (G @ frame.V))
-        if s[0] <= 0.0:
+        if way.speed <= 0.0:
             converged = True
             break
-        slope = p * float(s @ s)
-        start, towards = frame.V @ Zt.T, frame.W @ X[:, : s.size]
-        step = min(2.0 * step, FIRST_ANGLE / s[0])
+        step = min(step, FIRST_ANGLE / way.speed)
         before = cost
-        while step * s[0] > SMALLEST_ANGLE:
-            trial = _along(start, towards, step * s)
-            cost, G_trial = look(trial)
-            if cost <= before - ARMIJO * step * slope:
-                frame, G = trial, G_trial
+        while step * way.speed > SMALLEST_ANGLE:
+            trial = way.at(step)
+            cost, G = look(trial)
+            if cost <= before - ARMIJO * step * way.slope:
                 break
             step *= 0.5
         else:
-            cost = before
             converged = True
             break
         n_iter += 1
+        frame, last = trial, way
+        way = Way(frame, G, p)
+        step = last.next_step(step, way)
         history.append(cost)
         idle = idle + 1 if before - cost <= task.tol * before else 0
         converged = idle >= PATIENCE
@@ -129,12 +129,45 @@ def _solve(task: Task) -> Found:
     )
 
 
-def _along(start: Array, towards: Array, angles: Array) -> Frame:
-    """``span(start cos + towards sin)``; where there are fewer directions than columns of `start`
-    (m < k) the rest of these stays."""
-    V = start.copy()
-    r = angles.size
-    V[:, :r] = start[:, :r] * np.cos(angles) + towards * np.sin(angles)
-    Q = np.linalg.qr(V, mode="complete")[0]
-    k = V.shape[1]
-    return Frame(np.ascontiguousarray(Q[:, :k]), np.ascontiguousarray(Q[:, k:]))
+class Way:
+    """The geodesic that leaves a subspace along minus the gradient of the cost.
+
+    With ``W D = X diag(s) Z^T`` the descent direction (D = p W^T G V), it is ``V(a) = (V Z cos(a s)
+    + X sin(a s)) Z^T``; its velocity at a is parallel along it.
+    """
+
+    def __init__(self, frame: Frame, G: Array, p: float) -> None:
+        with serial_blas():
+            self.gradient = -p * (frame.W @ (frame.W.T @ (G @ frame.V)))
+            # s can have fewer entries than V has columns (m < k): those columns rest.
+            X, self._s, self._Zt = np.linalg.svd(-self.gradient, full_matrices=False)
+        self._start, self._towards = frame.V @ self._Zt.T, X
+
+    @property
+    def speed(self) -> float:
+        """Largest principal angle for a = 1."""
+        return float(self._s[0])
+
+    @property
+    def slope(self) -> float:
+        """Minus the slope of the cost at a = 0."""
+        return float(self._s @ self._s)
+
+    def at(self, a: float) -> Frame:
+        angles = a * self._s
+        V = (self._start * np.cos(angles) + self._towards * np.sin(angles)) @ self._Zt
+        with serial_blas():
+            Q, R = np.linalg.qr(V, mode="complete")
+        k = V.shape[1]
+        # The columns of V up to rounding, so that gradients at both ends share coordinates.
+        signs = np.where(np.diag(R) < 0.0, -1.0, 1.0)
+        return Frame(np.ascontiguousarray(Q[:, :k] * signs), np.ascontiguousarray(Q[:, k:]))
+
+    def next_step(self, a: float, after: Way) -> float:
+        """First trial step from the end: the secant step along this way (Barzilai and Borwein),
+        between a quarter of this one and four times it."""
+        angles = a * self._s
+        velocity = (self._towards * np.cos(angles) - self._start * np.sin(angles)) * self._s
+        slope_after = -float(np.einsum("ij,ij->", velocity @ self._Zt, after.gradient))
+        bend = (self.slope - slope_after) / self.slope
+        return a / min(max(bend, 0.25), 4.0)

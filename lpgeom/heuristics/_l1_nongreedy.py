@@ -10,6 +10,7 @@ from lpgeom.heuristics._l1_greedy import BLOCK
 from lpgeom.heuristics.base import Found, Task, run
 from lpgeom.heuristics.result import HeuristicResult
 from lpgeom.rows.base import Array
+from lpgeom.threads import serial_blas
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -75,7 +76,8 @@ def _solve(task: Task) -> Found:
     converged = False
     n_iter = 0
     while not converged and n_iter < task.max_iter:
-        X, _, Zt = np.linalg.svd(pull, full_matrices=False)
+        with serial_blas():
+            X, _, Zt = np.linalg.svd(pull, full_matrices=False)
         trial = X @ Zt
         new, pull = _signed(A, trial)
         task.swept += 1.0
