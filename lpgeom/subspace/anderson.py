@@ -71,7 +71,8 @@ class Anderson:
         inner = self._origin.V.T @ x.V
         if np.linalg.norm(inner, -2) < _CHART:
             return None
-        return np.linalg.solve(inner.T, (self._origin.W.T @ x.V).T).T
+        X = np.linalg.solve(inner.T, (self._origin.W.T @ x.V).T).T
+        return np.asarray(X, dtype=np.float64)
 
     def _frame(self, X: Array) -> Frame:
         assert self._origin is not None

@@ -18,6 +18,7 @@ from lpgeom.subspace.grassmann import continued
 from lpgeom.subspace.irls import Irls, Run
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.sampling import Sampler, sampler
+from lpgeom.subspace.search import explored
 
 FLOOR = 1e-26
 """Squared residuals below this share of the mean squared row norm are rounding (float64)."""
@@ -146,6 +147,8 @@ class Solver:
             candidates = self._searched(svd, ellipsoid)
         else:
             candidates = [self._descend(svd), self._descend(self._evaluate("lewis", ellipsoid))]
+            if method == "auto" and self.p < 2.0:
+                candidates += self._explored(min(candidates, key=lambda c: c.cost), lewis)
         if method in ("auto", "irls"):
             best = min(candidates, key=lambda c: c.cost)
             # Figures and eigenvectors from float32 decide nothing close.
@@ -207,20 +210,48 @@ class Solver:
         if first.promise > BENIGN:
             self.bar.stage("search on a sample")
             train = self._sample(TRAIN)
-            for start in (svd.frame, ellipsoid):
-                run = self._irls(train, start, None, tol=1e-4).run(30)
-                frames.append(run.frame)
-            del train
+
+            def descent(start: Frame, tol: float) -> Irls:
+                return self._irls(train, start, None, tol=tol)
+
+            runs = [descent(start, 1e-4).run(30) for start in (svd.frame, ellipsoid)]
+            best = min(runs, key=lambda run: run.cost)
+            end = explored(
+                train, self.p, best.best, best.cost, descent, tol=1e-4, max_iter=30, rng=self.rng
+            )
+            frames += [run.frame for run in runs]
+            if end is not None:
+                frames.append(end.run.frame)
+            del train, descent
         test = self._sample(TEST)
         costs = [lp_cost(test.quadratic_form(frame.W), self.p) for frame in frames]
         del test
-        best = int(np.argmin(costs))
-        if best == 0 or costs[best] > (1.0 - BENIGN) * costs[0]:
+        chosen = int(np.argmin(costs))
+        if chosen == 0 or costs[chosen] > (1.0 - BENIGN) * costs[0]:
             return [self._descend(svd, first)]
-        name = "lewis" if best == 1 else "sample"
-        found = self._descend(self._evaluate(name, frames[best]))
+        name = "lewis" if chosen == 1 else "sample"
+        found = self._descend(self._evaluate(name, frames[chosen]))
         # The sample was wrong: the SVD's own descent decides.
         return [found] if found.cost < svd.cost else [found, self._descend(svd, first)]
+
+    def _explored(self, best: Candidate, lewis: LewisWeights) -> list[Candidate]:
+        """A better end of further descents, if there is one."""
+        self.bar.stage("search")
+        end = explored(
+            self.rows,
+            self.p,
+            best.frame,
+            best.cost,
+            lambda start, tol: self._irls(self.rows, start, None, tol=tol),
+            tol=self.tol,
+            max_iter=self.max_iter,
+            rng=self.rng,
+            tau=lewis.weights ** (2.0 / self.p),
+        )
+        if end is None:
+            return []
+        found = self._settle(f"irls from {end.name}", end.run)
+        return [_with_history(found, list(end.run.history), end.run.n_iter, end.run)]
 
     def _irls(
         self,

@@ -1,0 +1,151 @@
+"""Where else a descent may end, for 1 <= p < 2: more starts, and hops from the best end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from lpgeom.geometry.spectrum import eigen
+from lpgeom.geometry.subspaces import Frame, largest_sine
+from lpgeom.rows.base import Array, Rows
+from lpgeom.subspace.irls import Irls, Run
+
+HOPS = 24
+"""Hops, at most."""
+
+PATIENCE = 8
+"""Hops in a row that lead to nothing cheaper before the search ends; those that lead back to the
+best end itself count twice."""
+
+WORK = 2e10
+"""Floating-point operations that the search may take, about."""
+
+ROUGH = 1e-3
+"""Tolerance of a descent until it is known to lead somewhere."""
+
+HOPELESS = 1e-2
+"""A rough descent that ends this share of the cost above the best is not continued."""
+
+SAME = 0.03
+"""Sine of the largest principal angle to the best below which it would only find that again."""
+
+Descent = Callable[[Frame, float], Irls]
+"""From a start, to a tolerance."""
+
+
+@dataclass(frozen=True)
+class End:
+    """Where a descent ended, and what it started from."""
+
+    name: str
+    run: Run
+
+
+def affordable(n: int, d: int) -> int:
+    """Descents of twenty steps that `WORK` pays for."""
+    return int(WORK / (20.0 * (n * d * d + 10.0 * d**3)))
+
+
+def explored(
+    rows: Rows,
+    p: float,
+    frame: Frame,
+    cost: float,
+    descent: Descent,
+    *,
+    tol: float,
+    max_iter: int,
+    rng: np.random.Generator,
+    tau: Array | None = None,
+) -> End | None:
+    """The best end of more descents, from robust starts and by hops; None if none beats `cost`.
+
+    Parameters
+    ----------
+    frame, cost
+        The best end so far.
+    descent : callable
+        ``descent(start, tol)`` is an `Irls` on these rows.
+    tol, max_iter
+        Of descents that lead somewhere.
+    tau : ndarray, shape (n,), optional
+        Squared lengths in the metric of the Lewis ellipsoid, for the start that uses them.
+    """
+    best: End | None = None
+    tries = affordable(*rows.shape)
+
+    def attempt(name: str, start: Frame) -> int:
+        """Follow a start; how many failures this counts for."""
+        nonlocal best, frame, cost
+        run, back = _follow(descent, start, frame, cost, tol, max_iter)
+        if run is None or run.cost >= cost * (1.0 - 1e-9):
+            return 2 if back else 1
+        best, frame, cost = End(name, run), run.best, run.cost
+        return 0
+
+    k = frame.V.shape[1]
+    for name, w in islice(_robust_weights(rows, tau).items(), tries):
+        attempt(name, _leading(rows, w, k))
+        tries -= 1
+    failures = 0
+    for _ in range(min(HOPS, tries)):
+        failed = attempt("hop", _leading(rows, _half(rows, frame, p, rng), k))
+        failures = failures + failed if failed else 0
+        if failures >= PATIENCE:
+            break
+    return best
+
+
+def _robust_weights(rows: Rows, tau: Array | None) -> dict[str, Array]:
+    """Weights of a Gram in which long rows count less.
+
+    "sphere": all of length one (spherical PCA). "short": the rows up to the median length.
+    "Tyler": of length one in the metric of the Lewis ellipsoid (one step of Tyler's estimator).
+    """
+    Y2 = rows.squared_norms()
+    short = np.median(Y2[Y2 > 0.0]) >= Y2
+    weights = {"sphere": _inverse(Y2), "short": short.astype(np.float64)}
+    if tau is not None:
+        weights["Tyler"] = _inverse(tau)
+    return weights
+
+
+def _half(rows: Rows, frame: Frame, p: float, rng: np.random.Generator) -> Array:
+    """Weights of one smoothed step from a subspace, on a random half of the rows.
+
+    On contaminated rows the cost has many local minima, which differ in the outliers that they
+    fit. Half of the rows leave some of these out, and keep what most rows agree on.
+    """
+    t = rows.quadratic_form(frame.W)
+    eps = 0.25 * float(np.mean(t ** (p / 2.0))) ** (2.0 / p)
+    return np.where(rng.random(t.size) < 0.5, np.maximum(t, eps) ** (p / 2.0 - 1.0), 0.0)
+
+
+def _follow(
+    descent: Descent, start: Frame, best: Frame, cost: float, tol: float, max_iter: int
+) -> tuple[Run | None, bool]:
+    """The descent from a start to its end, or None once it seems to lead to nothing below `cost`,
+    the cost of `best`; and whether it was leading back to `best`."""
+    irls = descent(start, ROUGH)
+    run = irls.run(max_iter)
+    back = run.cost >= cost and largest_sine(best.V, run.best.V) < SAME
+    if back or run.cost > cost * (1.0 + HOPELESS):
+        return None, back
+    irls.tol = tol
+    irls.converged = False
+    return irls.run(max_iter), False
+
+
+def _leading(rows: Rows, w: Array, k: int) -> Frame:
+    """The k leading eigenvectors of ``sum_i w_i a_i a_i^T``."""
+    return Frame.leading(eigen(rows.weighted_gram(w))[1], k)
+
+
+def _inverse(x: Array) -> Array:
+    """1 / x, and 0 where x is 0; scaled to a largest entry of 1."""
+    positive = x > 0.0
+    low = float(x[positive].min())
+    return np.where(positive, low / np.where(positive, x, 1.0), 0.0)
