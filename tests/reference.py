@@ -194,3 +194,34 @@ def optimum_hyperplane(A: Array) -> float:
     rank d - 1 at least.
     """
     return min(cost_rows(A, V, 1.0) for V in hyperplanes(A))
+
+
+def huber_sum(A: Array, V: Array, c: float) -> float:
+    """R1-PCA's objective: y^2 up to c, 2 c y - c^2 beyond."""
+    return math.fsum(y * y if y <= c else 2.0 * c * y - c * c for y in residuals(A, V))
+
+
+def projection_sum(A: Array, V: Array) -> float:
+    """L1-PCA's objective: ``sum_ij |<a_i, v_j>|``."""
+    return math.fsum(abs(float(a @ v)) for a in A for v in V.T)
+
+
+def best_projection_sum(A: Array, k: int) -> float:
+    """Its maximum over orthonormal V: ``max ||A^T S||_*`` over all sign matrices S (n, k).
+
+    For fixed signs the sum is ``<A^T S, V>``, at most the nuclear norm, reached by the polar
+    factor.
+    """
+    n = len(A)
+    best = 0.0
+    for signs in itertools.product((-1.0, 1.0), repeat=n * k):
+        S = np.array(signs).reshape(n, k)
+        best = max(best, float(np.linalg.svd(A.T @ S, compute_uv=False).sum()))
+    return best
+
+
+def tyler_objective(A: Array, S: Array) -> float:
+    """``mean_i log(a_i^T S^-1 a_i) + (1/d) log det S``."""
+    inverse = np.linalg.inv(S)
+    logs = [math.log(float(a @ inverse @ a)) for a in A]
+    return math.fsum(logs) / len(logs) + float(np.linalg.slogdet(S)[1]) / len(S)
