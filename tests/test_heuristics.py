@@ -190,6 +190,13 @@ def test_limits_of_size(monkeypatch: pytest.MonkeyPatch) -> None:
         fms(A, 2, 3.0)
 
 
+def test_a_solver_that_fails_is_a_clear_error() -> None:
+    A = np.random.default_rng(0).standard_normal((30, 4))
+    A[0] *= 1e150
+    with pytest.raises(ValueError, match="cvxpy_reaper: the solver found no solution"):
+        cvxpy_reaper(A, 2)
+
+
 @pytest.mark.parametrize(
     ("library", "method", "extra"),
     [("sklearn.utils.extmath", randomized_svd, "compare"), ("cvxpy", cvxpy_reaper, "cvxpy")],

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MOST_COLUMNS, MOST_ENTRIES = 40, 20_000
 """Beyond this the solver takes minutes, and gigabytes."""
 
+FAILED = "cvxpy_reaper: the solver found no solution (rows of very different lengths?)"
+
 
 def cvxpy_reaper(
     A: ArrayLike,
@@ -54,11 +56,10 @@ def cvxpy_reaper(
     Raises
     ------
     TypeError, ValueError
-        Input that is not a finite real matrix, k or p out of range; A too large.
+        Input that is not a finite real matrix, k or p out of range; A too large; rows of lengths
+        so different that the solver gives up.
     ImportError
         Without cvxpy.
-    RuntimeError
-        If the solver gives up without a solution.
 
     Examples
     --------
@@ -92,9 +93,12 @@ def _solve(task: Task) -> Found:
     program = cvxpy.Problem(goal, [Q >> 0, np.eye(d) - Q >> 0, cvxpy.trace(Q) == d - task.k])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "may be inaccurate": the status says so too
-        program.solve(solver=cvxpy.CLARABEL, max_iter=task.max_iter)
+        try:
+            program.solve(solver=cvxpy.CLARABEL, max_iter=task.max_iter)
+        except cvxpy.SolverError as error:
+            raise ValueError(f"{FAILED}: {error}") from error
     if Q.value is None:
-        raise RuntimeError(f"cvxpy_reaper: the solver ended with status {program.status!r}")
+        raise ValueError(f"{FAILED}: it ended with status {program.status!r}")
     U = np.linalg.eigh(0.5 * (Q.value + Q.value.T))[1]
     V = np.ascontiguousarray(U[:, : task.k])
     stats = program.solver_stats
