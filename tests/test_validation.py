@@ -77,7 +77,7 @@ def test_k(k: Any, error: type[Exception]) -> None:
         (0.99, ValueError),
         (-1, ValueError),
         (np.nan, ValueError),
-        (np.inf, ValueError),
+        (-np.inf, ValueError),
         (101, ValueError),
         (True, TypeError),
         ("1", TypeError),
@@ -95,6 +95,12 @@ def test_p(p: Any, error: type[Exception]) -> None:
     ):
         with pytest.raises(error, match="^p must be"):
             call()
+
+
+def test_infinite_p_only_where_it_has_a_meaning() -> None:
+    with pytest.raises(ValueError, match="^p must be a finite number"):
+        lpgeom.lewis_weights(A, np.inf)
+    assert lpgeom.approx_subspace(A, 2, np.inf, certify=False).p == np.inf
 
 
 def test_numbers_of_any_library_pass() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from lpgeom.certificates.bounds import chord, lewis_bounds, spectral
 from lpgeom.certificates.evidence import Evidence
+from lpgeom.certificates.minimax import minimax_bounds
 from lpgeom.certificates.power import power
 from lpgeom.certificates.radial import radial_bounds
 from lpgeom.certificates.relaxation import mixed, relaxation
 from lpgeom.results import Bound
-from lpgeom.rows.base import Rows
+from lpgeom.rows.array import ArrayRows
 
 RADIAL = ("radial_quartic", "radial", "radial_two")
 
@@ -17,7 +20,7 @@ SMALL = 1 << 22
 
 
 def lower_bounds(
-    rows: Rows,
+    rows: ArrayRows,
     evidence: Evidence,
     k: int,
     p: float,
@@ -29,7 +32,7 @@ def lower_bounds(
 
     Parameters
     ----------
-    rows : Rows
+    rows : ArrayRows
     evidence : Evidence
         The subspace found, its residuals, and the Lewis weights if they are known.
     k : int
@@ -41,7 +44,8 @@ def lower_bounds(
         its relaxation is weaker than 3d row by row), and for 1 < p < 2 the plain relaxation
         (weaker than 3e row by row). "tight" adds, for p < 2, the radial bound 3i, whose family of
         row minorants contains those of 3g and 3h and reaches further; for p > 2 it solves the
-        relaxation to the end. "all" leaves out nothing, and lists 3g and 3h by themselves.
+        relaxation to the end, and for p = inf takes more steps. "all" leaves out nothing, and
+        lists 3g and 3h by themselves.
     seed : int
         For the random starts of the radial bounds.
     progress : bool
@@ -55,6 +59,8 @@ def lower_bounds(
     n, d = rows.shape
     if p == 2.0:
         return [spectral(rows, k)]
+    if math.isinf(p):
+        return sorted(minimax_bounds(rows, evidence, k, level), key=lambda b: -b.scaled_value)
     large = n * d > SMALL
     everything = level == "all" or not large
     # A relaxation that the radial bound will pass need not be solved to its last digits.

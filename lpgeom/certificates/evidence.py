@@ -23,10 +23,12 @@ class Evidence:
     Y2 : ndarray, shape (n,), float64
         ``||a_i||^2``, computed in float64.
     lewis : LewisWeights or None
-        Lewis weights of the same rows, with measured kappa.
+        Lewis weights of the same rows, with measured kappa; John's at p = inf.
     N : ndarray, shape (d, d), or None
         About ``sum_i t_i^(p/2-1) a_i a_i^T``, from the last step towards V: one step old, perhaps
         summed in float32. A start for searches; nothing proved may rest on it.
+    duals : tuple of ndarray, shape (n,)
+        p = inf: weights of the rows, >= 0, under which the subspace is nearly stationary.
     """
 
     V: Array
@@ -35,3 +37,4 @@ class Evidence:
     Y2: Array
     lewis: LewisWeights | None = None
     N: Array | None = None
+    duals: tuple[Array, ...] = ()

@@ -40,6 +40,8 @@ class Data:
         omega = certificate.row_weights
         top = 1.0 if omega is None else float(omega.max())
         self._roots = None if omega is None else (omega / top) ** (1.0 / self.p)
+        if omega is not None and math.isinf(self.p):
+            self._roots = (omega > 0.0).astype(np.float64)  # the limit: 0^0 is 0 here
         # unit / top^(1/p) may be anywhere in the range of floats: mantissa and exponent apart.
         mantissa, self._exponent = math.frexp(certificate.unit)
         self._mantissa = top ** (1.0 / self.p) / mantissa

@@ -100,7 +100,8 @@ def john_ellipsoid(A: ArrayLike, *, eps: float = 1e-6, max_iter: int | None = No
     Ellipsoid
         `shape` in squared units of A, singular where A is (the body is unbounded there). `gap` is
         the proved distance of the log-volume from the largest one, `alpha` the proved factor
-        above, both with the inflation for rounding; `p` is inf.
+        above, both with the inflation for rounding. `p` is None: `Ellipsoid.verify` is about
+        ellipsoids around a ball.
 
     Raises
     ------
@@ -154,7 +155,7 @@ def john_ellipsoid(A: ArrayLike, *, eps: float = 1e-6, max_iter: int | None = No
         shape=root.T @ root,
         center=np.zeros(d),
         alpha=alpha,
-        p=math.inf,
+        p=None,  # the claim of an l_p ball is about the ellipsoid around it
         method="john",
         n_iter=n_iter,
         converged=converged,

@@ -19,6 +19,7 @@ from lpgeom.subspace.assemble import (
     rescaled,
     spanning,
 )
+from lpgeom.subspace.minimax import MinimaxSolver
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.solve import Solver
 from lpgeom.threads import limited, sized
@@ -63,21 +64,24 @@ def approx_subspace(
     k : int
         1 <= k <= d - 1. For k >= rank(A) the cost is 0 and `method` says "rank".
     p : float
-        1 <= p <= 100.
+        1 <= p <= 100, or inf: then the cost is the largest distance, ``max_i ||a_i - a_i V V^T||``
+        over the rows with omega_i > 0 (a norm, not a power).
     objective : {"rows", "entries"}
         Only "rows" (the cost above) is built.
     method : {"auto", "irls", "lewis", "svd"}
-        "lewis": the k leading eigenvectors of ``M = A^T W^(1-2/p) A``, W the Lewis weights.
-        "svd": the k leading right singular vectors. "irls": descent from both of them, by
-        iteratively reweighted eigenvectors (p < 2) or damped steps of them (p > 2). "auto": the
-        same, but for large A and p < 2 samples of the rows choose the start. "auto" and "irls"
-        return the cheapest subspace seen, so never one that costs more than the SVD's.
+        "lewis": the k leading eigenvectors of ``M = A^T W^(1-2/p) A``, W the Lewis weights (for p =
+        inf John's). "svd": the k leading right singular vectors. "irls": descent from both of them,
+        by iteratively reweighted eigenvectors (p < 2), damped steps of them (p > 2), or through a
+        large p to steps on the largest distance itself (p = inf). "auto": the same, but for large A
+        and p < 2 samples of the rows choose the start, and for p = inf the convex relaxation and,
+        for small A, random subspaces are starts too. "auto" and "irls" return the cheapest subspace
+        seen, so never one that costs more than the SVD's.
     row_weights : array_like, shape (n,), optional
         omega >= 0, not all zero.
     certify : bool or "tight"
-        True: lower bounds 3a to 3f. "tight": also the radial bound 3i, which contains 3g and 3h,
-        takes longer and holds with a stated probability. False: none; `lower_bound` is 0 and
-        `ratio` inf.
+        True: lower bounds 3a to 3f (3j and 3k for p = inf). "tight": also the radial bound 3i,
+        which contains 3g and 3h, takes longer and holds with a stated probability. False: none;
+        `lower_bound` is 0 and `ratio` inf.
     backend : {"auto", "cpu"}
     seed : int
         For the samples and the random starts of the tight bounds. The same seed and thread count
@@ -148,7 +152,7 @@ def approx_subspace(
             'yet; objective="rows" is'
         )
     with limited():
-        problem = open_rows(A, p, row_weights)
+        problem = open_rows(A, p, row_weights, infinite=True)
         p = problem.p
         n, d = problem.rows.shape
         k = validation.check_k(k, d)
@@ -162,7 +166,13 @@ def approx_subspace(
                 V = spanning(pca, span, k)
                 return _exact(problem, pca.rank, V, bool(certify), objective, seed, started)
             inner, pca = centred(inner, pca, k)
-            solver = Solver(inner.rows, pca, k, p, seed=seed, max_iter=steps, tol=tol, bar=bar)
+            solver: Solver | MinimaxSolver
+            if math.isinf(p):
+                solver = MinimaxSolver(
+                    inner.rows, pca, k, seed=seed, max_iter=steps, tol=tol, bar=bar
+                )
+            else:
+                solver = Solver(inner.rows, pca, k, p, seed=seed, max_iter=steps, tol=tol, bar=bar)
             del pca  # (d, d) matrices are most of the memory used: none is kept longer than needed
             solution = solver.solve(method)
             del solver
@@ -184,7 +194,7 @@ def approx_subspace(
                     progress,
                 )
     unit = problem.unit
-    norm_error = solution.cost ** (1.0 / p) * unit
+    norm_error = (solution.cost if math.isinf(p) else solution.cost ** (1.0 / p)) * unit
     return SubspaceResult(
         basis=solution.frame.V,
         cost=to_cost_units(solution.cost, unit, p),

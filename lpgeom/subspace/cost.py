@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from lpgeom.rows.base import Array
 
 
 def lp_cost(t: Array, p: float) -> float:
-    """``sum_i t_i^(p/2)`` for squared residuals t."""
+    """``sum_i t_i^(p/2)`` for squared residuals t; p = inf: the root of the largest."""
+    if p == math.inf:
+        return math.sqrt(float(t.max()))
     if p == 1.0:
         return float(np.sqrt(t).sum())
     if p == 2.0:
@@ -19,7 +22,7 @@ def lp_cost(t: Array, p: float) -> float:
 
 
 def entries_cost(A: Any, V: Array, p: float, factors: Array | None, scale: float) -> float:
-    """``sum_ij |f_i s (A - A V V^T)_ij|^p``, in blocks."""
+    """``sum_ij |f_i s (A - A V V^T)_ij|^p``, in blocks; p = inf: the largest of them, no power."""
     n, d = A.shape
     step = max(1, (4 << 20) // (8 * d))
     total = 0.0
@@ -28,5 +31,8 @@ def entries_cost(A: Any, V: Array, p: float, factors: Array | None, scale: float
         residual = np.abs(block - (block @ V) @ V.T)
         if factors is not None:
             residual *= factors[lo : lo + step, None]
-        total += float((residual**p).sum())
+        if p == math.inf:
+            total = max(total, float(residual.max()))
+        else:
+            total += float((residual**p).sum())
     return total

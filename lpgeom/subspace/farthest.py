@@ -99,7 +99,7 @@ def descend(
         moved = False
         while damping <= SHORTEST:
             H = H0 / damping
-            gap = pairwise_descent(H, b, w, 1e-2 * tol, 50 * len(w) + 2000)
+            gap = pairwise_descent(H, b, w, 0.1 * tol, 0.05, 20 * len(w) + 1000)
             promise = 1.0 - float(b @ w - w @ H @ w) - gap
             if promise <= tol:
                 converged = True

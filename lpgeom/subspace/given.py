@@ -23,6 +23,7 @@ from lpgeom.subspace.assemble import (
     rescaled,
 )
 from lpgeom.subspace.cost import entries_cost, lp_cost
+from lpgeom.subspace.minimax import MinimaxSolver, a_priori_norm
 from lpgeom.subspace.solve import Solver
 from lpgeom.threads import limited, sized
 
@@ -46,7 +47,7 @@ def cost(
     basis : array_like, shape (d, k)
         Spans the subspace; made orthonormal if it is not.
     p : float
-        1 <= p <= 100.
+        1 <= p <= 100, or inf (then costs are largest distances: norms).
     objective : {"rows", "entries"}
         ``sum_i omega_i ||a_i - a_i V V^T||_2^p``, or the entrywise ``sum_ij omega_i |A - A V
         V^T|_ij^p`` of the same projection.
@@ -72,7 +73,7 @@ def cost(
     """
     validation.check_objective(objective)
     with limited():
-        problem = open_rows(A, p, row_weights)
+        problem = open_rows(A, p, row_weights, infinite=True)
         V = validation.check_basis(basis, problem.rows.shape[1])
         if objective == "entries":
             value = entries_cost(problem.A, V, problem.p, problem.factors, problem.scale)
@@ -104,11 +105,11 @@ def certify(
     basis : array_like, shape (d, k)
         Spans the subspace, which may come from anywhere; made orthonormal if it is not.
     p : float
-        1 <= p <= 100.
+        1 <= p <= 100, or inf (then costs are largest distances: norms).
     level : {"fast", "tight", "all"}
-        "fast": theory 3a to 3f. "tight" adds the radial bound 3i, "all" also 3g and 3h, which it
-        contains, and every dominated one; radial bounds take longer and are marked with their
-        failure probability.
+        "fast": theory 3a to 3f (3j and 3k for p = inf). "tight" adds the radial bound 3i, "all"
+        also 3g and 3h, which it contains, and every dominated one; radial bounds take longer and
+        are marked with their failure probability.
     row_weights : array_like, shape (n,), optional
         omega >= 0.
     seed : int
@@ -140,7 +141,7 @@ def certify(
     validation.check_choice("level", level, ("fast", "tight", "all"))
     seed = validation.check_seed(seed)
     with limited():
-        problem = open_rows(A, p, row_weights)
+        problem = open_rows(A, p, row_weights, infinite=True)
         p = problem.p
         V = validation.check_basis(basis, problem.rows.shape[1])
         k = V.shape[1]
@@ -159,7 +160,13 @@ def certify(
                 value = value if float(t.max()) > rounding else 0.0
                 return exact_certificate(problem, pca.rank, V, cost=value)
             lewis, promise = None, 1.0
-            if p != 2.0:
+            if math.isinf(p):
+                lewis, lam, _ = MinimaxSolver(inner.rows, pca, k, seed=seed).john()
+                owed = a_priori_norm(lewis, lam, lam.size - k)
+                promise = guarantee(lewis) if value <= owed else math.inf
+                if span is not None:
+                    lewis = replace(lewis, M=span @ lewis.M @ span.T)
+            elif p != 2.0:
                 solver = Solver(inner.rows, pca, k, p, seed=seed)
                 lewis, lam, _ = solver.lewis(t)
                 owed = a_priori_cost(lewis, lam, lam.size - k)

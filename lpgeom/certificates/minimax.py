@@ -1,0 +1,238 @@
+"""Lower bounds at p = inf: the largest distance is at least any weighted mean of them.
+
+For w >= 0 with sum 1 and any projection Q of rank m, ``max_i ||Q a_i||^2 >= sum_i w_i a_i^T Q a_i
+>= sigma_m(sum_i w_i a_i a_i^T)``, the sum of the m smallest eigenvalues (Ky Fan). The largest of
+these bounds is the minimum of ``max_i a_i^T Q a_i`` over the Fantope (docs/theory/minimax.md).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, xlogy
+
+from lpgeom.certificates.bounds import factor_error
+from lpgeom.certificates.evidence import Evidence
+from lpgeom.certificates.rounding import EPS, allowance, ky_fan
+from lpgeom.geometry.spectrum import eigen
+from lpgeom.results import Bound
+from lpgeom.rows.array import ArrayRows, dense
+from lpgeom.rows.base import Array
+
+STEPS = {"fast": (40, 40, 40), "tight": (80, 80, 120, 120)}
+"""Quasi-Newton steps at each temperature."""
+
+COOLING = {"fast": (0.2, 0.04, 0.008), "tight": (0.2, 0.04, 0.008, 0.001)}
+"""Temperatures, as shares of the bound per direction left out."""
+
+ROUNDS = {"fast": 3, "tight": 6}
+"""How often rows that the weights left out are looked at."""
+
+MOST_ROWS = 1500
+"""Rows that carry weight at most, the farthest first; 4d where that is more."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of few rows: `index` (s,) ascending and `values` (s,) > 0."""
+
+    index: NDArray[np.intp]
+    values: Array
+
+    @staticmethod
+    def of(w: Array) -> Weights:
+        """Without what is too small to matter."""
+        index = np.flatnonzero(w > 1e-14 * w.max(initial=0.0))
+        return Weights(index, w[index])
+
+
+def minimax_bounds(rows: ArrayRows, evidence: Evidence, k: int, level: str) -> list[Bound]:
+    """ "john" (3j) from John's weights if they are known, and "minimax" (3k), p = inf.
+
+    Passes over the rows: about one a round of `dual_weights`.
+    """
+    candidates = [Weights.of(w) for w in evidence.duals]
+    bounds = []
+    if evidence.lewis is not None:
+        john = Weights.of(evidence.lewis.weights)
+        bounds.append(weighted_bound("john", "3j", rows, john, k))
+        candidates.append(john)
+    effort = "fast" if level == "fast" else "tight"
+    best, _ = dual_weights(rows, candidates, k, evidence.t, effort)
+    bounds.append(weighted_bound("minimax", "3k", rows, best, k))
+    return bounds
+
+
+def weighted_bound(name: str, theorem: str, rows: ArrayRows, weights: Weights, k: int) -> Bound:
+    """The bound of those weights; one pass over the rows that have weight.
+
+    ``sigma_m`` comes from the Gram or, where squaring would lose it, from a triangular factor: its
+    singular values are off by at most ``(sqrt(n) + d) eps`` times the Frobenius norm.
+    """
+    part = rows.take(weights.index)
+    n, d = part.shape
+    w = weights.values / weights.values.max()
+    total = float(w.sum()) * (1.0 + n * EPS)
+    G = part.weighted_gram(w)
+    size = float(np.trace(G))
+    value = ky_fan(G, d - k, n, size)
+    factored = allowance(n, d, size) > 1e-10 * value
+    if factored:
+        sigma = np.linalg.svd(part.triangle(w), compute_uv=False)[k:]
+        value = float((np.maximum(sigma - factor_error(n, d, size), 0.0) ** 2).sum())
+    scaled = math.sqrt(max(value, 0.0) / total) * (1.0 - 16.0 * EPS)
+    witness = {"index": weights.index.astype(np.int64), "weights": w, "factored": factored}
+    return Bound(name, theorem, scaled, witness=witness, p=math.inf)
+
+
+def dual_weights(
+    rows: ArrayRows, candidates: list[Weights], k: int, t: Array, level: str
+) -> tuple[Weights, Array]:
+    """Weights with a large bound, and the (d, d) matrix ``sum w a a^T`` they end with.
+
+    Parameters
+    ----------
+    rows : ArrayRows
+    candidates : list of Weights
+        Where to begin: the best of them, mixed with a little of the others.
+    k : int
+    t : ndarray, shape (n,)
+        Squared distances from a good subspace: the farthest rows join from the start.
+    level : {"fast", "tight"}
+
+    Notes
+    -----
+    The concave function ``sigma_m(sum w a a^T)`` has kinks where eigenvalues m and m + 1 meet, as
+    they do at the maximum. It is smoothed: ``min <G, Q> - T S(Q)`` over the Fantope, S the sum of
+    binary entropies of Q's eigenvalues, attained at ``q_j = 1 / (1 + exp((lam_j - theta) / T))``.
+    Its gradient by w_i is ``a_i^T Q a_i``. With ``w = x^2 / ||x||^2`` it is maximised over x by
+    L-BFGS as T falls; between rounds rows that are farther than the mean under Q are brought in.
+    Every iterate gives a bound, and the one with the best is kept. A step costs O(s d^2 + d^3) for
+    s rows with weight, a round one pass over all rows.
+    """
+    n, d = rows.shape
+    m = d - k
+    room = min(n, max(MOST_ROWS, 4 * d))
+    index = np.unique(np.concatenate([_top(t, min(n, room // 2)), *(c.index for c in candidates)]))
+    if index.size > room:
+        score = t[index] / max(float(t.max()), 1e-300)
+        for c in candidates:
+            score[np.searchsorted(index, c.index)] += 1.0 + c.values / c.values.max()
+        index = np.sort(index[_top(score, room)])
+    B = dense(rows.take(index))
+    starts = []
+    for c in candidates:
+        w = np.zeros(n)
+        w[c.index] = c.values
+        if w[index].sum() > 0.0:
+            starts.append(w[index] / w[index].sum())
+    best_value, best = -math.inf, np.full(index.size, 1.0 / index.size)
+    for w in starts:
+        value = float(eigen((B * w[:, None]).T @ B)[0][:m].sum())
+        if value > best_value:
+            best_value, best = value, w
+    w = 0.8 * best + 0.2 * sum(starts, np.zeros(index.size)) / max(len(starts), 1)
+    best = best.copy()
+    for turn in range(ROUNDS[level]):
+        before = best_value
+        for share, steps in zip(COOLING[level], STEPS[level], strict=True):
+            w = np.maximum(w, 1e-6 / index.size)
+            w, Q, best_value, best = _ascend(
+                B, w / w.sum(), m, share, _budget(steps, d), best_value, best
+            )
+        # What the rows without weight say of the bound: none is farther, or they join.
+        far = rows.bilinear_form(Q)
+        level_now = max(float(w @ far[index]), 1e-300)
+        outside = np.setdiff1d(np.flatnonzero(far > 1.001 * level_now), index)
+        if outside.size == 0 and best_value <= before * (1.0 + 1e-5) and turn > 0:
+            break
+        if outside.size:
+            joins = outside[_top(far[outside], min(outside.size, room // 4))]
+            keep = np.flatnonzero(w > 1e-5 / index.size)
+            kept = index[keep]
+            w_full = np.zeros(n)
+            best_full = np.zeros(n)
+            w_full[kept], best_full[index] = w[keep], best
+            w_full[joins] = 0.1 / joins.size
+            index = np.unique(np.concatenate([kept, joins, index[best > 0.0]]))
+            B = dense(rows.take(index))
+            w, best = w_full[index], best_full[index]
+        w = 0.5 * (w / w.sum() + best)
+    return Weights.of(_embed(best, index, n)), (B * best[:, None]).T @ B
+
+
+def _budget(steps: int, d: int) -> int:
+    """Fewer steps where each is dear."""
+    return max(10, min(steps, int(steps * (100.0 / d) ** 1.5)))
+
+
+def _embed(values: Array, index: NDArray[np.intp], n: int) -> Array:
+    w = np.zeros(n)
+    w[index] = values
+    return w
+
+
+def _top(score: Array, count: int) -> NDArray[np.intp]:
+    """Positions of the `count` largest."""
+    if count >= score.size:
+        return np.arange(score.size)
+    return np.argpartition(score, score.size - count)[score.size - count :]
+
+
+def _ascend(
+    B: Array, w: Array, m: int, share: float, steps: int, best_value: float, best: Array
+) -> tuple[Array, Array, float, Array]:
+    """L-BFGS at one temperature; the last weights and Q, and the best bound seen with its w."""
+    lam = eigen((B * w[:, None]).T @ B)[0]
+    unit = max(float(lam[:m].sum()), 1e-12 * float(lam.sum()), 1e-300)
+    T = share * unit / m
+    kept: list[tuple[float, Array]] = [(best_value, best)]
+    last = [np.zeros((B.shape[1],) * 2)]
+
+    def negative(x: Array) -> tuple[float, Array]:
+        square = float(x @ x)
+        w = x * x / square
+        lam, U = eigen((B * w[:, None]).T @ B)
+        value = float(lam[:m].sum())
+        if value > kept[0][0]:
+            kept[0] = (value, w)
+        q, entropy = fermi(lam, m, T)
+        last[0] = (U * q) @ U.T
+        t = np.einsum("ij,ij->i", B @ last[0], B)
+        mean = float(w @ t)
+        return -(mean - T * entropy) / unit, -2.0 * x / square * (t - mean) / unit
+
+    found = minimize(
+        negative,
+        np.sqrt(w),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": steps, "maxfun": steps + 20, "ftol": 1e-10, "gtol": 1e-9, "maxcor": 20},
+    )
+    x = found.x
+    negative(x)
+    return x * x / float(x @ x), last[0], *kept[0]
+
+
+def fermi(lam: Array, m: int, T: float) -> tuple[Array, float]:
+    """``q = 1 / (1 + exp((lam - theta) / T))`` with sum m, and its entropy (negated sum q log q).
+
+    theta by bisection: the sum grows with theta, from 0 to d.
+    """
+    low, high = float(lam[0]) - 40.0 * T, float(lam[-1]) + 40.0 * T
+    for _ in range(200):
+        theta = 0.5 * (low + high)
+        if float(expit((theta - lam) / T).sum()) < m:
+            low = theta
+        else:
+            high = theta
+        if high - low <= 1e-12 * T:
+            break
+    q = expit((0.5 * (low + high) - lam) / T)
+    rest = expit((lam - 0.5 * (low + high)) / T)
+    # Minimised is <G, Q> + T sum (q log q + (1-q) log (1-q)).
+    return q, -float((xlogy(q, q) + xlogy(rest, rest)).sum())
