@@ -225,3 +225,68 @@ def tyler_objective(A: Array, S: Array) -> float:
     inverse = np.linalg.inv(S)
     logs = [math.log(float(a @ inverse @ a)) for a in A]
     return math.fsum(logs) / len(logs) + float(np.linalg.slogdet(S)[1]) / len(S)
+
+
+def largest_distance(A: Array, V: Array) -> float:
+    """The cost at p = inf."""
+    return max(residuals(A, V))
+
+
+def largest_weighted(A: Array, w: list[float] | Array, k: int) -> float:
+    """3j, 3k: ``sqrt(sigma_m(sum w a a^T) / sum w)``."""
+    return math.sqrt(max(smallest_sum(gram(A, w), A.shape[1] - k), 0.0) / float(sum(w)))
+
+
+def minimax_hyperplane(A: Array) -> float:
+    """Least largest distance at k = d - 1, by enumeration.
+
+    It is the least of ``max |<a_i, u>|`` over unit u, one over the largest norm in the polytope
+    ``|A x| <= 1``; a convex function is largest at a vertex, where d independent rows are tight.
+    """
+    n, d = A.shape
+    longest = 0.0
+    for rows in itertools.combinations(range(n), d):
+        part = A[list(rows)]
+        if abs(float(np.linalg.det(part))) < 1e-12:
+            continue
+        for signs in itertools.product((1.0, -1.0), repeat=d - 1):
+            x = np.linalg.solve(part, np.array((1.0, *signs)))
+            if max(abs(float(a @ x)) for a in A) <= 1.0 + 1e-9:
+                longest = max(longest, norm(x))
+    return 1.0 / longest
+
+
+def minimax_line(A: Array, steps: int = 400) -> float:
+    """Least largest distance from a line through 0 in the plane or in space, on a fine grid."""
+    d = A.shape[1]
+    best = math.inf
+    for phi in np.linspace(0.0, math.pi, steps, endpoint=False):
+        directions = [np.array([math.cos(phi), math.sin(phi)])]
+        if d == 3:
+            c = np.linspace(-1.0, 1.0, steps)
+            s = np.sqrt(1.0 - c * c)
+            directions = list(np.stack([s * math.cos(phi), s * math.sin(phi), c], axis=1))
+        U = np.array(directions)
+        t = (A * A).sum(axis=1)[:, None] - (A @ U.T) ** 2
+        best = min(best, math.sqrt(max(float(t.max(axis=0).min()), 0.0)))
+    return best
+
+
+def smallest_ellipsoid(points: Array, steps: int = 20000) -> tuple[Array, Array]:
+    """Shape and center of the minimum ellipsoid by Khachiyan's plain steps, no away steps.
+
+    ``u`` moves towards the point of largest variance by the exact line search.
+    """
+    n, d = points.shape
+    Y = np.array([[*x, 1.0] for x in points])
+    u = np.full(n, 1.0 / n)
+    for _ in range(steps):
+        omega = leverages(Y, gram(Y, u))
+        j = int(np.argmax(omega))
+        if omega[j] <= (d + 1) * (1.0 + 1e-7):
+            break
+        s = (omega[j] / (d + 1) - 1.0) / (omega[j] - 1.0)
+        u = (1.0 - s) * u
+        u[j] += s
+    center = np.array([sum(u[i] * points[i, j] for i in range(n)) for j in range(d)])
+    return np.linalg.inv(gram(points - center, u)) / d, center
