@@ -32,6 +32,9 @@ COOLING = {"fast": (0.2, 0.04, 0.008), "tight": (0.2, 0.04, 0.008, 0.001)}
 ROUNDS = {"fast": 3, "tight": 6}
 """How often rows that the weights left out are looked at."""
 
+ENOUGH = {"fast": 1e-3, "tight": 1e-5}
+"""A round that raises the square of the bound by less than this share is the last."""
+
 MOST_ROWS = 1500
 """Rows that carry weight at most, the farthest first; 4d where that is more."""
 
@@ -137,7 +140,7 @@ def dual_weights(
             best_value, best = value, w
     w = 0.8 * best + 0.2 * sum(starts, np.zeros(index.size)) / max(len(starts), 1)
     best = best.copy()
-    for turn in range(ROUNDS[level]):
+    for _ in range(ROUNDS[level]):
         before = best_value
         for share, steps in zip(COOLING[level], STEPS[level], strict=True):
             w = np.maximum(w, 1e-6 / index.size)
@@ -148,7 +151,7 @@ def dual_weights(
         far = rows.bilinear_form(Q)
         level_now = max(float(w @ far[index]), 1e-300)
         outside = np.setdiff1d(np.flatnonzero(far > 1.001 * level_now), index)
-        if outside.size == 0 and best_value <= before * (1.0 + 1e-5) and turn > 0:
+        if outside.size == 0 and best_value <= before * (1.0 + ENOUGH[level]):
             break
         if outside.size:
             joins = outside[_top(far[outside], min(outside.size, room // 4))]
@@ -219,20 +222,26 @@ def _ascend(
 
 
 def fermi(lam: Array, m: int, T: float) -> tuple[Array, float]:
-    """``q = 1 / (1 + exp((lam - theta) / T))`` with sum m, and its entropy (negated sum q log q).
+    """``q = 1 / (1 + exp((lam - theta) / T))`` with sum m, and its entropy ``-sum q log q + ...``.
 
-    theta by bisection: the sum grows with theta, from 0 to d.
+    The sum grows with theta, from 0 to d: Newton's steps, and bisection where one leaves the
+    bracket. q minimises ``<lam, q> - T entropy`` over 0 <= q <= 1, sum q = m.
     """
-    low, high = float(lam[0]) - 40.0 * T, float(lam[-1]) + 40.0 * T
-    for _ in range(200):
-        theta = 0.5 * (low + high)
-        if float(expit((theta - lam) / T).sum()) < m:
+    x = lam / T
+    low, high = float(x[0]) - 40.0, float(x[-1]) + 40.0
+    theta = 0.5 * float(x[m - 1] + x[min(m, x.size - 1)])
+    for _ in range(100):
+        q = expit(theta - x)
+        off = float(q.sum()) - m
+        if abs(off) <= 1e-12 * m:
+            break
+        if off < 0.0:
             low = theta
         else:
             high = theta
-        if high - low <= 1e-12 * T:
-            break
-    q = expit((0.5 * (low + high) - lam) / T)
-    rest = expit((lam - 0.5 * (low + high)) / T)
-    # Minimised is <G, Q> + T sum (q log q + (1-q) log (1-q)).
+        slope = float((q * (1.0 - q)).sum())
+        theta = theta - off / slope if slope > 0.0 else math.inf
+        if not low < theta < high:
+            theta = 0.5 * (low + high)
+    rest = expit(x - theta)
     return q, -float((xlogy(q, q) + xlogy(rest, rest)).sum())

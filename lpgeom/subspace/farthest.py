@@ -90,8 +90,7 @@ def descend(
         B = dense(rows.take(index))
         alpha, beta = B @ V, B @ W
         b = t[index] / top
-        w = weight_of[index]
-        w = (w + 1e-3 * max(float(w.sum()), 1.0) / len(w)) / (w + 1e-3).sum()
+        w = weight_of[index] + 1e-3 / len(index)
         w /= w.sum()
         K = (alpha * w[:, None]).T @ alpha / top
         K += (1e-10 * np.trace(K) / k + 1e-30) * np.eye(k)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.certificates.evidence import Evidence
-from lpgeom.certificates.minimax import Weights, dual_weights
+from lpgeom.certificates.minimax import Weights, dual_weights, weighted_bound
 from lpgeom.geometry.john import john_passes, john_weights
 from lpgeom.geometry.lewis import guarantee
 from lpgeom.geometry.spectrum import Spectrum, eigen, spectrum
@@ -32,8 +32,11 @@ FEW = 3000
 ROUNDS = 8
 """How often rows that turn out to be farther are brought in."""
 
-STATION = 50.0
-"""Exponent whose descent leads to the neighbourhood of a good subspace."""
+STATION, STATION_TOL = 20.0, 1e-3
+"""Exponent whose descent leads to the neighbourhood of a good subspace, and where it stops."""
+
+DONE = 1e-6
+"""A distance this close to the lower bound is not searched any further."""
 
 HOPS = 8
 """Random starts, where a start costs next to nothing."""
@@ -216,14 +219,18 @@ class MinimaxSolver:
             w = john.weights[index]
             candidates = [c for c in (best.dual, Weights.of(w) if w.any() else None) if c]
             t = part.quadratic_form(best.frame.W)
-            G = dual_weights(part, candidates, self.k, t, "fast")[1]
+            weights, G = dual_weights(part, candidates, self.k, t, "fast")
+            bound = weighted_bound("minimax", "3k", part, weights, self.k).scaled_value
             frame = Frame.leading(eigen(G)[1], self.k)
             found.append(self._descent(part, "relaxation", frame, far=False))
             for _ in range(HOPS if n * d <= TINY else 0):
+                if min(f.cost for f in found) <= bound * (1.0 + DONE):
+                    break
                 X = self.rng.standard_normal((d, self.k))
                 Q = np.linalg.qr(X, mode="complete")[0]
                 frame = Frame(Q[:, : self.k].copy(), Q[:, self.k :].copy())
                 found.append(self._descent(part, "random", frame, far=True))
+            found = [replace(f, dual=weights) for f in found]
         return min(found, key=lambda f: f.cost)
 
     def _descent(self, part: ArrayRows, start: str, frame: Frame, *, far: bool) -> _Found:
@@ -237,7 +244,9 @@ class MinimaxSolver:
         if far and float(t.max()) > 0.0:
             factor = math.ldexp(1.0, -round(0.5 * math.log2(float(t.max()))))
             scaled = part.scaled(factor)
-            run = continued(scaled, frame, STATION, max_iter=steps, tol=1e-5, tick=self.bar.step)
+            run = continued(
+                scaled, frame, STATION, max_iter=steps, tol=STATION_TOL, tick=self.bar.step
+            )
             reached = part.quadratic_form(run.frame.W)
             n_iter = run.n_iter
             if reached.max() < t.max():
