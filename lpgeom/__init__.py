@@ -16,6 +16,7 @@ from lpgeom.results import Bound, Certificate, CertificateError, LewisWeights, S
 if TYPE_CHECKING:
     from lpgeom.geometry.john import john_ellipsoid
     from lpgeom.geometry.lewis import lewis_weights
+    from lpgeom.geometry.loewner import loewner_ellipsoid
     from lpgeom.geometry.mvee import min_volume_ellipsoid
     from lpgeom.subspace.approx import approx_subspace
     from lpgeom.subspace.given import certify, cost
@@ -36,6 +37,7 @@ __all__ = [
     "cost",
     "john_ellipsoid",
     "lewis_weights",
+    "loewner_ellipsoid",
     "min_volume_ellipsoid",
     "warmup",
 ]
@@ -46,6 +48,7 @@ _LAZY = {
     "cost": "lpgeom.subspace.given",
     "john_ellipsoid": "lpgeom.geometry.john",
     "lewis_weights": "lpgeom.geometry.lewis",
+    "loewner_ellipsoid": "lpgeom.geometry.loewner",
     "min_volume_ellipsoid": "lpgeom.geometry.mvee",
     "warmup": "lpgeom.warm",
 }
