@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lpgeom.heuristics.base import Found, Task, completed, run
 from lpgeom.heuristics.result import HeuristicResult
+from lpgeom.heuristics.sweeps import sweep
 from lpgeom.rows.base import Array
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ INNER = 20
 """Steps of one set of regressions; the next set goes on from its multipliers."""
 
 RELAXATION = 1.6
-BLOCK_ENTRIES = 1 << 18
 
 
 def alternating_l1(
@@ -133,28 +134,30 @@ def _regress(B: Array, basis: Array, x: Array, duals: Array) -> float:
     soft threshold. The threshold of a row is the mean of its first |residuals|, so that rows of
     any scale proceed alike; `duals` holds multipliers in [-1, 1]. Returns the sum of all norms.
     """
-    total = 0.0
-    step = max(1, BLOCK_ENTRIES // B.shape[1])
-    for lo in range(0, len(B), step):
-        rows = slice(lo, lo + step)
-        b, best = B[rows], x[rows]
-        r = b - best @ basis.T
-        before = np.abs(r).sum(axis=1)
-        kappa = before[:, None] / B.shape[1]
-        y = duals[rows] * kappa
-        for _ in range(INNER):
-            new = (b - r + y) @ basis
-            fit = new @ basis.T
-            # Over-relaxed: between the new fit and the last residual's.
-            gap = b - fit
-            gap *= RELAXATION
-            gap += (1.0 - RELAXATION) * r
-            gap += y
-            np.clip(gap, -kappa, kappa, out=y)
-            r = gap - y
-        after = np.abs(b - fit).sum(axis=1)
-        better = after < before
-        x[rows] = np.where(better[:, None], new, best)
-        duals[rows] = y / np.maximum(kappa, 1e-300)
-        total += float(np.minimum(after, before).sum())
-    return total
+
+    def work(slices: Iterator[slice]) -> float:
+        total = 0.0
+        for rows in slices:
+            b, best = B[rows], x[rows]
+            r = b - best @ basis.T
+            before = np.abs(r).sum(axis=1)
+            kappa = before[:, None] / B.shape[1]
+            y = duals[rows] * kappa
+            for _ in range(INNER):
+                new = (b - r + y) @ basis
+                fit = new @ basis.T
+                # Over-relaxed: between the new fit and the last residual's.
+                gap = b - fit
+                gap *= RELAXATION
+                gap += (1.0 - RELAXATION) * r
+                gap += y
+                np.clip(gap, -kappa, kappa, out=y)
+                r = gap - y
+            after = np.abs(b - fit).sum(axis=1)
+            better = after < before
+            x[rows] = np.where(better[:, None], new, best)
+            duals[rows] = y / np.maximum(kappa, 1e-300)
+            total += float(np.minimum(after, before).sum())
+        return total
+
+    return sum(sweep(B, work))

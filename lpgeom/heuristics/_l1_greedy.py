@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,14 +10,12 @@ import scipy.linalg
 
 from lpgeom.heuristics.base import Found, Task, run
 from lpgeom.heuristics.result import HeuristicResult
+from lpgeom.heuristics.sweeps import sweep
 from lpgeom.rows.base import Array
 from lpgeom.threads import serial_blas
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-BLOCK = 512
-"""Rows read at once: both products of a step meet them in cache."""
 
 
 def l1_pca(
@@ -134,21 +133,26 @@ def _direction(
 def _ascend(A: Array, X: Array, done: Array) -> tuple[Array, Array, int]:
     """``sum_i |<a_i, x>|`` and ``sum_i sign(<a_i, x>) a_i`` for the columns x of X, in one pass,
     and how many products are zero though the row is not."""
-    sums = np.zeros(X.shape[1])
-    ascent = np.zeros_like(X)
-    zeros = 0
-    for lo in range(0, len(A), BLOCK):
-        block = A[lo : lo + BLOCK]
-        y = block @ X
-        sums += np.abs(y).sum(axis=0)
-        flat = y == 0.0
-        if flat.any():
-            outside = block[flat.any(axis=1)]
-            outside = outside - (outside @ done) @ done.T
-            scale = 1e-12 * float(np.abs(block).max())
-            zeros += int(np.count_nonzero(np.abs(outside).max(axis=1) > scale))
-        ascent += block.T @ np.where(y < 0.0, -1.0, 1.0)
-    return sums, ascent, zeros
+
+    def work(slices: Iterator[slice]) -> tuple[Array, Array, int]:
+        sums = np.zeros(X.shape[1])
+        ascent = np.zeros_like(X)
+        zeros = 0
+        for rows in slices:
+            block = A[rows]
+            y = block @ X
+            sums += np.abs(y).sum(axis=0)
+            flat = y == 0.0
+            if flat.any():
+                outside = block[flat.any(axis=1)]
+                outside = outside - (outside @ done) @ done.T
+                scale = 1e-12 * float(np.abs(block).max())
+                zeros += int(np.count_nonzero(np.abs(outside).max(axis=1) > scale))
+            ascent += block.T @ np.where(y < 0.0, -1.0, 1.0)
+        return sums, ascent, zeros
+
+    sums, ascents, zeros = zip(*sweep(A, work), strict=True)
+    return np.sum(sums, axis=0), np.sum(ascents, axis=0), sum(zeros)
 
 
 def _unit(X: Array, done: Array, rng: np.random.Generator) -> Array:

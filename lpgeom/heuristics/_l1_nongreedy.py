@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpgeom.heuristics._l1_greedy import BLOCK
 from lpgeom.heuristics.base import Found, Task, run
 from lpgeom.heuristics.result import HeuristicResult
+from lpgeom.heuristics.sweeps import sweep
 from lpgeom.rows.base import Array
 from lpgeom.threads import serial_blas
 
@@ -93,11 +94,15 @@ def _solve(task: Task) -> Found:
 
 def _signed(A: Array, V: Array) -> tuple[float, Array]:
     """``sum_ij |A V|_ij`` and ``A^T sign(A V)`` in one pass; sign(0) = 1."""
-    total = 0.0
-    pull = np.zeros_like(V)
-    for lo in range(0, len(A), BLOCK):
-        block = A[lo : lo + BLOCK]
-        y = block @ V
-        total += float(np.abs(y).sum())
-        pull += block.T @ np.where(y < 0.0, -1.0, 1.0)
-    return total, pull
+
+    def work(slices: Iterator[slice]) -> tuple[float, Array]:
+        total = 0.0
+        pull = np.zeros_like(V)
+        for rows in slices:
+            y = A[rows] @ V
+            total += float(np.abs(y).sum())
+            pull += A[rows].T @ np.where(y < 0.0, -1.0, 1.0)
+        return total, pull
+
+    parts = sweep(A, work)
+    return sum(part[0] for part in parts), np.sum([part[1] for part in parts], axis=0)

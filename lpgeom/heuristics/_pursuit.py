@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.heuristics.base import Found, Task, run
 from lpgeom.heuristics.result import HeuristicResult
+from lpgeom.heuristics.sweeps import sweep
 from lpgeom.rows.base import Array
 
 if TYPE_CHECKING:
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
 
 MOST_ENTRIES = 1 << 26
 """Two float64 arrays of the size of A are held: 1 GiB here."""
-
-BLOCK = 1024
 
 
 def outlier_pursuit(
@@ -135,11 +135,14 @@ def _next(A: Array, R: Array, short: Array, rows: slice) -> tuple[Array, Array]:
 
 
 def _gram_of_next(A: Array, R: Array, short: Array) -> Array:
-    G = np.zeros((A.shape[1], A.shape[1]))
-    for lo in range(0, len(A), BLOCK):
-        M = _next(A, R, short, slice(lo, lo + BLOCK))[1]
-        G += M.T @ M
-    return G
+    def work(slices: Iterator[slice]) -> Array:
+        G = np.zeros((A.shape[1], A.shape[1]))
+        for rows in slices:
+            M = _next(A, R, short, rows)[1]
+            G += M.T @ M
+        return G
+
+    return np.asarray(np.sum(sweep(A, work), axis=0))
 
 
 def _sweep(
@@ -147,17 +150,19 @@ def _sweep(
 ) -> tuple[float, float]:
     """L = M T, then R <- A - L + U in place, and its row lengths; returns the norms of A - L - S
     (= new U - old U) and of the change of S, the latter relative to U."""
-    primal = dual = multiplier = 0.0
-    for lo in range(0, len(A), BLOCK):
-        rows = slice(lo, lo + BLOCK)
-        U, M = _next(A, R, short, rows)
-        S = R[rows] - U
-        new = A[rows] - M @ T
-        new += U
-        lengths[rows] = np.sqrt(np.einsum("ij,ij->i", new, new))
-        U_new = new * np.minimum(1.0, bound / np.maximum(lengths[rows], bound))[:, None]
-        R[rows] = new
-        primal += float(((U_new - U) ** 2).sum())
-        dual += float((((new - U_new) - S) ** 2).sum())
-        multiplier += float((U_new**2).sum())
+
+    def work(slices: Iterator[slice]) -> Array:
+        squares = np.zeros(3)
+        for rows in slices:
+            U, M = _next(A, R, short, rows)
+            S = R[rows] - U
+            new = A[rows] - M @ T
+            new += U
+            lengths[rows] = np.sqrt(np.einsum("ij,ij->i", new, new))
+            U_new = new * np.minimum(1.0, bound / np.maximum(lengths[rows], bound))[:, None]
+            R[rows] = new
+            squares += [((U_new - U) ** 2).sum(), ((new - U_new - S) ** 2).sum(), (U_new**2).sum()]
+        return squares
+
+    primal, dual, multiplier = np.sum(sweep(A, work), axis=0).tolist()
     return math.sqrt(primal), math.sqrt(dual / multiplier) if multiplier > 0.0 else 0.0
