@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.heuristics.base import Found, Task, run
 from lpgeom.heuristics.result import HeuristicResult
-from lpgeom.heuristics.reweighting import DELTA, mean_square
+from lpgeom.heuristics.reweighting import DELTA, mean_square, powers
 from lpgeom.results import to_cost_units
 from lpgeom.rows.base import Array
 from lpgeom.subspace.cost import lp_cost
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
 FIRST_ANGLE, SMALLEST_ANGLE = 0.3, 1e-13
 """Largest principal angle (radians) of the first trial step; below the other one, no step."""
 
-ARMIJO = 1e-4
-PATIENCE = 3
-"""Steps in a row that have to bring little before the descent counts as converged."""
+ARMIJO, MEMORY = 1e-4, 5
+"""A step must bring this share of what the slope promises, measured from the worst of the last
+few values."""
+
+SLOW, PATIENCE = 1e-4, 5
+"""Steps that bring less than SLOW of the smoothed cost bring little; so many in a row, and the
+smoothing is lowered (or, at its end and with tol in place of SLOW, the descent is over)."""
 
 
 def grassmann_descent(
@@ -38,12 +43,18 @@ def grassmann_descent(
     """Riemannian gradient descent of ``sum_i y_i^p`` over subspaces, from the SVD's.
 
     Source: Maunu, Zhang, Lerman, "A well-tempered landscape for non-convex robust subspace
-    recovery", JMLR 20, 2019 (p = 1). The gradient at V is ``-p Q (sum_i y_i^(p-2) a_i a_i^T) V``,
-    rows in the subspace left out; steps follow the geodesic along minus the gradient (Edelman,
-    Arias, Smith, SIAM J. Matrix Anal. 20, 1998). In place of a step size shrunk on a schedule:
-    the secant step of Barzilai and Borwein, halved until the cost falls enough (Armijo).
+    recovery", JMLR 20, 2019 (p = 1). The gradient at V is ``-p Q (sum_i y_i^(p-2) a_i a_i^T) V``;
+    steps follow the geodesic along minus the gradient (Edelman, Arias, Smith, SIAM J. Matrix Anal.
+    20, 1998). They shrink the step size on a schedule, which has to suit the data; here it is the
+    secant step of Barzilai and Borwein (IMA J. Numerical Analysis 8, 1988), halved until the cost
+    falls enough below the worst of the last five (Grippo, Lampariello, Lucidi, SIAM J. Numerical
+    Analysis 23, 1986). For p < 2 the cost has kinks where a row fits, and line searches stall
+    there: distances below a threshold are smoothed, and it falls tenfold whenever the descent slows
+    down, from the root mean squared distance to 1e-10 of the rows' length. The cheapest subspace
+    met is returned.
 
-    Trial steps of one pass, O(n d^2 + d^3) each; one or two a step.
+    Trial steps of one pass, O(n d^2 + d^3) each; one or two a step. Long outliers make the problem
+    badly conditioned for a gradient: it may then be far from done after the 200 steps.
 
     Parameters
     ----------
@@ -58,13 +69,13 @@ def grassmann_descent(
     max_iter : int, optional
         200 if not given.
     tol : float, optional
-        Stops after three steps in a row each brought less than this share of the cost; 1e-8 if
-        not given.
+        Stops once five steps in a row each brought less than this share of the cost; 1e-8 if not
+        given.
 
     Returns
     -------
     HeuristicResult
-        `history` holds the cost, and never rises.
+        `history` holds the least cost so far.
 
     Raises
     ------
@@ -84,49 +95,70 @@ def grassmann_descent(
 def _solve(task: Task) -> Found:
     rows, p = task.rows, task.p
     frame = task.svd_start()
-    low = DELTA**2 * mean_square(task)
+    t = rows.quadratic_form(frame.W)
     # Relative to the largest residual, so that high powers stay inside float64.
-    unit = max(float(rows.quadratic_form(frame.W).max()), low)
+    unit = max(float(t.max()), DELTA**2 * mean_square(task))
+    lowest = DELTA**2 * mean_square(task) / unit if p < 2.0 else 0.0
+    eps = max(float(t.mean()) / unit, lowest) if p < 2.0 else 0.0
 
-    def rule(t: Array, lo: int, hi: int) -> Array:
-        return np.where(t > low, (np.maximum(t, low) / unit) ** (p / 2.0 - 1.0), 0.0)
+    def look(at: Frame) -> tuple[Array, Array]:
+        """Residuals and the weighted Gram whose product with V is minus the gradient."""
 
-    def look(at: Frame) -> tuple[float, Array]:
+        def rule(t: Array, lo: int, hi: int) -> Array:
+            return np.asarray(np.maximum(t / unit, eps) ** (p / 2.0 - 1.0))
+
         with np.errstate(over="ignore"):  # a trial far off, refused below
             t, G = rows.reweighted_gram(at.W, rule)
-            return lp_cost(t / unit, p), G / unit
+        return t / unit, G / unit
 
-    cost, G = look(frame)
+    t, G = look(frame)
+    best, cost = frame, lp_cost(t, p)
     history = [cost]
-    converged = cost == 0.0
-    way = Way(frame, G, p)
+    value, way = _smoothed(t, p, eps), Way(frame, G, p)
+    recent, lowest_value = deque([value], maxlen=MEMORY), value
     step, idle, n_iter = np.inf, 0, 0
+    converged = cost == 0.0
     while not converged and n_iter < task.max_iter:
-        if way.speed <= 0.0:
-            converged = True
-            break
-        step = min(step, FIRST_ANGLE / way.speed)
-        before = cost
-        while step * way.speed > SMALLEST_ANGLE:
+        before = max(recent)
+        step = min(step, FIRST_ANGLE / way.speed) if way.speed > 0.0 else 0.0
+        moved = False
+        while step * way.speed > SMALLEST_ANGLE and not moved:
             trial = way.at(step)
-            cost, G = look(trial)
-            if cost <= before - ARMIJO * step * way.slope:
-                break
-            step *= 0.5
-        else:
-            converged = True
-            break
-        n_iter += 1
-        frame, last = trial, way
-        way = Way(frame, G, p)
-        step = last.next_step(step, way)
-        history.append(cost)
-        idle = idle + 1 if before - cost <= task.tol * before else 0
-        converged = idle >= PATIENCE
+            t, G = look(trial)
+            value = _smoothed(t, p, eps)
+            moved = value <= before - ARMIJO * step * way.slope
+            if not moved:
+                step *= 0.5
+        if moved:
+            n_iter += 1
+            frame, last, way = trial, way, Way(trial, G, p)
+            step = last.next_step(step, way)
+            if lp_cost(t, p) < cost:
+                best, cost = frame, lp_cost(t, p)
+            history.append(cost)
+            recent.append(value)
+        smooth = eps > lowest
+        least = (SLOW if smooth else task.tol) * lowest_value
+        idle = idle + 1 if not moved or lowest_value - value <= least else 0
+        lowest_value = min(lowest_value, value) if moved else lowest_value
+        ended = not moved or idle >= PATIENCE
+        converged = ended and not smooth
+        if ended and smooth:
+            eps = max(0.1 * eps, lowest)
+            t, G = look(frame)
+            value, way = _smoothed(t, p, eps), Way(frame, G, p)
+            recent, lowest_value = deque([value], maxlen=MEMORY), value
+            step, idle = step if moved else np.inf, 0
     scale = float(np.sqrt(unit))
     return Found(
-        frame.V, n_iter, converged, history=tuple(to_cost_units(c, scale, p) for c in history)
+        best.V, n_iter, converged, history=tuple(to_cost_units(c, scale, p) for c in history)
     )
+
+
+def _smoothed(t: Array, p: float, eps: float) -> float:
+    """``sum t^(p/2)``, below eps continued by its tangent (p < 2)."""
+    with np.errstate(over="ignore"):
+        return lp_cost(t, p) if eps == 0.0 else powers(p, eps)[1](t)
 
 
 class Way:
@@ -170,4 +202,4 @@ class Way:
         velocity = (self._towards * np.cos(angles) - self._start * np.sin(angles)) * self._s
         slope_after = -float(np.einsum("ij,ij->", velocity @ self._Zt, after.gradient))
         bend = (self.slope - slope_after) / self.slope
-        return a / min(max(bend, 0.25), 4.0)
+        return a / min(max(bend, 0.1), 10.0)
