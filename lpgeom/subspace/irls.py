@@ -21,6 +21,12 @@ MEMORY = 4
 NEAR = 0.01
 """Steps are extrapolated from where they promise less than this share of the cost."""
 
+COOL = 0.3
+"""eps is lowered once a step promises less than this share of what the smoothing hides."""
+
+FALL = 0.3
+"""By this factor."""
+
 NOISE = 1e-14
 """Falls of a float64 cost below this share of it are rounding."""
 
@@ -65,8 +71,8 @@ class Irls:
     With ``phi(t) = t^(p/2)`` for t >= eps and its tangent at eps below, phi is concave and
     increasing, so the step never increases ``F_eps = sum phi(t_i)``; phi also falls with eps,
     so lowering eps on the way keeps F_eps falling. eps starts at a quarter of the squared
-    p-mean residual and falls tenfold a step: rows that happen to fit the start exactly do not
-    pin it, and rows that fit the optimum exactly are found.
+    p-mean residual, and falls once a step promises less than the smoothing hides: rows that happen
+    to fit a subspace on the way exactly do not pin it, and rows that fit the optimum are found.
 
     A step lowers F_eps by at least ``p/2 <M, Q_old - Q_new>`` (the majoriser's decrease), its
     `promise`, which is known before the new subspace is evaluated.
@@ -121,6 +127,7 @@ class Irls:
         self.n_iter = 0
         self.converged = False
         self.promise = np.inf
+        self._hidden = 0.0
         self._tick = tick
         self._N: Array | None = None
         Y2 = rows.squared_norms()
@@ -145,12 +152,10 @@ class Irls:
         lam, U = eigen(M)
         before = float(np.einsum("ij,ij->", self.frame.W, M @ self.frame.W))
         drop = 0.5 * p * (before - float(lam[: lam.size - k].sum()))
-        # F_eps - cost, row by row: the tangent at eps lies above t^(p/2).
-        low = t[t < eps]
-        tangent = (p / 2.0) * eps**self._power * low + (1.0 - p / 2.0) * eps ** (p / 2.0)
-        hidden = float(tangent.sum()) - lp_cost(low, p)
-        smoothed = lp_cost(t, p) + hidden
+        cost, hidden = lp_cost(t, p), self._smoothing(t)
+        smoothed = cost + hidden
         self.promise = drop / smoothed
+        self._hidden = hidden / smoothed
         smooth = eps > self._lowest and hidden > 0.1 * self.tol * smoothed
         # Rows that fit weigh so much that the eigenvalues below theirs, and the promise, are
         # rounding: then the last fall decides.
@@ -158,7 +163,7 @@ class Irls:
         sure = blur <= 0.1 * self.tol or self._fall <= max(self.tol, NOISE) * smoothed
         self.converged = self.promise <= max(self.tol, blur) and sure and not smooth
         x, self.frame = self.frame, Frame.leading(U, k)
-        if not self.converged and self.promise < NEAR and not smooth:
+        if not self.converged and self.promise < NEAR:
             self._plain = self.frame
             self.frame = self._anderson.extrapolate(x, self.frame)
         self.n_iter += 1
@@ -181,14 +186,25 @@ class Irls:
             self._eps,
         )
 
+    def _smoothing(self, t: Array) -> float:
+        """F_eps - cost: row by row, how far the tangent at eps lies above t^(p/2)."""
+        eps, p = self._eps, self.p
+        low = t[t < eps]
+        tangent = (p / 2.0) * eps**self._power * low + (1.0 - p / 2.0) * eps ** (p / 2.0)
+        return float(tangent.sum()) - lp_cost(low, p)
+
     def _look(self) -> None:
         """One pass: the residuals where we are, and the majoriser there with a smaller eps."""
-        self._eps = max(0.1 * self._eps, self._lowest)
+        before = lp_cost(self._t, self.p) + self._smoothing(self._t)
+        if self.promise <= COOL * self._hidden or self._hidden == 0.0:
+            self._eps = max(FALL * self._eps, self._lowest)
+            if self._hidden > 0.0:
+                self._anderson.forget()
         rule = _floored(self._eps, self._power)
-        before = lp_cost(self._t, self.p)
         self._t, self._M = self.rows.reweighted_gram(self.frame.W, rule)
         plain, self._plain = self._plain, None
-        if plain is not None and plain is not self.frame and lp_cost(self._t, self.p) > before:
+        rose = lp_cost(self._t, self.p) + self._smoothing(self._t) > before
+        if rose and plain is not None and plain is not self.frame:
             self._anderson.forget()
             self.frame = plain
             self._t, self._M = self.rows.reweighted_gram(self.frame.W, rule)

@@ -13,12 +13,12 @@ from lpgeom.geometry.subspaces import Frame, largest_sine
 from lpgeom.rows.base import Array, Rows
 from lpgeom.subspace.irls import Irls, Run
 
-HOPS = 24
-"""Hops, at most."""
+HOPS = 32
+"""Hops and samples, at most."""
 
-PATIENCE = 8
-"""Hops in a row that lead to nothing cheaper before the search ends; those that lead back to the
-best end itself count twice."""
+PATIENCE = 12
+"""Of these in a row that lead to nothing cheaper before the search ends; those that lead back to
+the best end itself count twice."""
 
 WORK = 2e10
 """Floating-point operations that the search may take, about."""
@@ -91,8 +91,12 @@ def explored(
         attempt(name, _leading(rows, w, k))
         tries -= 1
     failures = 0
-    for _ in range(min(HOPS, tries)):
-        failed = attempt("hop", _leading(rows, _half(rows, frame, p, rng), k))
+    for turn in range(min(HOPS, tries)):
+        if turn % 2 == 0:
+            name, w = "hop", _half(rows, frame, p, rng)
+        else:
+            name, w = "few rows", _few(rows, k, rng)
+        failed = attempt(name, _leading(rows, w, k))
         failures = failures + failed if failed else 0
         if failures >= PATIENCE:
             break
@@ -122,6 +126,19 @@ def _half(rows: Rows, frame: Frame, p: float, rng: np.random.Generator) -> Array
     t = rows.quadratic_form(frame.W)
     eps = 0.25 * float(np.mean(t ** (p / 2.0))) ** (2.0 / p)
     return np.where(rng.random(t.size) < 0.5, np.maximum(t, eps) ** (p / 2.0 - 1.0), 0.0)
+
+
+def _few(rows: Rows, k: int, rng: np.random.Generator) -> Array:
+    """Weights that leave hardly more than k rows, of length one.
+
+    Where the rows lie on several subspaces, all of these may be from the same one.
+    """
+    Y2 = rows.squared_norms()
+    alive = np.flatnonzero(Y2)
+    chosen = rng.choice(alive, size=min(alive.size, 1 + k + k // 5), replace=False)
+    w = np.zeros_like(Y2)
+    w[chosen] = 1.0 / Y2[chosen]
+    return w
 
 
 def _follow(
