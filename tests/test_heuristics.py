@@ -338,6 +338,16 @@ def test_grassmann_descent_ends_where_the_gradient_vanishes() -> None:
         )
 
 
+def test_grassmann_descent_at_high_powers_of_small_residuals() -> None:
+    """Trial subspaces far off cost more than float64 holds."""
+    rng = np.random.default_rng(1)
+    A = inliers(60, 6, 2, 1)[0] + 1e-9 * rng.standard_normal((60, 6))
+    for p in (10.0, 50.0, 100.0):
+        found = grassmann_descent(A, 2, p, max_iter=30)
+        assert falls(found.history)
+        assert lpgeom.cost(A, found.V, p) <= lpgeom.cost(A, svd(A, 2).V, p) * (1.0 + 1e-6)
+
+
 @pytest.mark.parametrize("kind", ["gauss", "heavy", "wide", "zero rows", "duplicates"])
 def test_reaper_reaches_the_optimum_of_the_relaxation(kind: str) -> None:
     A = matrix(kind, 25, 5, 4)

@@ -107,9 +107,9 @@ def _solve(task: Task) -> Found:
         def rule(t: Array, lo: int, hi: int) -> Array:
             return np.asarray(np.maximum(t / unit, eps) ** (p / 2.0 - 1.0))
 
-        with np.errstate(over="ignore"):  # a trial far off, refused below
+        with np.errstate(over="ignore", invalid="ignore"):  # a trial far off, refused below
             t, G = rows.reweighted_gram(at.W, rule)
-        return t / unit, G / unit
+            return t / unit, G / unit
 
     t, G = look(frame)
     best, cost = frame, lp_cost(t, p)
