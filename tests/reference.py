@@ -290,3 +290,45 @@ def smallest_ellipsoid(points: Array, steps: int = 20000) -> tuple[Array, Array]
         u[j] += s
     center = np.array([sum(u[i] * points[i, j] for i in range(n)) for j in range(d)])
     return np.linalg.inv(gram(points - center, u)) / d, center
+
+
+def lp_norm(u: Array, p: float) -> float:
+    if math.isinf(p):
+        return max(abs(float(x)) for x in u)
+    top = max(abs(float(x)) for x in u) or 1.0
+    return float(top * math.fsum((abs(float(x)) / top) ** p for x in u) ** (1.0 / p))
+
+
+def lp_subgradient(A: Array, x: Array, p: float) -> Array:
+    """A subgradient of ``||A x||_p`` at x."""
+    u = A @ x
+    if math.isinf(p):
+        i = int(np.argmax(np.abs(u)))
+        return np.sign(u[i]) * A[i]
+    size = lp_norm(u, p)
+    return sum(
+        (np.sign(v) * (abs(float(v)) / size) ** (p - 1.0) * a for v, a in zip(u, A, strict=True)),
+        start=np.zeros(A.shape[1]),
+    )
+
+
+def shallow_cut(A: Array, p: float) -> tuple[Array, int]:
+    """Dense ellipsoid method around ``||A x||_p <= 1``: B of ``{x : x^T B^-1 x <= 1}``, steps.
+
+    The longest eigenvector axis in the norm is cut until none is longer than sqrt(d + 1).
+    """
+    n, d = A.shape
+    B = np.linalg.inv(A.T @ A) * float(n) ** max(0.0, 1.0 - 2.0 / p)
+    steps = 0
+    while True:
+        lam, U = np.linalg.eigh(B)
+        axes = [math.sqrt(v) * u for v, u in zip(lam, U.T, strict=True)]
+        longest = max(axes, key=lambda x: lp_norm(A @ x, p))
+        if lp_norm(A @ longest, p) <= math.sqrt(d + 1.0):
+            return B, steps
+        s = lp_subgradient(A, longest, p)
+        length = float(s @ B @ s)
+        g = 1.0 / length  # gamma^2
+        outer = np.outer(B @ s, B @ s) / length
+        B = d * (1.0 - g) / (d - 1.0) * (B - (1.0 - d * g) / (1.0 - g) * outer)
+        steps += 1

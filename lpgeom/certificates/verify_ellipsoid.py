@@ -28,8 +28,8 @@ SETTLED = 1e-9
 """Relative gain of a round below which a search has ended."""
 FLOOR = 1e-9
 """Below this share of the largest entry an entry counts as that in a reweighting (p < 2)."""
-PROGRAMS = 6
-"""Starts of the successive linear programs at p = inf."""
+PROGRAMS, STAND_IN = 3, 40.0
+"""Starts of the successive linear programs at p = inf, and the p whose descent precedes them."""
 SMALLEST = 1e-300
 
 
@@ -267,8 +267,8 @@ class _Search:
 
     def descend(self, Y: Array, rounds: int) -> Array:
         """Columns after descent, by the method that p asks for."""
-        if math.isinf(self.p):
-            return np.stack([self._by_programs(y, rounds) for y in Y[:, :PROGRAMS].T], axis=1)
+        if math.isinf(self.p) and rounds > FIRST:
+            return np.stack([self._by_programs(y) for y in Y[:, :PROGRAMS].T], axis=1)
         one = self._by_reweighting if self.p <= 2.0 else self._by_gradients
         return np.stack([one(y, rounds) for y in Y.T], axis=1)
 
@@ -289,27 +289,29 @@ class _Search:
         """Quasi-Newton descent on ``log ||B y||_p - log ||y||`` (p > 2)."""
         from scipy.optimize import minimize
 
+        p = STAND_IN if math.isinf(self.p) else self.p
+
         def value(z: Array) -> tuple[float, Array]:
             u = self.B @ z
             top = float(np.abs(u).max())
             size = np.abs(u) / top
-            total = float((size**self.p).sum())
-            gradient = self.B.T @ (np.sign(u) * size ** (self.p - 1.0)) / (total * top)
+            total = float((size**p).sum())
+            gradient = self.B.T @ (np.sign(u) * size ** (p - 1.0)) / (total * top)
             square = float(z @ z)
-            log = math.log(top) + math.log(total) / self.p - 0.5 * math.log(square)
+            log = math.log(top) + math.log(total) / p - 0.5 * math.log(square)
             return log, gradient - z / square
 
         found: Any = minimize(value, y, jac=True, method="L-BFGS-B", options={"maxiter": rounds})
         return np.asarray(found.x / np.linalg.norm(found.x))
 
-    def _by_programs(self, y: Array, rounds: int) -> Array:
+    def _by_programs(self, y: Array) -> Array:
         """``y <- argmax {<y, z> : |B z| <= 1}``: the length of y never falls (p = inf)."""
         from scipy.optimize import linprog
 
         both = np.concatenate([self.B, -self.B])
         longest = 0.0
         best = y
-        for _ in range(1 if rounds == FIRST else 20):
+        for _ in range(20):
             found: Any = linprog(-y, A_ub=both, b_ub=np.ones(len(both)), bounds=(None, None))
             if found.status != 0:
                 break
