@@ -77,6 +77,7 @@ bench: $(STAMPS)/bench $(STAMPS)/model
 	$(BIN)/python -m benchmarks subspace
 	$(BIN)/python -m benchmarks certificates
 	$(BIN)/python -m benchmarks contaminated
+	$(BIN)/python -m benchmarks ellipsoids
 
 format: $(STAMPS)/test
 	$(BIN)/ruff check --fix .

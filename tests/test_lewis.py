@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from problems import KINDS, fixed, matrix, random_bases
 
 import lpgeom
+from lpgeom.geometry.fixed_point import solve_fixed_point
 from lpgeom.geometry.lewis import (
     a_priori_cost,
     gram_weights,
@@ -21,6 +22,7 @@ from lpgeom.geometry.lewis import (
 from lpgeom.geometry.spectrum import spectrum
 from lpgeom.results import LewisWeights
 from lpgeom.rows.array import ArrayRows
+from lpgeom.rows.base import Array
 
 PS = (1.0, 1.3, 1.7, 2.0, 2.5, 3.9, 4.0, 6.0, 10.0, 25.0)
 
@@ -41,6 +43,48 @@ def test_fixed_point(kind: str, p: float) -> None:
     np.testing.assert_allclose(
         got.M, reference.gram(A, list(gram_weights(got.weights, p))), rtol=1e-9, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("p", [1.0, 1.5, 3.0, 4.0, 8.0, 16.0])
+def test_ten_digits(kind: str, weighted: bool, p: float) -> None:
+    """``w = tau^(p/2)`` in its own metric, by dense formulas; rank-deficient, weighted, wide."""
+    A = matrix(kind, 40, 6, 3)
+    rng = np.random.default_rng(1)
+    omega = rng.exponential(size=len(A)) * (rng.random(len(A)) > 0.2) if weighted else None
+    got = lpgeom.lewis_weights(A, p, row_weights=omega, tol=1e-10)
+    assert got.converged
+    rows = A if omega is None else reference.weighted(A, omega, p)
+    alive = np.linalg.norm(rows, axis=1) > 0.0
+    w, rows = got.weights[alive], rows[alive]
+    # The metric's own triangle: squaring the condition number would cost the digits looked for.
+    _, s, Vt = np.linalg.svd(rows * (w ** (0.5 - 1.0 / p))[:, None], full_matrices=False)
+    r = int(np.count_nonzero(s > 1e-10 * s[0]))
+    tau = ((rows @ (Vt[:r].T / s[:r])) ** 2).sum(axis=1)
+    assert r == got.rank
+    residual = np.abs(np.log(tau) - (2.0 / p) * np.log(w)).max()
+    assert residual <= 1e-10 + 1e-9 * (kind in ("heavy", "scales", "exact"))
+
+
+@pytest.mark.parametrize("p", [1.0, 3.0, 16.0, 100.0])
+@pytest.mark.parametrize("kind", ["heavy", "exact", "scales"])
+def test_acceleration_finds_the_same_point_sooner(kind: str, p: float) -> None:
+    A = np.linalg.qr(matrix(kind, 60, 8, 3))[0]
+
+    def tau_of(w: Array) -> Array:
+        R = np.linalg.qr(A * (w ** (0.5 - 1.0 / p))[:, None], mode="r")
+        return np.asarray((np.linalg.solve(R.T, A.T) ** 2).sum(axis=0))
+
+    start = (A * A).sum(axis=1)
+    fast, plain = (
+        solve_fixed_point(tau_of, start, 8, p, tol=1e-9, max_iter=3000, depth=depth)
+        for depth in (5, 0)
+    )
+    assert fast.converged
+    assert plain.converged
+    assert fast.n_iter <= 0.8 * plain.n_iter
+    np.testing.assert_allclose(fast.w, plain.w, rtol=1e-5)
 
 
 @pytest.mark.parametrize("p", [1.0, 1.5, 3.0, 5.0])
