@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lpgeom.geometry.john import john_ellipsoid
     from lpgeom.geometry.lewis import lewis_weights
     from lpgeom.geometry.loewner import loewner_ellipsoid
+    from lpgeom.geometry.lp_svd import LpSVD, lp_svd
     from lpgeom.geometry.mvee import min_volume_ellipsoid
     from lpgeom.subspace.approx import approx_subspace
     from lpgeom.subspace.given import certify, cost
@@ -29,6 +30,7 @@ __all__ = [
     "CertificateError",
     "Ellipsoid",
     "LewisWeights",
+    "LpSVD",
     "Rounding",
     "SubspaceResult",
     "__version__",
@@ -38,6 +40,7 @@ __all__ = [
     "john_ellipsoid",
     "lewis_weights",
     "loewner_ellipsoid",
+    "lp_svd",
     "min_volume_ellipsoid",
     "warmup",
 ]
@@ -49,6 +52,8 @@ _LAZY = {
     "john_ellipsoid": "lpgeom.geometry.john",
     "lewis_weights": "lpgeom.geometry.lewis",
     "loewner_ellipsoid": "lpgeom.geometry.loewner",
+    "lp_svd": "lpgeom.geometry.lp_svd",
+    "LpSVD": "lpgeom.geometry.lp_svd",
     "min_volume_ellipsoid": "lpgeom.geometry.mvee",
     "warmup": "lpgeom.warm",
 }

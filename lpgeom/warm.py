@@ -16,6 +16,9 @@ def warmup() -> None:
     >>> import lpgeom
     >>> lpgeom.warmup()
     """
+    from lpgeom.geometry.john import john_ellipsoid
+    from lpgeom.geometry.lp_svd import lp_svd
+    from lpgeom.geometry.mvee import min_volume_ellipsoid
     from lpgeom.subspace.approx import approx_subspace
 
     A = np.random.default_rng(0).standard_normal((64, 8))
@@ -24,3 +27,7 @@ def warmup() -> None:
         for p in (1.0, 1.5, 3.0):
             approx_subspace(A.astype(dtype), 3, p)
         approx_subspace(A.astype(dtype), 3, 1.0, row_weights=weights)
+    approx_subspace(A, 3, np.inf)
+    min_volume_ellipsoid(A)
+    john_ellipsoid(A)
+    lp_svd(A, 1.0, "shallow-cut")
