@@ -6,12 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import certificates, contaminated, data, demo, report, subspace
+from . import certificates, contaminated, data, demo, mvee, report, subspace
 
 BENCHMARKS = {
     "subspace": subspace,
     "certificates": certificates,
     "contaminated": contaminated,
+    "mvee": mvee,
 }
 
 

@@ -342,6 +342,7 @@ def test_many_rows_are_solved_on_the_farthest() -> None:
     assert result.cost == pytest.approx(reference.largest_distance(A, result.basis), rel=1e-9)
     assert result.cost <= part.cost * (1.0 + 1e-3)
     assert result.ratio < 1.2
+    assert result.method.count("from") == 1
     result.certificate.verify(A)
 
 

@@ -182,7 +182,10 @@ class MinimaxSolver:
                 found = self._portfolio(part, svd, own, john, index, method)
             else:
                 self.bar.stage("descent with more rows")
-                found = self._descent(part, starts[0].name, starts[0].frame, far=False)
+                found = replace(
+                    self._descent(part, starts[0].name, starts[0].frame, far=False),
+                    name=starts[0].name,
+                )
             if found.dual is not None:
                 found = replace(found, dual=Weights(index[found.dual.index], found.dual.values))
             t_all = self.rows.quadratic_form(found.frame.W)
