@@ -6,12 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import certificates, contaminated, data, demo, mvee, report, subspace
+from lpgeom.datasets import MissingData
+
+from . import certificates, contaminated, demo, ellipsoids, mvee, report, subspace
 
 BENCHMARKS = {
     "subspace": subspace,
     "certificates": certificates,
     "contaminated": contaminated,
+    "ellipsoids": ellipsoids,
     "mvee": mvee,
 }
 
@@ -34,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return demo.main()
     try:
         body = BENCHMARKS[options.name].run(options)
-    except data.MissingModel as error:
+    except MissingData as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
     # The results kept with the project are those of whole runs.

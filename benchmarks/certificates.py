@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import data, machine, report
+from lpgeom import datasets as data
+
+from . import machine, report
 
 EXPONENTS = (1.0, 1.25, 1.5, 2.0)
 RANKS = (96, 192, 288)

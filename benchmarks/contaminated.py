@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import data, machine, report
+from lpgeom import datasets as data
+
+from . import machine, report
 
 SHAPES = ((2000, 50, 5), (3000, 100, 20), (500, 80, 10), (20000, 64, 30))
 FACTORS = (10.0, 20.0, 100.0)

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from .data import heavy_tailed
+from lpgeom.datasets import heavy_tailed
+
 from .memory import status
 from .methods import lpgeom_certified, warm_up
 

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import data, machine, memmap, memory, methods, report, startup, timing
+from lpgeom import datasets as data
+
+from . import machine, memmap, memory, methods, report, startup, timing
 
 # name -> (how to make it, ranks it is run at)
 MATRICES: dict[str, tuple[Callable[[], NDArray], int]] = {

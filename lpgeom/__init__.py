@@ -14,6 +14,7 @@ from lpgeom.ellipsoids import Ellipsoid, Rounding
 from lpgeom.results import Bound, Certificate, CertificateError, LewisWeights, SubspaceResult
 
 if TYPE_CHECKING:
+    from lpgeom.comparison import compare
     from lpgeom.geometry.john import john_ellipsoid
     from lpgeom.geometry.lewis import lewis_weights
     from lpgeom.geometry.loewner import loewner_ellipsoid
@@ -36,6 +37,7 @@ __all__ = [
     "__version__",
     "approx_subspace",
     "certify",
+    "compare",
     "cost",
     "john_ellipsoid",
     "lewis_weights",
@@ -48,6 +50,7 @@ __all__ = [
 _LAZY = {
     "approx_subspace": "lpgeom.subspace.approx",
     "certify": "lpgeom.subspace.given",
+    "compare": "lpgeom.comparison",
     "cost": "lpgeom.subspace.given",
     "john_ellipsoid": "lpgeom.geometry.john",
     "lewis_weights": "lpgeom.geometry.lewis",

@@ -101,7 +101,7 @@ class Bound:
         return f"with probability >= 1 - {self.failure_probability:.1g}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LewisWeights:
     """Lewis weights of the rows of A (theory 1).
 
@@ -129,7 +129,7 @@ class LewisWeights:
     converged: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Certificate:
     """Lower bounds on what any rank-k subspace can reach, beside what this one reaches.
 
@@ -222,7 +222,7 @@ class CertificateError(ValueError):
     """A certificate that does not hold for the data it is checked against."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SubspaceResult:
     """A rank-k subspace and how far from optimal it can be.
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import contaminated, data, demo, machine, memory, report, subspace, timing
+from benchmarks import contaminated, demo, machine, memory, report, subspace, timing
 from benchmarks.__main__ import main
+from lpgeom import datasets as data
 
 
 def test_the_real_weights_are_the_pinned_ones() -> None:
@@ -122,3 +123,10 @@ def test_a_quick_run_writes_only_where_told(
     assert result["shape"] == [500, 80]
     assert result["sine"] < 1e-2
     assert "worst sine" in capsys.readouterr().out
+
+
+def test_ellipsoids_are_timed_and_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ellipsoids", "--quick", "--powers", "1", "--repeats", "1", "--starts", "4"]) == 0
+    out = capsys.readouterr().out
+    assert "shallow-cut" in out
+    assert "proved" in out

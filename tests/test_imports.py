@@ -17,7 +17,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"nn", "estimator", "plots", "warm"},
-    {"compare"},
+    {"comparison"},
     {"heuristics"},
     {"subspace"},
     {"coresets", "certificates"},

@@ -43,4 +43,10 @@ HEURISTICS: dict[str, Callable[..., HeuristicResult]] = {
     "alternating_l1": alternating_l1,
 }
 
-__all__ = ["HEURISTICS", "HeuristicResult", *HEURISTICS]
+SEEDED = ("randomized_svd", "l1_pca")
+"""Methods whose answer depends on the seed."""
+
+SLOW = ("l1_pca", "l1_pca_nongreedy", "alternating_l1", "outlier_pursuit", "cvxpy_reaper")
+"""Methods that take minutes on a million entries."""
+
+__all__ = ["HEURISTICS", "SEEDED", "SLOW", "HeuristicResult", *HEURISTICS]

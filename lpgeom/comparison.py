@@ -1,0 +1,308 @@
+"""Provable against heuristic: every method on the same matrix, under the same lower bound."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lpgeom import validation
+from lpgeom.heuristics import HEURISTICS, SEEDED, SLOW, HeuristicResult
+from lpgeom.results import Certificate, CertificateError, SubspaceResult, norm_ratio
+from lpgeom.subspace.approx import approx_subspace
+from lpgeom.subspace.given import cost
+from lpgeom.subspace.progress import Progress
+from lpgeom.tables import frame
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from lpgeom.results import Array
+
+OURS = "lpgeom"
+"""Name of `approx_subspace` among the methods."""
+
+LARGE = 1 << 20
+"""From this many entries on, slow methods run only if named."""
+
+COLUMNS = (
+    "k", "method", "seed", "cost", "norm_error", "lower_bound", "ratio", "cost_over_svd",
+    "cost_over_best", "angle_deg", "seconds", "passes", "n_iter", "converged", "note",
+)  # fmt: skip
+
+_EPS = float(np.finfo(np.float64).eps)
+
+Method = Callable[[Any, int, float, int], Any]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one method found at one rank with one seed; V is None if it found nothing."""
+
+    method: str
+    seed: int
+    V: Array | None = None
+    cost: float = math.nan
+    seconds: float = math.nan
+    passes: float = math.nan
+    n_iter: int = 0
+    converged: bool = False
+    note: str = ""
+
+
+def compare(
+    A: ArrayLike,
+    k: int | Sequence[int],
+    p: float = 1.0,
+    methods: Sequence[str | Callable] | None = None,
+    seeds: Sequence[int] = (0,),
+    *,
+    truth: ArrayLike | None = None,
+    certify: bool | str = True,
+    progress: bool = False,
+) -> Any:
+    """Run `approx_subspace` and heuristics on a matrix, and certify all of them by one bound.
+
+    A lower bound speaks about every subspace of that rank, wherever it came from. So the best one
+    that `approx_subspace` proves gives each method its certified ratio.
+
+    Parameters
+    ----------
+    A : array_like, shape (n, d)
+        As in `approx_subspace`. Every method gets a read-only view.
+    k : int or sequence of int
+        Rank, or several.
+    p : float
+        Exponent of the cost, >= 1 or inf. Methods with an objective of their own are still judged
+        by this one.
+    methods : sequence of str or callable, optional
+        Names of `lpgeom.heuristics.HEURISTICS`, or "lpgeom"; or callables ``f(A, k, p, seed)`` that
+        return a basis of shape (d, k). Without it, all of them, except those too slow for the size
+        (`lpgeom.heuristics.SLOW` from 2^20 entries on, "cvxpy_reaper" always): these run if named.
+    seeds : sequence of int
+        Methods without randomness run for the first one only.
+    truth : array_like, shape (d, r), optional
+        Basis of a known subspace.
+    certify : {True, "tight", False}
+        As in `approx_subspace`.
+    progress : bool
+        A counter of runs on stderr.
+
+    Returns
+    -------
+    pandas.DataFrame, or lpgeom.tables.Table if pandas is not installed
+        One row for each rank, method and seed:
+
+        - ``cost`` (p-th powers, recomputed in float64 from the basis), ``norm_error``;
+        - ``lower_bound`` (cost units), ``ratio``: certified, of norms, (cost / lower_bound)^(1/p);
+        - ``cost_over_svd``, ``cost_over_best`` (of the best cost of that rank);
+        - ``angle_deg``: largest of the min(k, r) principal angles to `truth`, in degrees;
+        - ``seconds``, ``passes`` over A (NaN if not known), ``n_iter``, ``converged``;
+        - ``note``: what a method says about itself; why it failed, if it did. A method that fails
+          has a row with NaN.
+
+        ``attrs``: "p", "shape", "bounds" (rank -> name and certainty of the bound used).
+
+    Raises
+    ------
+    CertificateError
+        A method costs less than the lower bound: one of the two is wrong.
+    TypeError, ValueError
+        Input that `approx_subspace` would refuse, an unknown method, no seeds.
+
+    Examples
+    --------
+    >>> import lpgeom
+    >>> from lpgeom import datasets
+    >>> data = datasets.load("contaminated", n=200, d=10, k=2)
+    >>> table = lpgeom.compare(data.A, 2, methods=["lpgeom", "svd", "fms"], truth=data.truth)
+    >>> list(table["method"])
+    ['lpgeom', 'fms', 'svd']
+    >>> [bool(angle < 0.1) for angle in table["angle_deg"]]
+    [True, True, False]
+    """
+    A = validation.check_matrix(A)
+    p = validation.check_p(p, infinite=True)
+    ranks = [validation.check_k(rank, A.shape[1]) for rank in np.atleast_1d(np.asarray(k)).tolist()]
+    seeds = [validation.check_seed(seed) for seed in seeds]
+    if not seeds:
+        raise ValueError("seeds is empty: name at least one")
+    validation.check_choice("certify", certify, (False, True, "tight"))
+    basis = None if truth is None else _check_truth(truth, A.shape[1])
+    chosen, left_out = _chosen(methods, A.size)
+    view = A.view()
+    view.flags.writeable = False
+    rows: list[dict[str, Any]] = []
+    bounds: dict[int, dict[str, Any]] = {}
+    with Progress(progress) as bar:
+        for rank in ranks:
+            bar.stage(f"k = {rank}: {OURS}")
+            own = [
+                _own(view, rank, p, seed, certify)
+                for seed in (seeds if OURS in chosen else seeds[:1])
+            ]
+            certificates = [r.certificate for r in own if r.certificate is not None]
+            runs = [_of_result(r, view) for r in own] if OURS in chosen else []
+            for name, method in chosen.items():
+                if name == OURS:
+                    continue
+                for seed in seeds if name not in HEURISTICS or name in SEEDED else seeds[:1]:
+                    bar.stage(f"k = {rank}: {name}")
+                    runs.append(_run(name, method, view, rank, p, seed))
+                    bar.step()
+            bound = _best(certificates)
+            lower = 0.0 if bound is None else bound.lower_bound
+            if bound is not None:
+                top = bound.bounds[0]
+                bounds[rank] = {"name": top.name, "value": lower, "certainty": top.certainty}
+            # At rank(A) and above the optimum is 0, which other methods reach up to rounding.
+            exact = own[0].method == "rank"
+            rounding = (max(A.shape) * _EPS) * float(np.linalg.norm(A)) if exact else 0.0
+            rows += _judged(runs, rank, p, lower, own[0].svd_cost, rounding, basis)
+    attrs = {"p": p, "shape": A.shape, "bounds": bounds, "left_out": left_out}
+    return frame({name: [row[name] for row in rows] for name in COLUMNS}, attrs)
+
+
+def _chosen(
+    methods: Sequence[str | Callable] | None, size: int
+) -> tuple[dict[str, Method], tuple[str, ...]]:
+    """Name -> method, and the names that were left out for the size."""
+    if methods is None:
+        slow = set(SLOW) if size >= LARGE else {"cvxpy_reaper"}
+        names = [OURS, *(name for name in HEURISTICS if name not in slow)]
+        return {name: _by_name(name) for name in names}, tuple(sorted(slow))
+    if isinstance(methods, str):
+        raise TypeError(f"methods must be a sequence of names, not one string: [{methods!r}]")
+    chosen: dict[str, Method] = {}
+    for method in methods:
+        if isinstance(method, str):
+            chosen[method] = _by_name(method)
+        elif callable(method):
+            chosen[getattr(method, "__name__", repr(method))] = method
+        else:
+            raise TypeError(f"a method is a name or a callable, not {type(method).__name__}")
+    if not chosen:
+        raise ValueError("methods is empty: name at least one")
+    return chosen, ()
+
+
+def _by_name(name: str) -> Method:
+    if name == OURS:
+        return lambda A, k, p, seed: approx_subspace(A, k, p, seed=seed).basis
+    if name not in HEURISTICS:
+        raise ValueError(f"there is no method {name!r}; known: {', '.join([OURS, *HEURISTICS])}")
+    heuristic = HEURISTICS[name]
+    return lambda A, k, p, seed: heuristic(A, k, p, seed=seed)
+
+
+def _own(A: Array, k: int, p: float, seed: int, certify: bool | str) -> SubspaceResult:
+    return approx_subspace(A, k, p, seed=seed, certify=certify)
+
+
+def _of_result(r: SubspaceResult, A: Array) -> _Run:
+    return _Run(
+        OURS,
+        r.seed,
+        r.basis,
+        cost(A, r.basis, r.p),
+        r.seconds,
+        r.n_passes,
+        r.n_iter,
+        r.converged,
+        r.method + ("" if r.certificate is None else ", certificate included"),
+    )
+
+
+def _run(name: str, method: Method, A: Array, k: int, p: float, seed: int) -> _Run:
+    """One method, timed; what it raises becomes its note."""
+    started = time.perf_counter()
+    try:
+        found = method(A, k, p, seed)
+        seconds = time.perf_counter() - started
+        V = np.asarray(getattr(found, "V", getattr(found, "basis", found)), dtype=np.float64)
+        if V.shape != (A.shape[1], k):
+            raise ValueError(f"returned shape {V.shape}, not {(A.shape[1], k)}")
+        value = cost(A, V, p)
+    except CertificateError:
+        raise
+    except (ArithmeticError, ImportError, MemoryError, RuntimeError, TypeError, ValueError) as e:
+        note = " ".join(f"{type(e).__name__}: {e}".split())
+        return _Run(name, seed, seconds=time.perf_counter() - started, note=note)
+    if not isinstance(found, HeuristicResult):
+        return _Run(name, seed, V, value, seconds)
+    return _Run(
+        name, seed, V, value, seconds, found.passes, found.n_iter, found.converged, found.note
+    )
+
+
+def _best(certificates: Sequence[Certificate]) -> Certificate | None:
+    """The certificate with the largest lower bound."""
+    return max(certificates, key=lambda c: c.lower_bound, default=None)
+
+
+def _judged(
+    runs: Sequence[_Run],
+    k: int,
+    p: float,
+    lower: float,
+    svd_cost: float,
+    rounding: float,
+    truth: Array | None,
+) -> Iterator[dict[str, Any]]:
+    """The rows of one rank, cheapest first; norms up to `rounding` count as 0."""
+    runs = [replace(r, cost=0.0) if _norm(r.cost, p) <= rounding else r for r in runs]
+    costs = [run.cost for run in runs if run.V is not None]
+    best = min(costs, default=math.nan)
+    if best < lower * (1.0 - 1e-9):
+        cheapest = min((r for r in runs if r.V is not None), key=lambda r: r.cost).method
+        raise CertificateError(
+            f"rank {k}: {cheapest} costs {best!r}, below the lower bound {lower!r}"
+        )
+    for run in sorted(runs, key=lambda run: (math.isnan(run.cost), run.cost)):
+        found = run.V is not None
+        yield {
+            "k": k,
+            "method": run.method,
+            "seed": run.seed,
+            "cost": run.cost,
+            "norm_error": _norm(run.cost, p),
+            "lower_bound": lower,
+            "ratio": norm_ratio(run.cost, lower, p) if found else math.nan,
+            "cost_over_svd": _over(run.cost, svd_cost),
+            "cost_over_best": _over(run.cost, best),
+            "angle_deg": math.nan if truth is None or run.V is None else _angle(run.V, truth),
+            "seconds": run.seconds,
+            "passes": run.passes,
+            "n_iter": run.n_iter,
+            "converged": run.converged,
+            "note": run.note,
+        }
+
+
+def _norm(cost: float, p: float) -> float:
+    """The norm error of a cost; NaN of NaN."""
+    return cost if math.isinf(p) else cost ** (1.0 / p)
+
+
+def _over(cost: float, other: float) -> float:
+    """cost / other, with 0 / 0 = 1."""
+    if math.isnan(cost) or cost == other:
+        return cost if math.isnan(cost) else 1.0
+    return cost / other if other > 0.0 else math.inf
+
+
+def _check_truth(truth: ArrayLike, d: int) -> Array:
+    return validation.check_basis(truth, d)
+
+
+def _angle(V: Array, U: Array) -> float:
+    """Largest of the min(k, r) principal angles, in degrees."""
+    if V.shape[1] < U.shape[1]:
+        V, U = U, V
+    V = np.linalg.qr(V)[0]
+    outside = U - V @ (V.T @ U)
+    return math.degrees(math.asin(min(1.0, float(np.linalg.norm(outside, 2)))))
