@@ -1,0 +1,144 @@
+"""``lpgeom approx``."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from lpgeom.cli.common import UsageError, add_matrix, check_writable, open_matrix, to_json
+from lpgeom.readers import read_vector
+from lpgeom.results import SubspaceResult, norm_ratio
+from lpgeom.validation import check_k, check_matrix, check_p
+
+CERTIFY: dict[str, bool | str] = {"fast": True, "tight": "tight", "none": False}
+
+
+def add(commands: Any) -> None:
+    """The command's arguments."""
+    command = commands.add_parser(
+        "approx",
+        help="approximate the rows of a matrix by a rank-k subspace",
+        description="Find a k-dimensional subspace with a small sum of p-th powers of the rows' "
+        "distances to it, prove a lower bound for every such subspace, and print both, with the "
+        "SVD's subspace beside them. Costs are p-th powers; a ratio is of norms.",
+    )
+    add_matrix(command)
+    command.add_argument("-k", type=int, nargs="+", required=True, help="rank, one or several")
+    command.add_argument("-p", type=float, default=1.0, help="exponent >= 1, or inf (default: 1)")
+    command.add_argument(
+        "--certify",
+        choices=tuple(CERTIFY),
+        default="fast",
+        help="lower bounds to compute: fast ones, also the slower radial ones, or none "
+        "(default: fast)",
+    )
+    command.add_argument(
+        "--row-weights", metavar="FILE", help="one weight >= 0 for each row; any format FILE has"
+    )
+    command.add_argument("--seed", type=int, default=0, help="seed of all randomness (default: 0)")
+    command.add_argument(
+        "--out",
+        metavar="OUT.npz",
+        help="save the result, certificate included; with several ranks, '{k}' in the name stands "
+        "for the rank. An existing file is kept unless --force is given",
+    )
+    command.add_argument("--force", action="store_true", help="let --out replace a file")
+    command.add_argument(
+        "--json",
+        action="store_true",
+        help="print JSON instead of a table: an object, or a list if there are several ranks; "
+        "infinite numbers are null",
+    )
+    command.add_argument(
+        "--quiet", action="store_true", help="no table and no progress bar (JSON is printed)"
+    )
+    command.set_defaults(run=_approx)
+
+
+def _approx(options: argparse.Namespace) -> int:
+    outputs = _plan_outputs(options)
+    check_p(options.p, infinite=True)
+    A = check_matrix(open_matrix(options))
+    for k in options.k:  # every rank before the first one's work
+        check_k(k, A.shape[1])
+    row_weights = read_vector(options.row_weights) if options.row_weights is not None else None
+
+    from lpgeom import approx_subspace  # compiled kernels: not needed for --help
+
+    results = []
+    for k in options.k:
+        result = approx_subspace(
+            A,
+            k,
+            options.p,
+            row_weights=row_weights,
+            certify=CERTIFY[options.certify],
+            seed=options.seed,
+            progress=sys.stderr.isatty() and not options.quiet,
+        )
+        results.append(result)
+        if outputs is not None:
+            result.save(outputs[k])
+        if not options.json and not options.quiet:
+            if len(results) == 1:
+                name = options.file + (f" [{options.tensor}]" if options.tensor else "")
+                print(f"{name}: {A.shape[0]} x {A.shape[1]} {A.dtype}, p = {options.p:g}")
+                print(TABLE_HEAD)
+            print(table_lines(result), flush=True)
+    if options.json:
+        print(to_json([r.to_dict() for r in results] if len(results) > 1 else results[0].to_dict()))
+    return 0
+
+
+def _plan_outputs(options: argparse.Namespace) -> dict[int, Path] | None:
+    """Rank -> file, after everything that would make writing fail was looked at."""
+    if options.out is None:
+        if options.force:
+            raise UsageError("--force goes with --out")
+        return None
+    if not options.out.endswith(".npz"):
+        raise UsageError(f"--out {options.out}: a saved result is an .npz file")
+    if len(set(options.k)) > 1 and "{k}" not in options.out:
+        raise UsageError(f"--out {options.out}: several ranks need '{{k}}' in the name")
+    outputs = {k: Path(options.out.replace("{k}", str(k))) for k in options.k}
+    for path in outputs.values():
+        check_writable(path, options)
+    return outputs
+
+
+TABLE_HEAD = (
+    f"{'k':>5}  {'subspace':<18}{'cost':>13}{'lower bound':>13}{'cost/bound':>12}"
+    f"{'ratio':>10}{'guarantee':>11}{'seconds':>9}{'passes':>8}"
+)
+
+
+def table_lines(r: SubspaceResult) -> str:
+    """A result as a line of the table, and the SVD's subspace of the same rank below it.
+
+    The lower bound holds for every subspace of that rank, so it gives the SVD a ratio as well.
+    """
+    own = (f"{r.guarantee:.4g}", f"{r.seconds:.2f}", f"{r.n_passes:.1f}")
+    svd_ratio = norm_ratio(r.svd_cost, r.lower_bound, r.p)
+    return "\n".join(
+        (
+            _line(str(r.k), r.method, r.cost, r.ratio, r, own),
+            _line("", "SVD", r.svd_cost, svd_ratio, r, ("-", "-", "-")),
+        )
+    )
+
+
+def _line(
+    k: str, name: str, cost: float, ratio: float, r: SubspaceResult, tail: tuple[str, str, str]
+) -> str:
+    certified = r.certificate is not None
+    bound = f"{r.lower_bound:.6g}" if certified else "-"
+    of_costs = ratio if math.isinf(r.p) else ratio**r.p
+    over, of_norms = (f"{of_costs:.5f}", f"{ratio:.5f}") if certified else ("-", "-")
+    guarantee, seconds, passes = tail
+    return (
+        f"{k:>5}  {name:<18}{cost:>13.6g}{bound:>13}{over:>12}"
+        f"{of_norms:>10}{guarantee:>11}{seconds:>9}{passes:>8}"
+    )

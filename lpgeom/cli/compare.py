@@ -1,0 +1,158 @@
+"""``lpgeom compare``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lpgeom.atomic import write_atomically
+from lpgeom.cli.approx import CERTIFY
+from lpgeom.cli.common import (
+    DATA,
+    UsageError,
+    add_matrix,
+    check_writable,
+    open_dataset,
+    open_matrix,
+    to_json,
+)
+from lpgeom.readers import read_matrix
+from lpgeom.validation import check_k, check_matrix, check_p
+
+SHOWN = (
+    "k", "method", "seed", "cost", "ratio", "cost_over_svd", "cost_over_best", "angle_deg",
+    "seconds", "passes",
+)  # fmt: skip
+TABLES = (".csv", ".json")
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def add(commands: Any) -> None:
+    """The command's arguments."""
+    command = commands.add_parser(
+        "compare",
+        help="compare with heuristics, all under one certificate",
+        description="Run approx and the methods one would otherwise use, and judge all of them by "
+        "the cost sum_i ||a_i - a_i V V^T||^p and by one proved lower bound: 'ratio' says how far "
+        "from optimal (in norms) each result can be.",
+    )
+    add_matrix(command)
+    command.add_argument("-k", type=int, nargs="+", required=True, help="rank, one or several")
+    command.add_argument("-p", type=float, default=1.0, help="exponent >= 1, or inf (default: 1)")
+    command.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="NAME",
+        help="'lpgeom' and names of lpgeom.heuristics (default: all that are not too slow for the "
+        "size)",
+    )
+    command.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
+    command.add_argument(
+        "--truth", metavar="FILE", help="basis of a known subspace, one column for each dimension"
+    )
+    command.add_argument(
+        "--certify", choices=tuple(CERTIFY), default="fast", help="as in approx (default: fast)"
+    )
+    command.add_argument("--out", metavar="OUT", help="write the whole table: .csv or .json")
+    command.add_argument(
+        "--plot", metavar="OUT", help="write a picture of cost against rank: .png, .svg or .pdf"
+    )
+    command.add_argument("--force", action="store_true", help="replace existing files")
+    command.add_argument("--quiet", action="store_true", help="no table and no progress bar")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare, print, write."""
+    for option, path, suffixes in (
+        ("--out", options.out, TABLES),
+        ("--plot", options.plot, PICTURES),
+    ):
+        if path is not None:
+            if not path.endswith(suffixes):
+                raise UsageError(f"{option} {path}: the name must end in {' or '.join(suffixes)}")
+            check_writable(Path(path), options, option)
+    check_p(options.p, infinite=True)
+    if options.plot is not None:
+        _need_matplotlib()
+    truth = None if options.truth is None else read_matrix(options.truth)
+    if truth is None and options.tensor is None and options.file.startswith(DATA):
+        data = open_dataset(options.file.removeprefix(DATA))
+        A, truth = data.A, data.truth
+    else:
+        A = open_matrix(options)
+    A = check_matrix(A)
+    for k in options.k:
+        check_k(k, A.shape[1])
+
+    from lpgeom import compare  # compiled kernels: not needed for --help
+
+    table = compare(
+        A,
+        options.k,
+        options.p,
+        options.methods,
+        options.seeds,
+        truth=truth,
+        certify=CERTIFY[options.certify],
+        progress=sys.stderr.isatty() and not options.quiet,
+    )
+    if options.out is not None:
+        write_atomically(options.out, lambda file: file.write(_encoded(table, options.out)))
+    if options.plot is not None:
+        from lpgeom import plots
+
+        plots.save(plots.plot_compare(table), options.plot)
+    if not options.quiet:
+        print(_report(table, options, A.shape, truth is not None))
+    return 0
+
+
+def _need_matplotlib() -> None:
+    """Before the work, not after it."""
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        raise UsageError("--plot needs matplotlib: pip install 'lpgeom[plot]'")
+
+
+def _encoded(table: Any, path: str) -> bytes:
+    from lpgeom import tables
+
+    if path.endswith(".csv"):
+        return tables.to_csv(table).encode()
+    body = {**table.attrs, "rows": tables.records(table)}
+    return (to_json(_plain(body)) + "\n").encode()
+
+
+def _plain(value: Any) -> Any:
+    """Lists, strings and Python numbers only, with string keys."""
+    if isinstance(value, dict):
+        return {str(key): _plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _report(table: Any, options: argparse.Namespace, shape: tuple[int, int], truth: bool) -> str:
+    from lpgeom.tables import Table, aligned, records
+
+    rows = records(table)
+    names = [name for name in SHOWN if name != "angle_deg" or truth]
+    lines = [f"{options.file}: {shape[0]} x {shape[1]}, p = {options.p:g}"]
+    lines.append(aligned(Table({name: [row[name] for row in rows] for name in names})))
+    for rank, bound in table.attrs["bounds"].items():
+        lines.append(
+            f"rank {rank}: no subspace costs less than {bound['value']:.6g} "
+            f"({bound['name']}, {bound['certainty']})"
+        )
+    for row in rows:
+        if row["cost"] != row["cost"]:
+            lines.append(f"rank {row['k']}: {row['method']} failed: {row['note']}")
+    if table.attrs["left_out"]:
+        lines.append(f"left out (run if named): {', '.join(table.attrs['left_out'])}")
+    return "\n".join(lines)

@@ -1,0 +1,38 @@
+"""``lpgeom verify``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from lpgeom.cli.common import UsageError, add_matrix, open_matrix
+from lpgeom.results import SubspaceResult
+
+
+def add(commands: Any) -> None:
+    """The command's arguments."""
+    command = commands.add_parser(
+        "verify",
+        help="check a saved result against its matrix",
+        description="Recompute the cost and every lower bound of a saved result from the matrix, "
+        "with code that shares nothing with the solver. Exit code 1 if one does not hold.",
+    )
+    command.add_argument("result", metavar="RESULT", help="what approx --out wrote")
+    add_matrix(command)
+    command.add_argument("--quiet", action="store_true", help="print nothing if it holds")
+    command.set_defaults(run=_verify)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    result = SubspaceResult.load(options.result)
+    if result.certificate is None:
+        raise UsageError(
+            f"{options.result}: has no certificate to check (made with --certify none)"
+        )
+    A = open_matrix(options)
+    result.certificate.verify(A)
+    if not options.quiet:
+        print(result.summary())
+        print(result.certificate.table())
+        print("verified: the cost and every lower bound were recomputed from the matrix")
+    return 0
