@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 from lpgeom.datasets import MissingData
 
-from . import certificates, contaminated, demo, ellipsoids, mvee, report, subspace
+from . import certificates, compare, contaminated, demo, ellipsoids, mvee, report, subspace
 
 BENCHMARKS = {
     "subspace": subspace,
     "certificates": certificates,
     "contaminated": contaminated,
+    "compare": compare,
     "ellipsoids": ellipsoids,
     "mvee": mvee,
 }
