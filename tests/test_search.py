@@ -28,8 +28,8 @@ def trapped(seed: int) -> np.ndarray:
 def search_from(A: np.ndarray, start: Frame, seed: int = 0) -> tuple[float, search.End | None]:
     rows = ArrayRows(A)
 
-    def descent(frame: Frame, tol: float) -> Irls:
-        return Irls(rows, frame, 1.0, floor=FLOOR, tol=tol)
+    def descent(frame: Frame, tol: float, eps: float | None = None) -> Irls:
+        return Irls(rows, frame, 1.0, floor=FLOOR, tol=tol, eps=eps)
 
     run = descent(start, 1e-10).run(500)
     rng = np.random.default_rng(seed)

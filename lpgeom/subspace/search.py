@@ -29,11 +29,11 @@ ROUGH = 1e-3
 HOPELESS = 1e-2
 """A rough descent that ends this share of the cost above the best is not continued."""
 
-SAME = 0.03
+SAME = 0.002
 """Sine of the largest principal angle to the best below which it would only find that again."""
 
-Descent = Callable[[Frame, float], Irls]
-"""From a start, to a tolerance."""
+Descent = Callable[[Frame, float, float | None], Irls]
+"""From a start, to a tolerance, with the first eps (None: its default)."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def explored(
     frame, cost
         The best end so far.
     descent : callable
-        ``descent(start, tol)`` is an `Irls` on these rows.
+        ``descent(start, tol, eps)`` is an `Irls` on these rows.
     tol, max_iter
         Of descents that lead somewhere.
     tau : ndarray, shape (n,), optional
@@ -77,26 +77,31 @@ def explored(
     best: End | None = None
     tries = affordable(*rows.shape)
 
-    def attempt(name: str, start: Frame) -> int:
-        """Follow a start; how many failures this counts for."""
-        nonlocal best, frame, cost
-        run, back = _follow(descent, start, frame, cost, tol, max_iter)
+    def attempt(name: str, w: Array, *, cold: bool) -> int:
+        """Follow the start with these weights; how many failures this counts for."""
+        nonlocal best, frame, cost, tries
+        tries -= 1
+        start = _leading(rows, w, k)
+        eps = _typical(rows, start) if cold else None
+        run, back = _follow(descent, start, eps, frame, cost, tol, max_iter)
         if run is None or run.cost >= cost * (1.0 - 1e-9):
             return 2 if back else 1
         best, frame, cost = End(name, run), run.best, run.cost
         return 0
 
     k = frame.V.shape[1]
-    for name, w in islice(_robust_weights(rows, tau).items(), tries):
-        attempt(name, _leading(rows, w, k))
-        tries -= 1
+    starts = _robust_weights(rows, tau).items()
+    for cold in (False, True):
+        for name, w in islice(starts, max(0, tries)):
+            attempt(name, w, cold=cold)
     failures = 0
     for turn in range(min(HOPS, tries)):
         if turn % 2 == 0:
-            name, w = "hop", _half(rows, frame, p, rng)
+            kept = 0.5 if turn % 4 == 0 else 0.9
+            name, w = "hop", _some(rows, frame, p, kept, rng)
         else:
             name, w = "few rows", _few(rows, k, rng)
-        failed = attempt(name, _leading(rows, w, k))
+        failed = attempt(name, w, cold=turn % 8 >= 4)
         failures = failures + failed if failed else 0
         if failures >= PATIENCE:
             break
@@ -117,15 +122,16 @@ def _robust_weights(rows: Rows, tau: Array | None) -> dict[str, Array]:
     return weights
 
 
-def _half(rows: Rows, frame: Frame, p: float, rng: np.random.Generator) -> Array:
-    """Weights of one smoothed step from a subspace, on a random half of the rows.
+def _some(rows: Rows, frame: Frame, p: float, kept: float, rng: np.random.Generator) -> Array:
+    """Weights of one smoothed step from a subspace, on a random share of the rows.
 
     On contaminated rows the cost has many local minima, which differ in the outliers that they
-    fit. Half of the rows leave some of these out, and keep what most rows agree on.
+    fit. Half of the rows leave some of these out, and keep what most rows agree on; most of the
+    rows lead to a neighbour.
     """
     t = rows.quadratic_form(frame.W)
     eps = 0.25 * float(np.mean(t ** (p / 2.0))) ** (2.0 / p)
-    return np.where(rng.random(t.size) < 0.5, np.maximum(t, eps) ** (p / 2.0 - 1.0), 0.0)
+    return np.where(rng.random(t.size) < kept, np.maximum(t, eps) ** (p / 2.0 - 1.0), 0.0)
 
 
 def _few(rows: Rows, k: int, rng: np.random.Generator) -> Array:
@@ -141,12 +147,29 @@ def _few(rows: Rows, k: int, rng: np.random.Generator) -> Array:
     return w
 
 
+def _typical(rows: Rows, frame: Frame) -> float:
+    """A tenth of the median squared residual: an eps at which a robust start stays what it is.
+
+    The default, a share of the mean, is one of the outliers', and rows that fit well all weigh
+    the same there.
+    """
+    t = rows.quadratic_form(frame.W)
+    positive = t[t > 0.0]
+    return 0.1 * float(np.median(positive)) if positive.size else 0.0
+
+
 def _follow(
-    descent: Descent, start: Frame, best: Frame, cost: float, tol: float, max_iter: int
+    descent: Descent,
+    start: Frame,
+    eps: float | None,
+    best: Frame,
+    cost: float,
+    tol: float,
+    max_iter: int,
 ) -> tuple[Run | None, bool]:
     """The descent from a start to its end, or None once it seems to lead to nothing below `cost`,
     the cost of `best`; and whether it was leading back to `best`."""
-    irls = descent(start, ROUGH)
+    irls = descent(start, ROUGH, eps)
     run = irls.run(max_iter)
     back = run.cost >= cost and largest_sine(best.V, run.best.V) < SAME
     if back or run.cost > cost * (1.0 + HOPELESS):

@@ -211,8 +211,8 @@ class Solver:
             self.bar.stage("search on a sample")
             train = self._sample(TRAIN)
 
-            def descent(start: Frame, tol: float) -> Irls:
-                return self._irls(train, start, None, tol=tol)
+            def descent(start: Frame, tol: float, eps: float | None = None) -> Irls:
+                return self._irls(train, start, None, tol=tol, eps=eps)
 
             runs = [descent(start, 1e-4).run(30) for start in (svd.frame, ellipsoid)]
             best = min(runs, key=lambda run: run.cost)
@@ -242,7 +242,7 @@ class Solver:
             self.p,
             best.frame,
             best.cost,
-            lambda start, tol: self._irls(self.rows, start, None, tol=tol),
+            lambda start, tol, eps: self._irls(self.rows, start, None, tol=tol, eps=eps),
             tol=self.tol,
             max_iter=self.max_iter,
             rng=self.rng,
