@@ -78,6 +78,9 @@ bench: $(STAMPS)/bench $(STAMPS)/model
 	$(BIN)/python -m benchmarks certificates
 	$(BIN)/python -m benchmarks contaminated
 	$(BIN)/python -m benchmarks ellipsoids
+	$(BIN)/python -m benchmarks mvee
+	$(BIN)/python -m benchmarks compare
+	$(BIN)/python -m benchmarks pictures
 
 format: $(STAMPS)/test
 	$(BIN)/ruff check --fix .
