@@ -8,7 +8,17 @@ from collections.abc import Sequence
 
 from lpgeom.datasets import MissingData
 
-from . import certificates, compare, contaminated, demo, ellipsoids, mvee, report, subspace
+from . import (
+    certificates,
+    compare,
+    contaminated,
+    demo,
+    ellipsoids,
+    mvee,
+    pictures,
+    report,
+    subspace,
+)
 
 BENCHMARKS = {
     "subspace": subspace,
@@ -17,6 +27,7 @@ BENCHMARKS = {
     "compare": compare,
     "ellipsoids": ellipsoids,
     "mvee": mvee,
+    "pictures": pictures,
 }
 
 

@@ -53,6 +53,12 @@ def test_files_hold_what_compare_returns(folder: Path, capsys: pytest.CaptureFix
     assert body["bounds"]["2"]["value"] == pytest.approx(table.attrs["bounds"][2]["value"])
 
 
+def test_a_picture_is_written(folder: Path) -> None:
+    arguments = ["compare", "a.npy", "-k", "1", "2", *METHODS, "--plot", "p.png", "--quiet"]
+    assert main(arguments) == 0
+    assert Path("p.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_failures_and_what_is_left_out_are_said(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
