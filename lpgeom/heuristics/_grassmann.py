@@ -164,16 +164,18 @@ def _smoothed(t: Array, p: float, eps: float) -> float:
 class Way:
     """The geodesic that leaves a subspace along minus the gradient of the cost.
 
-    With ``W D = X diag(s) Z^T`` the descent direction (D = p W^T G V), it is ``V(a) = (V Z cos(a s)
-    + X sin(a s)) Z^T``; its velocity at a is parallel along it.
+    With ``W D = X diag(s) Z^T`` the descent direction (D = p W^T G V), it is ``V(a) = V + (V Z
+    (cos(a s) - 1) + X sin(a s)) Z^T``; its velocity at a is parallel along it.
     """
 
     def __init__(self, frame: Frame, G: Array, p: float) -> None:
         with serial_blas():
-            self.gradient = -p * (frame.W @ (frame.W.T @ (G @ frame.V)))
-            # s can have fewer entries than V has columns (m < k): those columns rest.
-            X, self._s, self._Zt = np.linalg.svd(-self.gradient, full_matrices=False)
-        self._start, self._towards = frame.V @ self._Zt.T, X
+            D = p * (frame.W.T @ (G @ frame.V))
+            self.gradient = -(frame.W @ D)
+            # s has min(m, k) entries: what of V is outside the span of Z rests.
+            U, self._s, self._Zt = np.linalg.svd(D, full_matrices=False)
+            self._towards = frame.W @ U
+        self._V, self._start = frame.V, frame.V @ self._Zt.T
 
     @property
     def speed(self) -> float:
@@ -187,7 +189,8 @@ class Way:
 
     def at(self, a: float) -> Frame:
         angles = a * self._s
-        V = (self._start * np.cos(angles) + self._towards * np.sin(angles)) @ self._Zt
+        turned = self._start * (np.cos(angles) - 1.0) + self._towards * np.sin(angles)
+        V = self._V + turned @ self._Zt
         with serial_blas():
             Q, R = np.linalg.qr(V, mode="complete")
         k = V.shape[1]
