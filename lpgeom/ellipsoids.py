@@ -33,7 +33,8 @@ class Ellipsoid:
     center : ndarray, shape (d,), float64
         Zeros for symmetric bodies.
     alpha : float
-        Proved rounding factor, >= 1; inf if none was proved.
+        Proved rounding factor, >= 1; inf if none was proved: then that the ball is inside is not
+        proved either (A is too ill-conditioned for float64, beyond about 1e13).
     p : float or None
         Exponent of the l_p ball the ellipsoid is about; None for a general body or points.
     method : str

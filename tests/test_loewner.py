@@ -306,3 +306,11 @@ def test_oracles_that_break_the_promise(oracle, error, words) -> None:  # type: 
 def test_bad_input(args, options, words) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=words):
         lpgeom.loewner_ellipsoid(*args, **options)
+
+
+@pytest.mark.parametrize("method", ["lewis", "john"])
+def test_beyond_float64_nothing_is_proved_and_the_ball_is_still_inside(method: str) -> None:
+    A = np.random.default_rng(0).standard_normal((40, 4)) * [1.0, 1e-5, 1e-10, 1e-15]
+    E = lpgeom.loewner_ellipsoid(A, 16.0, method)
+    assert E.alpha == math.inf
+    assert E.verify(A).lowest >= 1.0 - 1e-9

@@ -130,7 +130,7 @@ def proved_root(
     for the scaling of the rows); the norms of ``y = X^-1 x`` and ``R x`` differ by the factor
     ``1 +- e``, ``e = ||I - R X||_F`` plus the rounding of that product and of R's scaling. For axes
     of very different lengths e is about their ratio times u. Where nothing is left (e >= 1/2) alpha
-    is inf.
+    is inf, and the scale of R rests on what was computed without these allowances, halved.
     """
     d, r = X.shape
     sizes = float(np.linalg.norm(R) * np.linalg.norm(X))
@@ -142,6 +142,9 @@ def proved_root(
     s = (r + 8) * EPS * sizes**2
     s = s if s <= SHAPE_SLACK else 0.0
     if not (low > 0.0 and e < 0.5):
+        # Not proved: what is computed when rounding is left out, with room for it.
+        rough = norm_sandwich(A @ X, p, error=np.zeros_like(error), weights=weights).lower
+        low = 0.5 * max(low, rough)
         return Proved(R * (low if low > 0.0 else high), math.inf)
     low *= (1.0 - s) / (1.0 + e)
     high *= (1.0 + s) / (1.0 - e)
