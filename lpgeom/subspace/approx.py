@@ -72,10 +72,11 @@ def approx_subspace(
         "lewis": the k leading eigenvectors of ``M = A^T W^(1-2/p) A``, W the Lewis weights (for p =
         inf John's). "svd": the k leading right singular vectors. "irls": descent from both of them,
         by iteratively reweighted eigenvectors (p < 2), damped steps of them (p > 2), or through a
-        large p to steps on the largest distance itself (p = inf). "auto": the same, but for large A
-        and p < 2 samples of the rows choose the start, and for p = inf the convex relaxation and,
-        for small A, random subspaces are starts too. "auto" and "irls" return the cheapest subspace
-        seen, so never one that costs more than the SVD's.
+        large p to steps on the largest distance itself (p = inf). "auto": the same, and for p < 2 a
+        search for better local minima, from robust starts and by hops from the best (on a sample of
+        the rows for large A, and only where the SVD can be improved much); for p = inf the convex
+        relaxation and, for small A, random subspaces are starts too. "auto" and "irls" return the
+        cheapest subspace seen, so never one that costs more than the SVD's.
     row_weights : array_like, shape (n,), optional
         omega >= 0, not all zero.
     certify : bool or "tight"
@@ -84,7 +85,7 @@ def approx_subspace(
         `lower_bound` is 0 and `ratio` inf.
     backend : {"auto", "cpu"}
     seed : int
-        For the samples and the random starts of the tight bounds. The same seed and thread count
+        For the samples, the search, and the random starts of the tight bounds. The same seed and thread count
         give the same result; other thread counts agree up to rounding.
     max_iter : int, optional
         Steps of one descent, at most. 200 if not given.
@@ -115,8 +116,9 @@ def approx_subspace(
 
     Notes
     -----
-    About 12 passes over A without the certificate on large data, mostly in float32, and 3 more
-    with it at p = 1; what is not a pass is d x d work. Theorem (theory 2): the Lewis subspace has
+    About 15 passes over A without the certificate on large data, mostly in float32, and 3 more
+    with it at p = 1; what is not a pass is d x d work. Below 2^20 entries 100 to 200 at p < 2, most
+    of them in the search (`method="irls"` leaves it out). Theorem (theory 2): the Lewis subspace has
     ratio at most ``rank^|1/p - 1/2|``; the returned one inherits it by costing no more than that
     theorem's upper bound. Sources: Cohen and Peng, "lp row sampling by Lewis weights", STOC 2015;
     Tukan, Maalouf, Weksler, Feldman, "No Fine-Tuning, No Cry: Robust SVD for Compressing Deep
