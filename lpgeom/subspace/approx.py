@@ -85,8 +85,8 @@ def approx_subspace(
         `lower_bound` is 0 and `ratio` inf.
     backend : {"auto", "cpu"}
     seed : int
-        For the samples, the search, and the random starts of the tight bounds. The same seed and thread count
-        give the same result; other thread counts agree up to rounding.
+        For the samples, the search, and the random starts of the tight bounds. The same seed and
+        thread count give the same result; other thread counts agree up to rounding.
     max_iter : int, optional
         Steps of one descent, at most. 200 if not given.
     tol : float, optional
@@ -117,10 +117,10 @@ def approx_subspace(
     Notes
     -----
     About 15 passes over A without the certificate on large data, mostly in float32, and 3 more
-    with it at p = 1; what is not a pass is d x d work. Below 2^20 entries 100 to 200 at p < 2, most
-    of them in the search (`method="irls"` leaves it out). Theorem (theory 2): the Lewis subspace has
-    ratio at most ``rank^|1/p - 1/2|``; the returned one inherits it by costing no more than that
-    theorem's upper bound. Sources: Cohen and Peng, "lp row sampling by Lewis weights", STOC 2015;
+    with it at p = 1; what is not a pass is d x d work. Below 2^20 entries 100 to 200 at p < 2,
+    most of them in the search (`method="irls"` leaves it out). Theorem (theory 2): the Lewis
+    subspace has ratio at most ``rank^|1/p - 1/2|``; the returned one inherits it by costing no more
+    than that theorem's upper bound. Sources: Cohen and Peng, "lp row sampling by Lewis weights", STOC 2015;
     Tukan, Maalouf, Weksler, Feldman, "No Fine-Tuning, No Cry: Robust SVD for Compressing Deep
     Networks", Sensors 2021.
 
