@@ -120,9 +120,9 @@ def approx_subspace(
     with it at p = 1; what is not a pass is d x d work. Below 2^20 entries 100 to 200 at p < 2,
     most of them in the search (`method="irls"` leaves it out). Theorem (theory 2): the Lewis
     subspace has ratio at most ``rank^|1/p - 1/2|``; the returned one inherits it by costing no more
-    than that theorem's upper bound. Sources: Cohen and Peng, "lp row sampling by Lewis weights", STOC 2015;
-    Tukan, Maalouf, Weksler, Feldman, "No Fine-Tuning, No Cry: Robust SVD for Compressing Deep
-    Networks", Sensors 2021.
+    than that theorem's upper bound. Sources: Cohen and Peng, "lp row sampling by Lewis weights",
+    STOC 2015; Tukan, Maalouf, Weksler, Feldman, "No Fine-Tuning, No Cry: Robust SVD for Compressing
+    Deep Networks", Sensors 2021.
 
     Examples
     --------
