@@ -2,7 +2,7 @@
 
 ``prox(v) = argmin_x lam |x|^p + (x - v)^2 / 2`` is odd, and for v > 0 the root in [0, v] of
 ``x + lam p x^(p-1) = v``. At p = 1 it is max(v - lam, 0), at p = 2 it is v / (1 + 2 lam). For p > 2
-the left side is convex in x, for p < 2 in ``y = x^(p-1)``, where it reads ``y^q + lam p y = v`` with
+the left side is convex in x, for p < 2 in ``y = x^(p-1)``, where it is ``y^q + lam p y = v`` with
 q = 1 / (p - 1): Newton's method from a point above the root comes down to it and cannot overshoot.
 """
 
