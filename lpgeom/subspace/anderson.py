@@ -7,8 +7,9 @@ import numpy as np
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.rows.base import Array
 
-_CHART = 0.3
-"""Smallest cosine of a principal angle to the origin of the chart at which the chart is kept."""
+_CHART = 3.0
+"""Largest norm of coordinates (tangents of the principal angles to the origin) for which a chart is
+kept."""
 
 
 class Anderson:
@@ -68,11 +69,12 @@ class Anderson:
     def _coordinates(self, x: Frame) -> Array | None:
         if self._origin is None:
             return None
-        inner = self._origin.V.T @ x.V
-        if np.linalg.norm(inner, -2) < _CHART:
+        try:
+            X = np.linalg.solve((self._origin.V.T @ x.V).T, (self._origin.W.T @ x.V).T).T
+        except np.linalg.LinAlgError:  # a right angle
             return None
-        X = np.linalg.solve(inner.T, (self._origin.W.T @ x.V).T).T
-        return np.asarray(X, dtype=np.float64)
+        # A NaN or an infinity from a nearly right angle fails this too.
+        return np.asarray(X) if np.linalg.norm(X) <= _CHART else None
 
     def _frame(self, X: Array) -> Frame:
         assert self._origin is not None

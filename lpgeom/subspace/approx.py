@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 METHODS = ("auto", "irls", "lewis", "svd")
 DEFAULT_MAX_ITER = 200
-LARGE_TOL, SMALL_TOL = 3e-8, 1e-10
+LARGE_TOL, SMALL_TOL = 3e-7, 1e-10
 
 
 def approx_subspace(
@@ -91,7 +91,7 @@ def approx_subspace(
         Steps of one descent, at most. 200 if not given.
     tol : float, optional
         A descent stops when its next step is sure of (p < 2), or the last one brought (p > 2),
-        less than this share of the cost. If not given: 3e-8 from 2^20 entries of A on, 1e-10 below;
+        less than this share of the cost. If not given: 3e-7 from 2^20 entries of A on, 1e-10 below;
         for p < 2 the cost is then within a few times that of where the descent would end.
     progress : bool
         A counter of steps on stderr.

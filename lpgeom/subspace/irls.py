@@ -21,11 +21,12 @@ MEMORY = 4
 NEAR = 0.01
 """Steps are extrapolated from where they promise less than this share of the cost."""
 
-COOL = 0.3
-"""eps is lowered once a step promises less than this share of what the smoothing hides."""
+COOL, FALL = 0.3, 0.3
+"""eps is lowered once a step promises less than the first share of what the smoothing hides; by the
+second factor."""
 
-FALL = 0.3
-"""By this factor."""
+HASTE = 1.0, 0.1
+"""The same for a descent in haste."""
 
 NOISE = 1e-14
 """Falls of a float64 cost below this share of it are rounding."""
@@ -99,6 +100,8 @@ class Irls:
         Squared residuals of the start, if they are known: saves their pass.
     eps : float, optional
         First eps, where the start is the end of another descent.
+    haste : bool
+        Lower eps faster: fewer steps, and a worse end where rows fit exactly on the way.
     tick : callable, optional
         Told after every step.
     """
@@ -114,12 +117,14 @@ class Irls:
         unit: float = EPS,
         t: Array | None = None,
         eps: float | None = None,
+        haste: bool = False,
         tick: Tick | None = None,
     ) -> None:
         self.rows = rows
         self.p = p
         self.tol = tol
         self._unit = unit
+        self._cool, self._factor = HASTE if haste else (COOL, FALL)
         self.frame = start
         self.best = start
         self.best_cost = np.inf
@@ -196,8 +201,8 @@ class Irls:
     def _look(self) -> None:
         """One pass: the residuals where we are, and the majoriser there with a smaller eps."""
         before = lp_cost(self._t, self.p) + self._smoothing(self._t)
-        if self.promise <= COOL * self._hidden or self._hidden == 0.0:
-            self._eps = max(FALL * self._eps, self._lowest)
+        if self.promise <= self._cool * self._hidden or self._hidden == 0.0:
+            self._eps = max(self._factor * self._eps, self._lowest)
             if self._hidden > 0.0:
                 self._anderson.forget()
         rule = _floored(self._eps, self._power)

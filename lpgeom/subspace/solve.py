@@ -29,7 +29,7 @@ SINGLE_FLOOR = 1e-11
 SINGLE_EPS = 2.0**-24
 """Unit roundoff of float32."""
 
-SINGLE_TOL = 3e-8
+SINGLE_TOL = 3e-7
 """Relative changes of the cost below this are not told apart by float32 passes."""
 
 TRAIN, TEST = 6, 3
@@ -272,6 +272,7 @@ class Solver:
             unit=EPS if double else SINGLE_EPS,
             t=t,
             eps=eps,
+            haste=not double,
             tick=self.bar.step,
         )
 
