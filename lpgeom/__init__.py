@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lpgeom._version import __version__
 from lpgeom.ellipsoids import Ellipsoid, Rounding
+from lpgeom.factorization import FactorResult
 from lpgeom.results import Bound, Certificate, CertificateError, LewisWeights, SubspaceResult
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lpgeom.geometry.lp_svd import LpSVD, lp_svd
     from lpgeom.geometry.mvee import min_volume_ellipsoid
     from lpgeom.subspace.approx import approx_subspace
+    from lpgeom.subspace.factors import approx_factors
     from lpgeom.subspace.given import certify, cost
     from lpgeom.warm import warmup
 
@@ -30,11 +32,13 @@ __all__ = [
     "Certificate",
     "CertificateError",
     "Ellipsoid",
+    "FactorResult",
     "LewisWeights",
     "LpSVD",
     "Rounding",
     "SubspaceResult",
     "__version__",
+    "approx_factors",
     "approx_subspace",
     "certify",
     "compare",
@@ -48,6 +52,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "approx_factors": "lpgeom.subspace.factors",
     "approx_subspace": "lpgeom.subspace.approx",
     "certify": "lpgeom.subspace.given",
     "compare": "lpgeom.comparison",

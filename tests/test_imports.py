@@ -26,6 +26,7 @@ LAYERS = [
     {"kernels"},
     {"datasets"},
     {"readers", "storage", "validation"},
+    {"factorization"},
     {"results", "ellipsoids", "tables", "threads", "progress", "atomic", "_version"},
 ]
 # results.py reaches up by name inside two methods (verify, save / load); see `is_deferred`.

@@ -67,7 +67,7 @@ def approx_subspace(
         1 <= p <= 100, or inf: then the cost is the largest distance, ``max_i ||a_i - a_i V V^T||``
         over the rows with omega_i > 0 (a norm, not a power).
     objective : {"rows", "entries"}
-        Only "rows" (the cost above) is built.
+        "rows": the cost above. For the entrywise cost see `approx_factors`.
     method : {"auto", "irls", "lewis", "svd"}
         "lewis": the k leading eigenvectors of ``M = A^T W^(1-2/p) A``, W the Lewis weights (for p =
         inf John's). "svd": the k leading right singular vectors. "irls": descent from both of them,
@@ -150,8 +150,8 @@ def approx_subspace(
     )
     if objective == "entries":
         raise NotImplementedError(
-            'objective="entries" (sum_ij |A_ij - B_ij|^p over every B of rank <= k) is not built '
-            'yet; objective="rows" is'
+            'objective="entries" is not built for a subspace; lpgeom.approx_factors minimises '
+            "sum_ij |A_ij - B_ij|^p over factors"
         )
     with limited():
         problem = open_rows(A, p, row_weights, infinite=True)
