@@ -20,6 +20,7 @@ def warmup() -> None:
     from lpgeom.geometry.lp_svd import lp_svd
     from lpgeom.geometry.mvee import min_volume_ellipsoid
     from lpgeom.subspace.approx import approx_subspace
+    from lpgeom.subspace.splitting import split
 
     A = np.random.default_rng(0).standard_normal((64, 8))
     weights = np.ones(64)
@@ -27,6 +28,7 @@ def warmup() -> None:
         for p in (1.0, 1.5, 3.0):
             approx_subspace(A.astype(dtype), 3, p)
         approx_subspace(A.astype(dtype), 3, 1.0, row_weights=weights)
+        split(A.astype(dtype), np.eye(8, 3), 1.0, max_iter=2)
     approx_subspace(A, 3, np.inf)
     min_volume_ellipsoid(A)
     john_ellipsoid(A)
