@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lpgeom.subspace.approx import approx_subspace
     from lpgeom.subspace.factors import approx_factors
     from lpgeom.subspace.given import certify, cost
+    from lpgeom.subspace.regression import Regression, lp_regression
     from lpgeom.warm import warmup
 
 
@@ -35,6 +36,7 @@ __all__ = [
     "FactorResult",
     "LewisWeights",
     "LpSVD",
+    "Regression",
     "Rounding",
     "SubspaceResult",
     "__version__",
@@ -46,6 +48,7 @@ __all__ = [
     "john_ellipsoid",
     "lewis_weights",
     "loewner_ellipsoid",
+    "lp_regression",
     "lp_svd",
     "min_volume_ellipsoid",
     "warmup",
@@ -60,6 +63,8 @@ _LAZY = {
     "john_ellipsoid": "lpgeom.geometry.john",
     "lewis_weights": "lpgeom.geometry.lewis",
     "loewner_ellipsoid": "lpgeom.geometry.loewner",
+    "Regression": "lpgeom.subspace.regression",
+    "lp_regression": "lpgeom.subspace.regression",
     "lp_svd": "lpgeom.geometry.lp_svd",
     "LpSVD": "lpgeom.geometry.lp_svd",
     "min_volume_ellipsoid": "lpgeom.geometry.mvee",

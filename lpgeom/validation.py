@@ -138,6 +138,19 @@ def check_weights(row_weights: Any, n: int) -> Array | None:
     return w
 
 
+def check_entry_weights(weights: Any, shape: tuple[int, int], name: str = "weights") -> Array:
+    """Weights of entries as float64, of `shape` or one row of it, finite and >= 0; or a mask."""
+    w = _as_array(weights, name)
+    if w.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers or be a mask, got dtype {w.dtype}")
+    if w.shape not in (shape, shape[1:]):
+        raise ValueError(f"{name} must have shape {shape} or {shape[1:]}, got {w.shape}")
+    w = w.astype(np.float64)
+    if not (np.isfinite(w) & (w >= 0.0)).all():
+        raise ValueError(f"{name} must be finite and >= 0")
+    return w
+
+
 def check_basis(basis: Any, d: int) -> Array:
     """An orthonormal (d, k) float64 basis of the column span of `basis`."""
     B = _as_array(basis, "basis")

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
+import io
+import zipfile
 from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from lpgeom import datasets
 
@@ -18,8 +24,16 @@ SHAPES = {
     "breast-cancer-standardised": (569, 30),
     "minilm": (30522, 384),
     "minilm-ffn": (1536, 384),
+    "mpnet-ffn": (768, 3072),
     "wordllama": (32000, 256),
 }
+
+
+def installed(packages: tuple[str, ...]) -> bool:
+    try:
+        return all(metadata.version(package) for package in packages)
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def test_every_name_is_tested() -> None:
@@ -28,6 +42,8 @@ def test_every_name_is_tested() -> None:
 
 @pytest.mark.parametrize("name", datasets.names())
 def test_loads(name: str) -> None:
+    if name == "mpnet-ffn" and not installed(datasets.MPNET):
+        pytest.skip("the 404 MB of all-mpnet-base-v2 are not installed")
     data = datasets.load(name)
     assert data.name == name
     assert data.A.ndim == 2
@@ -80,7 +96,7 @@ def test_unknown_names_and_options() -> None:
         datasets.load("power-law", factor=3)
 
 
-@pytest.mark.parametrize("name", ["minilm", "minilm-ffn", "wordllama"])
+@pytest.mark.parametrize("name", ["minilm", "minilm-ffn", "mpnet-ffn", "wordllama"])
 def test_missing_weights_say_what_to_install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(package: str) -> Any:
         raise metadata.PackageNotFoundError(package)
@@ -97,6 +113,46 @@ def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "WORDLLAMA_SHA256", "0" * 64)
     with pytest.raises(datasets.MissingData, match="expected 0000"):
         datasets.load("wordllama")
+
+
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """A small model in place of MPNet's, cut and installed as MPNet's is."""
+    A = np.arange(12, dtype=np.float32).reshape(3, 4)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(datasets.MPNET_MODEL, save({datasets.MPNET_FFN: A, "other": A + 1}))
+    whole = archive.getvalue()
+    cuts = np.linspace(0, len(whole), len(datasets.MPNET) + 1).astype(int)
+    paths, sums = {}, []
+    for number, package in enumerate(datasets.MPNET, 1):
+        piece = whole[cuts[number - 1] : cuts[number]]
+        paths[package] = tmp_path / f"all-mpnet-base-v2.zip.{number:03}"
+        paths[package].write_bytes(piece)
+        sums.append(hashlib.sha256(piece).hexdigest())
+
+    def files(package: str) -> Any:
+        path = paths[package]
+        return [SimpleNamespace(name=path.name, locate=lambda: path)]
+
+    monkeypatch.setattr(metadata, "files", files)
+    monkeypatch.setattr(datasets, "MPNET_SHA256", tuple(sums))
+    return paths
+
+
+def test_a_model_in_parts_is_joined(parts: dict[str, Path]) -> None:
+    data = datasets.load("mpnet-ffn")
+    np.testing.assert_array_equal(data.A, np.arange(12).reshape(3, 4))
+    assert data.A.dtype == np.float32
+
+
+def test_every_part_is_checked(parts: dict[str, Path]) -> None:
+    for package, path in parts.items():
+        there = path.read_bytes()
+        path.write_bytes(there[:-1] + bytes([there[-1] ^ 1]))
+        with pytest.raises(datasets.MissingData, match=f"another version of {package}"):
+            datasets.load("mpnet-ffn")
+        path.write_bytes(there)
 
 
 def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:

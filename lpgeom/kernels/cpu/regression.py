@@ -1,0 +1,220 @@
+"""Steps of an interior-point method (p < 2) for many small l_p regressions that share their matrix.
+
+Problem i is ``min_x sum_j w_j f(|r_j|), r = b - Q x`` with ``f(t) = t^p``. The residual is split in
+``r = u - v`` with u, v > 0; y is the multiplier of that equation, zu and zv those of the signs:
+
+    w f'(u) - y - zu = 0,   w f'(v) + y - zv = 0,   Q^T y = 0,   u zu = v zv = mu -> 0.
+
+At p = 1 this is the linear program's method of Frisch and Newton with Mehrotra's corrector. For
+every p a Newton step comes down to one normal matrix ``Q^T W Q``, with ``W = 1 / (1/Du + 1/Dv)``
+and ``Du = w f''(u) + zu / u``. The matrices Q^T W Q and the products with Q are left to the BLAS;
+these kernels are what lies between. Arrays are (m, d): m problems of d entries each; where w = 0
+the entry takes no part. Directions need no exact arithmetic: what is certified is computed anew.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_BACK_LINEAR, _BACK = 0.9999, 0.995
+"""Share of the step to the border that is taken, at p = 1 and otherwise."""
+
+_TINY_PIVOT = 1e-30
+"""A pivot below this share of the largest belongs to a direction that no entry sees."""
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _slopes(t, p):  # type: ignore[no-untyped-def]
+    """f'(t) and f''(t) of f(t) = t^p."""
+    if p == 1.0:
+        return 1.0, 0.0
+    power = t ** (p - 2.0)
+    return p * power * t, p * (p - 1.0) * power
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def begin(r, w, p, off, u, v, zu, zv, y):  # type: ignore[no-untyped-def]
+    """A start that fulfils all but the products: y = 0, u and v by `off` above the parts of r."""
+    m, d = r.shape
+    for i in range(m):
+        for j in range(d):
+            u[i, j] = max(r[i, j], 0.0) + off
+            v[i, j] = max(-r[i, j], 0.0) + off
+            zu[i, j] = w[i, j] * _slopes(u[i, j], p)[0]
+            zv[i, j] = w[i, j] * _slopes(v[i, j], p)[0]
+            y[i, j] = 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def predict(u, v, zu, zv, y, w, p, Du, Dv, gu, gv, W, Wh):  # type: ignore[no-untyped-def]
+    """Weights W of the normal matrix and W h of its right side, for the step to mu = 0."""
+    m, d = u.shape
+    for i in range(m):
+        for j in range(d):
+            if w[i, j] == 0.0:
+                W[i, j] = Wh[i, j] = 0.0
+                continue
+            fu, ffu = _slopes(u[i, j], p)
+            fv, ffv = _slopes(v[i, j], p)
+            a = w[i, j] * ffu + zu[i, j] / u[i, j]
+            b = w[i, j] * ffv + zv[i, j] / v[i, j]
+            g = y[i, j] - w[i, j] * fu
+            h = -y[i, j] - w[i, j] * fv
+            Du[i, j], Dv[i, j], gu[i, j], gv[i, j] = a, b, g, h
+            W[i, j] = a / (a + b) * b
+            Wh[i, j] = (g * b - h * a) / (a + b)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, Qdx, p):  # type: ignore[no-untyped-def]
+    """Aim at the mu the first direction promises, and count its second-order term: new gu, gv, Wh.
+
+    `Qdx` is Q times the first direction of x.
+    """
+    m, d = u.shape
+    for i in range(m):
+        primal, dual = 1.0, 1.0
+        for j in range(d):
+            if w[i, j] == 0.0:
+                continue
+            dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
+            ru = (gu[i, j] + dy) / Du[i, j] / u[i, j]
+            rv = (gv[i, j] - dy) / Dv[i, j] / v[i, j]
+            # Relative steps of zu and zv are -1 - ru and -1 - rv.
+            primal = min(primal, 1.0 / max(1.0, -ru, -rv))
+            dual = min(dual, 1.0 / max(1.0, 1.0 + ru, 1.0 + rv))
+        if p != 1.0:
+            primal = dual = min(primal, dual)
+        now, then, count = 0.0, 0.0, 0
+        for j in range(d):
+            if w[i, j] == 0.0:
+                continue
+            dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
+            ru = (gu[i, j] + dy) / Du[i, j] / u[i, j]
+            rv = (gv[i, j] - dy) / Dv[i, j] / v[i, j]
+            a, b = u[i, j] * zu[i, j], v[i, j] * zv[i, j]
+            now += a + b
+            then += a * (1.0 + primal * ru) * (1.0 - dual * (1.0 + ru))
+            then += b * (1.0 + primal * rv) * (1.0 - dual * (1.0 + rv))
+            count += 2
+        mu = now / count * (then / now) ** 3 if count > 0 else 0.0
+        for j in range(d):
+            if w[i, j] == 0.0:
+                continue
+            dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
+            a, b = Du[i, j], Dv[i, j]
+            ru = (gu[i, j] + dy) / a / u[i, j]
+            rv = (gv[i, j] - dy) / b / v[i, j]
+            gu[i, j] += mu / u[i, j] + zu[i, j] * ru * (1.0 + ru)
+            gv[i, j] += mu / v[i, j] + zv[i, j] * rv * (1.0 + rv)
+            Wh[i, j] = (gu[i, j] * b - gv[i, j] * a) / (a + b)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def advance(u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, Qdx, p, x, dx, gap, cost):  # type: ignore[no-untyped-def]
+    """Step along the corrected direction, in place.
+
+    `gap` is set to the products' sum plus what is missing in the other equations (both in units of
+    cost), `cost` to ``sum w f(|u - v|)``.
+    """
+    m, d = u.shape
+    back = _BACK_LINEAR if p == 1.0 else _BACK
+    for i in range(m):
+        primal, dual = 1.0 / back, 1.0 / back
+        for j in range(d):
+            if w[i, j] == 0.0:
+                continue
+            dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
+            du = (gu[i, j] + dy) / Du[i, j]
+            dv = (gv[i, j] - dy) / Dv[i, j]
+            fu, ffu = _slopes(u[i, j], p)
+            fv, ffv = _slopes(v[i, j], p)
+            dzu = w[i, j] * (fu + ffu * du) - y[i, j] - zu[i, j] - dy
+            dzv = w[i, j] * (fv + ffv * dv) + y[i, j] - zv[i, j] + dy
+            gu[i, j], gv[i, j], Du[i, j], Dv[i, j], W[i, j] = du, dv, dzu, dzv, dy
+            if -du * primal > u[i, j]:
+                primal = -u[i, j] / du
+            if -dv * primal > v[i, j]:
+                primal = -v[i, j] / dv
+            if -dzu * dual > zu[i, j]:
+                dual = -zu[i, j] / dzu
+            if -dzv * dual > zv[i, j]:
+                dual = -zv[i, j] / dzv
+        if p != 1.0:
+            primal = dual = min(primal, dual)
+        primal *= back
+        dual *= back
+        products, defect, total = 0.0, 0.0, 0.0
+        for j in range(d):
+            if w[i, j] == 0.0:
+                continue
+            u[i, j] += primal * gu[i, j]
+            v[i, j] += primal * gv[i, j]
+            zu[i, j] += dual * Du[i, j]
+            zv[i, j] += dual * Dv[i, j]
+            y[i, j] += dual * W[i, j]
+            products += u[i, j] * zu[i, j] + v[i, j] * zv[i, j]
+            defect += abs(w[i, j] * _slopes(u[i, j], p)[0] - y[i, j] - zu[i, j]) * u[i, j]
+            defect += abs(w[i, j] * _slopes(v[i, j], p)[0] + y[i, j] - zv[i, j]) * v[i, j]
+            total += w[i, j] * abs(u[i, j] - v[i, j]) ** p
+        for a in range(x.shape[1]):
+            x[i, a] += primal * dx[i, a]
+        gap[i] = products + defect
+        cost[i] = total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def cholesky(G):  # type: ignore[no-untyped-def]
+    """Upper factors U^T U of a stack (m, k, k), from and into its upper triangles.
+
+    A direction without a pivot, in which nothing is known, gets one so large that its component
+    of any solution is 0.
+    """
+    m, k = G.shape[:2]
+    for i in range(m):
+        U = G[i]
+        largest = 0.0
+        for a in range(k):
+            largest = max(largest, U[a, a])
+        for a in range(k):
+            if not U[a, a] > _TINY_PIVOT * largest:
+                for b in range(a + 1, k):
+                    U[a, b] = 0.0
+                U[a, a] = 1e150
+                continue
+            root = np.sqrt(U[a, a])
+            for b in range(a, k):
+                U[a, b] /= root
+            for c in range(a + 1, k):
+                factor = U[a, c]
+                for b in range(c, k):
+                    U[c, b] -= factor * U[a, b]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def unpack(packed, G):  # type: ignore[no-untyped-def]
+    """Symmetric matrices stored as their upper triangles row by row, into a stack (m, k, k)."""
+    m, k = G.shape[:2]
+    for i in range(m):
+        at = 0
+        for a in range(k):
+            for b in range(a, k):
+                G[i, a, b] = packed[i, at]
+                at += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def solve(U, x):  # type: ignore[no-untyped-def]
+    """``U^T U x = right side`` for a stack of factors, x (m, k) in place of the right sides."""
+    m, k = x.shape
+    for i in range(m):
+        for a in range(k):
+            x[i, a] /= U[i, a, a]
+            for b in range(a + 1, k):
+                x[i, b] -= x[i, a] * U[i, a, b]
+        for a in range(k - 1, -1, -1):
+            total = x[i, a]
+            for b in range(a + 1, k):
+                total -= U[i, a, b] * x[i, b]
+            x[i, a] = total / U[i, a, a]
