@@ -196,16 +196,17 @@ def regress(
             X[part], cost[part], lower[part], gap[part], n_iter[part] = _solve(
                 basis, b, w, p, tol, max_iter
             )
-            if w is None:
-                continue
-            # Where few entries take part, the columns can be nearly dependent on them: a basis of
-            # its own for such a problem.
+            # Rounding can spoil a last step, and few entries seen make columns nearly dependent:
+            # once more, with a basis for these entries.
             for j in np.flatnonzero(gap[part] > _allowed(tol)):
-                at = w[j] > 0.0
-                own = Basis.of(basis.Q[at]) if at.any() else basis
-                x, *rest = _solve(own, b[j : j + 1, at], w[j : j + 1, at], p, tol, max_iter)
+                at = np.ones(d, dtype=bool) if w is None or not w[j].any() else w[j] > 0.0
+                one = None if w is None else w[j : j + 1, at]
+                own = basis if at.all() else Basis.of(basis.Q[at])
+                x, *rest = _solve(own, b[j : j + 1, at], one, p, 0.01 * tol, max_iter)
+                if own is not basis:
+                    x = x @ basis.back.T
                 if rest[2][0] < gap[lo + j]:
-                    X[lo + j] = basis.back @ x[0]
+                    X[lo + j] = x[0]
                     cost[lo + j], lower[lo + j], gap[lo + j], n_iter[lo + j] = (v[0] for v in rest)
             if tick is not None and i == 0:
                 tick(f"{part.stop} of {n}")
@@ -320,11 +321,15 @@ class _Block:
             gap, cost = np.empty(at.size), np.empty(at.size)
             kernels.predict(u, v, zu, zv, y, w, p, Du, Dv, gu, gv, W, Wh)
             U = self._factors(W)
-            dx = -(Wh @ Q)
+            dx = (y - Wh) @ Q
             kernels.solve(U, dx)
             kernels.correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, dx @ Q.T, p)
-            dx = -(Wh @ Q)
+            dx = (y - Wh) @ Q
             kernels.solve(U, dx)
+            # Refined: near a vertex W spans so many orders that y would drift off Q^T y = 0.
+            more = (y - Wh - W * (dx @ Q.T)) @ Q
+            kernels.solve(U, more)
+            dx += more
             kernels.advance(
                 u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, dx @ Q.T, p, x, dx, gap, cost
             )
