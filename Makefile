@@ -79,6 +79,7 @@ bench: $(STAMPS)/bench $(STAMPS)/model
 	$(BIN)/python -m benchmarks contaminated
 	$(BIN)/python -m benchmarks ellipsoids
 	$(BIN)/python -m benchmarks mvee
+	$(BIN)/python -m benchmarks coresets
 	$(BIN)/python -m benchmarks compare
 	$(BIN)/python -m benchmarks pictures
 

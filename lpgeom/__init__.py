@@ -16,6 +16,9 @@ from lpgeom.results import Bound, Certificate, CertificateError, LewisWeights, S
 
 if TYPE_CHECKING:
     from lpgeom.comparison import compare
+    from lpgeom.coresets.record import Coreset
+    from lpgeom.coresets.sampling import coreset
+    from lpgeom.coresets.streaming import StreamingCoreset
     from lpgeom.geometry.john import john_ellipsoid
     from lpgeom.geometry.lewis import lewis_weights
     from lpgeom.geometry.loewner import loewner_ellipsoid
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from lpgeom.subspace.approx import approx_subspace
     from lpgeom.subspace.factors import approx_factors
     from lpgeom.subspace.given import certify, cost
+    from lpgeom.subspace.refine import refine
     from lpgeom.subspace.regression import Regression, lp_regression
     from lpgeom.warm import warmup
 
@@ -32,18 +36,21 @@ __all__ = [
     "Bound",
     "Certificate",
     "CertificateError",
+    "Coreset",
     "Ellipsoid",
     "FactorResult",
     "LewisWeights",
     "LpSVD",
     "Regression",
     "Rounding",
+    "StreamingCoreset",
     "SubspaceResult",
     "__version__",
     "approx_factors",
     "approx_subspace",
     "certify",
     "compare",
+    "coreset",
     "cost",
     "john_ellipsoid",
     "lewis_weights",
@@ -51,6 +58,7 @@ __all__ = [
     "lp_regression",
     "lp_svd",
     "min_volume_ellipsoid",
+    "refine",
     "warmup",
 ]
 
@@ -59,6 +67,9 @@ _LAZY = {
     "approx_subspace": "lpgeom.subspace.approx",
     "certify": "lpgeom.subspace.given",
     "compare": "lpgeom.comparison",
+    "Coreset": "lpgeom.coresets.record",
+    "coreset": "lpgeom.coresets.sampling",
+    "StreamingCoreset": "lpgeom.coresets.streaming",
     "cost": "lpgeom.subspace.given",
     "john_ellipsoid": "lpgeom.geometry.john",
     "lewis_weights": "lpgeom.geometry.lewis",
@@ -68,6 +79,7 @@ _LAZY = {
     "lp_svd": "lpgeom.geometry.lp_svd",
     "LpSVD": "lpgeom.geometry.lp_svd",
     "min_volume_ellipsoid": "lpgeom.geometry.mvee",
+    "refine": "lpgeom.subspace.refine",
     "warmup": "lpgeom.warm",
 }
 

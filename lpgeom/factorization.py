@@ -1,12 +1,170 @@
-"""The record of an entrywise low-rank factorisation."""
+"""The records of an entrywise low-rank factorisation: factors, bounds, certificate."""
 
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lpgeom.results import Array, Certificate
+import numpy as np
+from numpy.typing import NDArray
+
+from lpgeom.results import Array, Certificate, norm_ratio, to_cost_units
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True, eq=False)
+class EntriesBlock:
+    """A lower bound for the entries in some columns, from the rows objective on these.
+
+    Attributes
+    ----------
+    indices : ndarray of int
+        The columns J; in a bound with axis "columns", rows.
+    certificate : Certificate
+        For the rows objective on ``A[:, J]`` (on ``A[J].T``), missing entries being 0, with row
+        weights at most ``min over J of omega_ij``.
+    """
+
+    indices: NDArray[np.intp] = field(repr=False)
+    certificate: Certificate
+
+    def scaled_value(self, unit: float) -> float:
+        """What it adds to a bound whose scaled norm 1 stands for `unit`."""
+        best = self.certificate.best
+        if best is None:
+            return 0.0
+        p, width = self.certificate.p, self.indices.size
+        value = to_cost_units(best.scaled_value, best.unit / unit, p)
+        return float(value * min(1.0, width ** (1.0 - p / 2.0)))
+
+
+@dataclass(frozen=True, eq=False)
+class EntriesBound:
+    """A lower bound on the entrywise cost of every matrix of rank k: a sum over disjoint blocks.
+
+    Attributes
+    ----------
+    name : str
+        ``"rows"``, ``"columns"``, or one of them ``", 6 groups"``.
+    axis : {"rows", "columns"}
+        What the points of the rows objective are.
+    blocks : tuple of EntriesBlock
+    p, unit : float
+        As in `Bound`.
+    """
+
+    name: str
+    axis: str
+    blocks: tuple[EntriesBlock, ...] = field(repr=False)
+    p: float
+    unit: float
+
+    @property
+    def scaled_value(self) -> float:
+        """The bound in scaled cost units."""
+        return float(sum(block.scaled_value(self.unit) for block in self.blocks))
+
+    @property
+    def value(self) -> float:
+        """The bound in the user's cost units (p-th powers); capped at the largest float."""
+        value = to_cost_units(self.scaled_value, self.unit, self.p)
+        return min(value, float(np.finfo(np.float64).max))
+
+    @property
+    def failure_probability(self) -> float:
+        """Probability that a random start misled one of the blocks; 0.0: it holds always."""
+        return float(min(1.0, sum(block.certificate.failure_probability for block in self.blocks)))
+
+
+@dataclass(frozen=True, eq=False)
+class EntriesCertificate:
+    """Lower bounds on the entrywise cost of every matrix of rank k, beside what this one costs.
+
+    Attributes
+    ----------
+    p, k, shape
+    left, right : ndarray, shapes (n, k) and (k, d)
+        The certified factors, in user units.
+    scaled_cost : float
+    bounds : tuple of EntriesBound
+        Largest first.
+    unit : float
+    row_weights, entry_weights : ndarray or None
+        Shapes (n,) and (n, d), as the user gave them.
+    missing : {"raise", "ignore"}
+        Whether NaN in the data stands for a missing entry.
+    """
+
+    p: float
+    k: int
+    shape: tuple[int, int]
+    left: Array = field(repr=False)
+    right: Array = field(repr=False)
+    scaled_cost: float
+    bounds: tuple[EntriesBound, ...]
+    unit: float = 1.0
+    row_weights: Array | None = field(default=None, repr=False)
+    entry_weights: Array | None = field(default=None, repr=False)
+    missing: str = "raise"
+
+    @property
+    def best(self) -> EntriesBound | None:
+        """The largest lower bound, or None if there is none."""
+        return max(self.bounds, key=lambda bound: bound.scaled_value, default=None)
+
+    @property
+    def cost(self) -> float:
+        """Cost of the factors (a p-th power), in user units."""
+        return to_cost_units(self.scaled_cost, self.unit, self.p)
+
+    @property
+    def lower_bound(self) -> float:
+        """The largest lower bound, in user cost units; 0.0 if there is none."""
+        return self.best.value if self.best is not None else 0.0
+
+    @property
+    def ratio(self) -> float:
+        """(cost / lower_bound)^(1/p) >= 1: the factors are within this factor of the optimum."""
+        scaled = self.best.scaled_value if self.best is not None else 0.0
+        return norm_ratio(self.scaled_cost, scaled, self.p)
+
+    @property
+    def failure_probability(self) -> float:
+        """Failure probability of the largest bound (0.0: it holds always)."""
+        return self.best.failure_probability if self.best is not None else 0.0
+
+    def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
+        """Recompute the cost and every bound from A with independent NumPy code.
+
+        Parameters
+        ----------
+        A : array_like, shape (n, d)
+            The data, with NaN for what is missing if `missing` is "ignore".
+        rtol : float
+            Relative rounding slack allowed between the two computations.
+
+        Raises
+        ------
+        CertificateError
+            Names the first thing that fails.
+        """
+        from lpgeom.certificates.verify_entries import verify_entries
+
+        verify_entries(self, A, rtol=rtol)
+
+    def table(self) -> str:
+        """The bounds as text, largest first."""
+        lines = [f"{'bound':<24}{'lower bound':>14}{'cost/bound':>12}  holds"]
+        for b in sorted(self.bounds, key=lambda b: -b.scaled_value):
+            over = max(1.0, self.scaled_cost / b.scaled_value) if b.scaled_value > 0 else math.inf
+            chance = b.failure_probability
+            holds = "always" if chance == 0.0 else f"with probability >= 1 - {chance:.1g}"
+            lines.append(f"{b.name:<24}{b.value:>14.6g}{over:>12.5f}  {holds}")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,25 +176,26 @@ class FactorResult:
     left, right : ndarray, shapes (n, k) and (k, d), float64
         `right` has orthonormal rows.
     cost : float
-        ``sum_ij omega_i |A - left @ right|_ij^p`` (a p-th power).
+        ``sum_ij omega_i w_ij |A - left @ right|_ij^p`` (a p-th power).
     norm_error : float
         ``cost^(1/p)``.
     lower_bound : float
-        Proved: no B of rank k costs less. It comes from the rows objective and is loose, up to
-        ``d^|1/p - 1/2|`` in norms. 0.0 when not certified.
+        Proved: no B of rank k costs less. 0.0 when not certified.
     ratio : float
         ``(cost / lower_bound)^(1/p) >= 1``; inf when not certified.
     guarantee : float
         The a-priori ratio ``(kappa rank)^|1/p-1/2| d^|1/p-1/2|`` of the Lewis projection, which
-        this one costs no more than.
-    certificate : Certificate or None
-        Of the rows objective, for `lower_bound`; ``certificate.verify(A)`` re-checks it.
+        this one costs no more than; inf with entry weights or missing entries.
+    certificate : EntriesCertificate or None
+        ``certificate.verify(A)`` re-checks cost and bounds.
     history : tuple of float
         Cheapest cost so far, step by step: it never rises.
     method : str
-        ``"svd"``, ``"lewis"``, ``"rows"``, or ``"admm from ..."`` one of them.
+        Start (``"svd"``, ``"lewis"``, ``"rows"``, ``"columns"``, ``"clipped"``, ``"random 3"``) and
+        what was done from there: ``"admm"``, ``"alternating"``.
     p, k, shape, n_iter, converged, seconds, svd_cost, seed
-        As in `SubspaceResult`; `svd_cost` is the entrywise cost of the truncated SVD.
+        As in `SubspaceResult`; `svd_cost` is the entrywise cost of the truncated SVD (missing
+        entries filled in from its own fit).
     """
 
     left: Array = field(repr=False)
@@ -46,7 +205,7 @@ class FactorResult:
     lower_bound: float
     ratio: float
     guarantee: float
-    certificate: Certificate | None = field(repr=False)
+    certificate: EntriesCertificate | None = field(repr=False)
     history: tuple[float, ...] = field(repr=False)
     method: str
     p: float
@@ -58,14 +217,23 @@ class FactorResult:
     svd_cost: float
     seed: int
 
+    @property
+    def objective(self) -> str:
+        """ "entries"."""
+        return "entries"
+
+    @property
+    def basis(self) -> Array:
+        """Orthonormal basis of the row space, (d, k): a view of `right`."""
+        return self.right.T
+
     def summary(self) -> str:
         """A few lines of text: the problem, the cost, and how it is certified."""
         n, d = self.shape
-        bound = (
-            "none computed (certify=False)"
-            if self.certificate is None
-            else f"{self.lower_bound:.6g}  (ratio of norms {self.ratio:.4f})"
-        )
+        best = None if self.certificate is None else self.certificate.best
+        bound = "none computed (certify=False)" if self.certificate is None else "0"
+        if best is not None:
+            bound = f"{self.lower_bound:.6g}  ({best.name}; ratio of norms {self.ratio:.4f})"
         return "\n".join(
             (
                 f"rank-{self.k} factors of {n} x {d}, p = {self.p:g}, entries",
@@ -81,15 +249,39 @@ class FactorResult:
     def __repr__(self) -> str:
         return (
             f"FactorResult(k={self.k}, p={self.p:g}, shape={self.shape}, cost={self.cost:.6g}, "
-            f"svd_cost={self.svd_cost:.6g}, method={self.method!r})"
+            f"lower_bound={self.lower_bound:.6g}, ratio={self.ratio:.6f}, method={self.method!r})"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and strings, ready for JSON (arrays left out; inf is the string "inf")."""
+        """Plain numbers and strings, ready for JSON (arrays left out; inf as a string)."""
         names = (
-            "p", "k", "cost", "norm_error", "lower_bound", "ratio", "guarantee", "svd_cost",
-            "method", "n_iter", "converged", "seconds", "seed",
+            "k", "p", "objective", "cost", "norm_error", "lower_bound", "ratio", "guarantee",
+            "svd_cost", "method", "n_iter", "converged", "seconds", "seed",
         )  # fmt: skip
         values = {name: getattr(self, name) for name in names}
-        values = {k: "inf" if v == math.inf else v for k, v in values.items()}
-        return {"shape": list(self.shape), **values, "history": list(self.history)}
+        bounds = () if self.certificate is None else self.certificate.bounds
+        return {
+            "shape": list(self.shape),
+            **{name: "inf" if value == math.inf else value for name, value in values.items()},
+            "bounds": {
+                b.name: {"value": b.value, "failure_probability": b.failure_probability}
+                for b in bounds
+            },
+            "history": list(self.history),
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything, certificate included, to an .npz file (no pickle inside).
+
+        The file appears complete or not at all: it is written under a temporary name and moved.
+        """
+        from lpgeom.storage import save_factors
+
+        save_factors(self, path)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> FactorResult:
+        """Read what `save` wrote. Loading never runs code; a damaged file is a ValueError."""
+        from lpgeom.storage import load_factors
+
+        return load_factors(path)

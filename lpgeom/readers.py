@@ -1,6 +1,7 @@
-"""Read a matrix from .npy, .npz, .safetensors or .csv, without running anything in the file.
+"""Read a matrix from a file, without running anything in it.
 
-.npy and .safetensors are memory mapped: only the blocks an algorithm reads come into memory.
+.npy and .safetensors are memory mapped, .zarr, .h5 and .parquet left where they are (`sources`):
+only the blocks that an algorithm reads come into memory.
 Everything that can be wrong with a file is a `ReadError` of one line that names the file.
 What is read is checked again, as every input is, at the public door (`validation`).
 """
@@ -15,14 +16,19 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-SUFFIXES = (".npy", ".npz", ".safetensors", ".csv")
+from lpgeom.sources import ParquetTable, Stored, StoredArray
+
+SUFFIXES = (".npy", ".npz", ".safetensors", ".csv", ".zarr", ".h5", ".hdf5", ".parquet")
+
+NAMELESS = (".npy", ".csv")
+"""Types of files that hold one array, without a name."""
 
 _SAFETENSORS_DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2",
@@ -35,27 +41,33 @@ class ReadError(ValueError):
     """A file that cannot be read as what was asked for."""
 
 
-def read_matrix(path: str | os.PathLike[str], tensor: str | None = None) -> NDArray:
+def read_matrix(path: str | os.PathLike[str], tensor: str | None = None) -> NDArray | Stored:
     """Read a two-dimensional real matrix from a file.
 
     Parameters
     ----------
     path : path-like
-        .npy (memory mapped), .npz, .safetensors (memory mapped) or .csv. In a .csv, the first
-        line is a header if one of its fields is not a number; fields are separated by commas.
+        .npy (memory mapped), .npz, .safetensors (memory mapped), .csv, .zarr, .h5 or .hdf5, or
+        .parquet. In a .csv, the first line is a header if one of its fields is not a number;
+        fields are separated by commas. The columns of a .parquet are those of the matrix, unless
+        it has one only, of vectors.
     tensor : str, optional
-        Name of the array, for .npz and .safetensors with more than one.
+        Name of the array, for .npz and .safetensors with more than one; its path inside a .zarr or
+        .h5; the column of vectors of a .parquet.
 
     Returns
     -------
-    ndarray, shape (n, d)
+    ndarray, shape (n, d), or Stored
         float64, float32 or integers as stored; float16 and bfloat16 become float32 (exactly).
+        From .zarr, .h5 and .parquet, which `approx_subspace`, `certify`, `cost` and `lewis_weights`
+        read block by block, a `Stored`: ``numpy.asarray`` of it is the whole matrix.
 
     Raises
     ------
     ReadError
         If the file is missing, not readable, truncated, of another format, holds objects or
-        complex numbers, is not two-dimensional, or `tensor` is not in it (the error lists what is).
+        complex numbers, is not two-dimensional, or `tensor` is not in it (the error lists what is);
+        or if the library that reads it is not installed.
 
     Examples
     --------
@@ -70,6 +82,8 @@ def read_matrix(path: str | os.PathLike[str], tensor: str | None = None) -> NDAr
     array = _read(path, tensor)
     if array.ndim != 2:
         raise ReadError(f"{path}: {_called(tensor)}has shape {array.shape}, not two dimensions")
+    if isinstance(array, Stored):
+        return array
     if Path(path).suffix.lower() == ".csv" and array.shape[1] == 1:
         raise ReadError(f"{path}: one column only; are its fields separated by commas?")
     return _usable(array, path)
@@ -78,6 +92,8 @@ def read_matrix(path: str | os.PathLike[str], tensor: str | None = None) -> NDAr
 def read_vector(path: str | os.PathLike[str], tensor: str | None = None) -> NDArray:
     """Read a vector, shape (n,), from the same formats; a single column or row is one too."""
     array = _read(path, tensor)
+    if isinstance(array, Stored):
+        array = np.asarray(array)
     if array.ndim == 2 and 1 in array.shape:
         array = array.reshape(-1)
     if array.ndim != 1:
@@ -89,15 +105,24 @@ def _called(tensor: str | None) -> str:
     return f"array {tensor!r} " if tensor is not None else ""
 
 
-def _read(path: str | os.PathLike[str], tensor: str | None) -> NDArray:
+def _read(path: str | os.PathLike[str], tensor: str | None) -> NDArray | Stored:
     suffix = Path(path).suffix.lower()
-    if os.path.isdir(path):
+    if os.path.isdir(path) and suffix != ".zarr":
         raise ReadError(f"{path}: is a directory, not a file")
-    readers = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors, ".csv": _csv}
+    readers: dict[str, Callable[..., NDArray | Stored]] = {
+        ".npy": _npy,
+        ".npz": _npz,
+        ".safetensors": _safetensors,
+        ".csv": _csv,
+        ".zarr": _zarr,
+        ".h5": _hdf5,
+        ".hdf5": _hdf5,
+        ".parquet": _parquet,
+    }
     if suffix not in readers:
         known = ", ".join(SUFFIXES)
         raise ReadError(f"{path}: unknown file type {suffix or '(no suffix)'!r}; known: {known}")
-    if tensor is not None and suffix in (".npy", ".csv"):
+    if tensor is not None and suffix in NAMELESS:
         raise ReadError(f"{path}: a {suffix} file holds one array, which has no name ({tensor!r})")
     try:
         return readers[suffix](path, tensor)
@@ -107,6 +132,11 @@ def _read(path: str | os.PathLike[str], tensor: str | None) -> NDArray:
         raise ReadError(f"{path}: {error.strerror or error}") from error
     except MemoryError as error:
         raise ReadError(f"{path}: does not fit into memory") from error
+    except ImportError as error:
+        raise ReadError(
+            f"{path}: a {suffix} file is read with {error.name or 'a library'}, which is not "
+            "installed: pip install 'lpgeom[chunked]'"
+        ) from error
 
 
 def _usable(array: NDArray, path: str | os.PathLike[str]) -> NDArray:
@@ -233,6 +263,58 @@ def _widen_bfloat16(bits: NDArray) -> NDArray[np.float32]:
     wide = bits.astype(np.uint32)
     np.left_shift(wide, 16, out=wide)
     return wide.view(np.float32)
+
+
+# ---------------------------------------------------------------- .zarr, .h5, .parquet
+
+
+def _zarr(path: str | os.PathLike[str], tensor: str | None) -> Stored:
+    import zarr
+
+    if not os.path.exists(path):
+        raise FileNotFoundError(2, "No such file or directory")
+    try:
+        found = zarr.open(os.fspath(path), mode="r")
+        if hasattr(found, "shape"):
+            if tensor is not None:
+                raise ReadError(f"{path}: holds one array, which has no name ({tensor!r})")
+            return StoredArray(found)
+        names = [name for name, item in found.members(max_depth=None) if hasattr(item, "shape")]
+        return StoredArray(found[_choose(path, names, tensor)])
+    except (ReadError, OSError):
+        raise
+    except Exception as error:  # zarr has no base class for what can be wrong with a store
+        raise ReadError(f"{path}: not a Zarr array or group, or damaged ({error})") from error
+
+
+def _hdf5(path: str | os.PathLike[str], tensor: str | None) -> Stored:
+    import h5py
+
+    with open(path, "rb"):  # h5py's own message for a missing file is about its flags
+        pass
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise ReadError(f"{path}: not an HDF5 file, or truncated ({error})") from error
+    names: list[str] = []
+    file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+    dataset = file[_choose(path, names, None if tensor is None else tensor.strip("/"))]
+    if dataset.dtype.kind not in "fiub":
+        raise ReadError(f"{path}: dtype {dataset.dtype}; expected real numbers")
+    return StoredArray(dataset)
+
+
+def _parquet(path: str | os.PathLike[str], tensor: str | None) -> Stored:
+    import pyarrow
+    from pyarrow import parquet
+
+    with open(path, "rb"):
+        pass
+    try:
+        file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+        return ParquetTable(file, None if tensor is None else [tensor])
+    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+        raise ReadError(f"{path}: {error}") from error
 
 
 # ---------------------------------------------------------------- .csv

@@ -1,306 +1,63 @@
-"""Save and load results: one npz file, arrays plus a JSON header, no pickle.
-
-The archive's members are stored, not compressed, so a file can never unfold into more than its own
-size. `header.npy` holds the JSON text as bytes; every array of the result lies in a member of its
-own and is named in the header by ``{"$array": name}``. Non-finite floats, tuples and nested
-mappings have such tags too, so that what is loaded equals what was saved, type for type.
-
-Loading builds the records from checked pieces and never runs code. Whatever is wrong with a file,
-once it could be opened, is a ValueError that names the file.
-"""
+"""Save and load results, certificates included (format: `lpgeom.records`)."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import math
 import os
-import struct
-import zipfile
-import zlib
-from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lpgeom._version import __version__
-from lpgeom.atomic import write_atomically
+from lpgeom.factorization import EntriesBlock, EntriesBound, EntriesCertificate, FactorResult
+from lpgeom.records import Fields, read_record, write_record
 from lpgeom.results import Bound, Certificate, SubspaceResult
-
-FORMAT = "lpgeom.SubspaceResult"
-FORMAT_VERSION = 1
-
-_HEADER = "header"
-_ARRAY_KINDS = "fiub"
-_MAX_ARRAYS = 10_000
-# What zipfile, NumPy's header parser and the JSON decoder raise on damaged input.
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    EOFError,
-    OverflowError,
-    RuntimeError,
-    RecursionError,
-    MemoryError,
-    OSError,
-)
-
-
-# ---------------------------------------------------------------- writing
-
-
-class _Encoder:
-    """Turns a value into JSON, and puts its arrays aside under names."""
-
-    def __init__(self) -> None:
-        self.arrays: dict[str, NDArray] = {}
-        # Equal arrays, such as the result's and the certificate's basis, are stored once.
-        self._known: dict[tuple[tuple[int, ...], str, bytes], str] = {}
-
-    def encode(self, value: Any, where: str) -> Any:
-        if isinstance(value, np.ndarray):
-            return {"$array": self._put_aside(value, where)}
-        if isinstance(value, np.generic):
-            value = value.item()
-        if value is None or isinstance(value, bool | int | str):
-            return value
-        if isinstance(value, float):
-            return value if math.isfinite(value) else {"$float": repr(value)}
-        if isinstance(value, tuple):
-            return {"$tuple": [self.encode(v, f"{where}.{i}") for i, v in enumerate(value)]}
-        if isinstance(value, list):
-            return [self.encode(v, f"{where}.{i}") for i, v in enumerate(value)]
-        if isinstance(value, Mapping):
-            for key in value:
-                if not isinstance(key, str) or key.startswith("$"):
-                    raise TypeError(f"cannot save {where}: keys are plain strings, got {key!r}")
-            return {key: self.encode(v, f"{where}.{key}") for key, v in value.items()}
-        raise TypeError(f"cannot save {where}: a value of type {type(value).__name__}")
-
-    def _put_aside(self, array: NDArray, where: str) -> str:
-        if array.dtype.kind not in _ARRAY_KINDS or array.dtype.itemsize > 8:
-            raise TypeError(f"cannot save {where}: an array of dtype {array.dtype}")
-        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        digest = hashlib.sha256(little.tobytes()).digest()
-        name = self._known.setdefault(
-            (little.shape, little.dtype.str, digest), f"a{len(self._known)}"
-        )
-        self.arrays[name] = little
-        return name
 
 
 def save_result(result: SubspaceResult, path: str | os.PathLike[str]) -> None:
     """Write `result`, certificate included, to `path`; see `SubspaceResult.save`."""
-    encoder = _Encoder()
-    body = encoder.encode(_result_fields(result), "result")
-    header = {
-        "format": FORMAT,
-        "version": FORMAT_VERSION,
-        "written_by": f"lpgeom {__version__}",
-        "result": body,
-    }
-    text = json.dumps(header, allow_nan=False).encode()
-    members = {_HEADER: np.frombuffer(text, dtype=np.uint8), **encoder.arrays}
-
-    def write(file: IO[bytes]) -> None:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name, array in members.items():
-                # A fixed date: the same result gives the same bytes.
-                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
-
-    write_atomically(path, write)
-
-
-def _result_fields(result: SubspaceResult) -> dict[str, Any]:
-    fields = {name: getattr(result, name) for name in SubspaceResult.__dataclass_fields__}
+    fields = _fields_of(result)
     if result.certificate is not None:
         fields["certificate"] = _certificate_fields(result.certificate)
-    return fields
-
-
-def _certificate_fields(certificate: Certificate) -> dict[str, Any]:
-    fields = {name: getattr(certificate, name) for name in Certificate.__dataclass_fields__}
-    fields["bounds"] = [
-        {name: getattr(bound, name) for name in Bound.__dataclass_fields__}
-        for bound in certificate.bounds
-    ]
-    return fields
-
-
-# ---------------------------------------------------------------- reading
+    write_record(path, "SubspaceResult", fields)
 
 
 def load_result(path: str | os.PathLike[str]) -> SubspaceResult:
     """Read what `save_result` wrote; see `SubspaceResult.load`."""
-    name = os.fspath(path)
-    with open(path, "rb") as file:  # a missing or unreadable file stays an OSError
-        try:
-            arrays = _read_members(file)
-            header = _read_header(arrays)
-            return _build_result(_decode(header["result"], arrays))
-        except _DAMAGE as error:
-            detail = str(error) or type(error).__name__
-            raise ValueError(f"{name}: not a readable lpgeom result ({detail})") from error
+    return read_record(path, "SubspaceResult", "result", _build_result)
 
 
-def _read_members(file: IO[bytes]) -> dict[str, NDArray]:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    with zipfile.ZipFile(file) as archive:
-        infos = archive.infolist()
-        if len(infos) > _MAX_ARRAYS:
-            raise ValueError(f"{len(infos)} members")
-        if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
-            raise ValueError("compressed members; lpgeom stores them plain")
-        if sum(info.file_size for info in infos) > size:
-            raise ValueError("members larger than the file")
-        arrays: dict[str, NDArray] = {}
-        for info in infos:
-            name, suffix = os.path.splitext(info.filename)
-            if suffix != ".npy" or name in arrays:
-                raise ValueError(f"unexpected member {info.filename!r}")
-            arrays[name] = _parse_array(archive.read(info), name)
-        return arrays
+def save_factors(result: FactorResult, path: str | os.PathLike[str]) -> None:
+    """Write `result`, certificate included, to `path`; see `FactorResult.save`."""
+    fields = _fields_of(result)
+    if (certificate := result.certificate) is not None:
+        fields["certificate"] = _fields_of(certificate)
+        fields["certificate"]["bounds"] = [
+            {**_fields_of(bound), "blocks": [_block_fields(block) for block in bound.blocks]}
+            for bound in certificate.bounds
+        ]
+    write_record(path, "FactorResult", fields)
 
 
-def _parse_array(data: bytes, name: str) -> NDArray:
-    """An .npy member, with its claimed shape held against the bytes that are there."""
-    stream = io.BytesIO(data)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise ValueError(f"array {name!r} has an unknown .npy version")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    if dtype.kind not in _ARRAY_KINDS or dtype.itemsize > 8:
-        raise ValueError(f"array {name!r} has dtype {dtype}")
-    offset = stream.tell()
-    count = math.prod(shape)
-    if any(extent < 0 for extent in shape) or count * dtype.itemsize != len(data) - offset:
-        raise ValueError(f"array {name!r} has shape {shape} but {len(data) - offset} bytes")
-    flat = np.frombuffer(data, dtype=dtype, count=count, offset=offset)
-    # A copy, in native order: writable and free of the member's bytes.
-    native = flat.astype(dtype.newbyteorder("="))
-    return native.reshape(shape, order="F" if fortran else "C")
+def load_factors(path: str | os.PathLike[str]) -> FactorResult:
+    """Read what `save_factors` wrote; see `FactorResult.load`."""
+    return read_record(path, "FactorResult", "factorisation", _build_factors)
 
 
-def _read_header(arrays: Mapping[str, NDArray]) -> dict[str, Any]:
-    if _HEADER not in arrays:
-        raise ValueError("no header: written by another program?")
-    header = json.loads(arrays[_HEADER].tobytes().decode(), parse_constant=_refuse_constant)
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise ValueError("its header is not lpgeom's")
-    version = header.get("version")
-    if version != FORMAT_VERSION:
-        raise ValueError(
-            f"format version {version!r}; lpgeom {__version__} reads version {FORMAT_VERSION}"
-        )
-    return header
+def _fields_of(record: Any) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
-def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
+def _certificate_fields(certificate: Certificate) -> dict[str, Any]:
+    return {**_fields_of(certificate), "bounds": [_fields_of(b) for b in certificate.bounds]}
 
 
-def _decode(value: Any, arrays: Mapping[str, NDArray]) -> Any:
-    if isinstance(value, list):
-        return [_decode(v, arrays) for v in value]
-    if not isinstance(value, dict):
-        return value
-    tag = next(iter(value), "")
-    if not tag.startswith("$"):
-        return {key: _decode(v, arrays) for key, v in value.items()}
-    (content,) = value.values()
-    if tag == "$array":
-        return arrays[content]
-    if tag == "$tuple":
-        return tuple(_decode(v, arrays) for v in content)
-    if tag == "$float" and content in ("inf", "-inf", "nan"):
-        return float(content)
-    raise ValueError(f"unknown tag {tag!r}")
-
-
-# ---------------------------------------------------------------- checks
-
-
-class _Fields:
-    """The fields of one record, taken out one by one and checked."""
-
-    def __init__(self, values: Any, record: str, names: Mapping[str, Any]) -> None:
-        if not isinstance(values, dict):
-            raise ValueError(f"{record} is not a record")
-        if missing := sorted(set(names) - set(values)):
-            raise ValueError(f"{record} lacks {', '.join(missing)}")
-        if foreign := sorted(set(values) - set(names)):
-            raise ValueError(f"{record} has the unknown field {foreign[0]!r}")
-        self.values = values
-        self.record = record
-
-    def fail(self, name: str, wanted: str) -> ValueError:
-        return ValueError(f"{self.record}.{name} is not {wanted}")
-
-    def text(self, name: str) -> str:
-        value = self.values[name]
-        if not isinstance(value, str):
-            raise self.fail(name, "a string")
-        return value
-
-    def flag(self, name: str) -> bool:
-        value = self.values[name]
-        if not isinstance(value, bool):
-            raise self.fail(name, "true or false")
-        return value
-
-    def integer(self, name: str, low: int | None = None) -> int:
-        value = self.values[name]
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self.fail(name, "an integer")
-        if low is not None and value < low:
-            raise self.fail(name, f">= {low}")
-        return value
-
-    def real(self, name: str, low: float, high: float = math.inf, *, finite: bool = True) -> float:
-        value = self.values[name]
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise self.fail(name, "a number")
-        value = float(value)
-        # Written so that NaN fails.
-        if not low <= value <= high or (finite and math.isinf(value)):
-            raise self.fail(name, f"a {'finite ' if finite else ''}number in [{low:g}, {high:g}]")
-        return value
-
-    def shape(self, name: str) -> tuple[int, int]:
-        value = self.values[name]
-        if (
-            not isinstance(value, tuple)
-            or len(value) != 2
-            or not all(type(extent) is int and extent >= 1 for extent in value)
-        ):
-            raise self.fail(name, "a pair of positive integers")
-        return value
-
-    def matrix(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        value = self.values[name]
-        if not isinstance(value, np.ndarray) or value.dtype != np.float64 or value.shape != shape:
-            raise self.fail(name, f"a float64 array of shape {shape}")
-        if not np.isfinite(value).all():
-            raise self.fail(name, "finite")
-        return value
+def _block_fields(block: EntriesBlock) -> dict[str, Any]:
+    return {"indices": block.indices, "certificate": _certificate_fields(block.certificate)}
 
 
 def _build_result(values: Any) -> SubspaceResult:
-    f = _Fields(values, "result", SubspaceResult.__dataclass_fields__)
+    f = Fields(values, "result", SubspaceResult.__dataclass_fields__)
     shape, k = f.shape("shape"), f.integer("k", 1)
-    history = f.values["history"]
-    if not isinstance(history, tuple) or not all(
-        isinstance(cost, float) and cost >= 0.0 for cost in history
-    ):
-        raise f.fail("history", "a sequence of costs")
     p = f.real("p", 1.0, finite=False)
     certificate = None
     if f.values["certificate"] is not None:
@@ -319,7 +76,7 @@ def _build_result(values: Any) -> SubspaceResult:
         objective=f.text("objective"),
         method=f.text("method"),
         backend=f.text("backend"),
-        history=history,
+        history=f.costs("history"),
         n_iter=f.integer("n_iter", 0),
         n_passes=f.real("n_passes", 0.0),
         converged=f.flag("converged"),
@@ -327,17 +84,18 @@ def _build_result(values: Any) -> SubspaceResult:
         svd_cost=f.real("svd_cost", 0.0, finite=False),
         seed=f.integer("seed"),
     )
-    _check_agreement(result)
+    _check_agreement(result, "basis")
     return result
 
 
-def _check_agreement(result: SubspaceResult) -> None:
+def _check_agreement(result: SubspaceResult | FactorResult, *names: str) -> None:
     """The figures a reader sees must be those of the certificate that can be re-checked."""
     certificate = result.certificate
     if certificate is None:
         return
-    if not np.array_equal(certificate.basis, result.basis):
-        raise ValueError("the certificate speaks of another basis")
+    for name in names:
+        if not np.array_equal(getattr(certificate, name), getattr(result, name)):
+            raise ValueError(f"the certificate speaks of another {name}")
     for name in ("cost", "lower_bound", "ratio"):
         ours, theirs = getattr(result, name), getattr(certificate, name)
         if ours != theirs and not math.isclose(ours, theirs, rel_tol=1e-9):
@@ -345,7 +103,7 @@ def _check_agreement(result: SubspaceResult) -> None:
 
 
 def _build_certificate(values: Any, shape: tuple[int, int], k: int, p: float) -> Certificate:
-    f = _Fields(values, "certificate", Certificate.__dataclass_fields__)
+    f = Fields(values, "certificate", Certificate.__dataclass_fields__)
     if f.shape("shape") != shape or f.integer("k") != k or f.real("p", 1.0, finite=False) != p:
         raise ValueError("the certificate speaks of another problem")
     unit = f.real("unit", 0.0)
@@ -369,7 +127,7 @@ def _build_certificate(values: Any, shape: tuple[int, int], k: int, p: float) ->
 
 
 def _build_bound(values: Any, index: int) -> Bound:
-    f = _Fields(values, f"bound {index}", Bound.__dataclass_fields__)
+    f = Fields(values, f"bound {index}", Bound.__dataclass_fields__)
     witness = f.values["witness"]
     if not isinstance(witness, dict):
         raise f.fail("witness", "a mapping")
@@ -382,3 +140,87 @@ def _build_bound(values: Any, index: int) -> Bound:
         unit=f.real("unit", 0.0),
         p=f.real("p", 1.0, finite=False),
     )
+
+
+def _build_factors(values: Any) -> FactorResult:
+    f = Fields(values, "result", FactorResult.__dataclass_fields__)
+    shape, k = f.shape("shape"), f.integer("k", 1)
+    p = f.real("p", 1.0)
+    certificate = None
+    if f.values["certificate"] is not None:
+        certificate = _build_entries_certificate(f.values["certificate"], shape, k, p)
+    result = FactorResult(
+        left=f.matrix("left", (shape[0], k)),
+        right=f.matrix("right", (k, shape[1])),
+        cost=f.real("cost", 0.0, finite=False),
+        norm_error=f.real("norm_error", 0.0, finite=False),
+        lower_bound=f.real("lower_bound", 0.0, finite=False),
+        ratio=f.real("ratio", 1.0, finite=False),
+        guarantee=f.real("guarantee", 0.0, finite=False),
+        certificate=certificate,
+        history=f.costs("history"),
+        method=f.text("method"),
+        p=p,
+        k=k,
+        shape=shape,
+        n_iter=f.integer("n_iter", 0),
+        converged=f.flag("converged"),
+        seconds=f.real("seconds", 0.0),
+        svd_cost=f.real("svd_cost", 0.0, finite=False),
+        seed=f.integer("seed"),
+    )
+    _check_agreement(result, "left", "right")
+    return result
+
+
+def _build_entries_certificate(
+    values: Any, shape: tuple[int, int], k: int, p: float
+) -> EntriesCertificate:
+    f = Fields(values, "certificate", EntriesCertificate.__dataclass_fields__)
+    if f.shape("shape") != shape or f.integer("k") != k or f.real("p", 1.0) != p:
+        raise ValueError("the certificate speaks of another problem")
+    bounds = f.values["bounds"]
+    if not isinstance(bounds, list):
+        raise f.fail("bounds", "a list")
+    weights = {
+        name: None if f.values[name] is None else f.matrix(name, extent)
+        for name, extent in (("row_weights", shape[:1]), ("entry_weights", shape))
+    }
+    return EntriesCertificate(
+        p=p,
+        k=k,
+        shape=shape,
+        left=f.matrix("left", (shape[0], k)),
+        right=f.matrix("right", (k, shape[1])),
+        scaled_cost=f.real("scaled_cost", 0.0),
+        bounds=tuple(_build_entries_bound(bound, i, shape, k) for i, bound in enumerate(bounds)),
+        unit=f.real("unit", 0.0),
+        missing=f.text("missing"),
+        **weights,
+    )
+
+
+def _build_entries_bound(values: Any, index: int, shape: tuple[int, int], k: int) -> EntriesBound:
+    f = Fields(values, f"bound {index}", EntriesBound.__dataclass_fields__)
+    axis, p, blocks = f.text("axis"), f.real("p", 1.0), f.values["blocks"]
+    if axis not in ("rows", "columns"):
+        raise f.fail("axis", "rows or columns")
+    if not isinstance(blocks, list):
+        raise f.fail("blocks", "a list")
+    points = shape[0] if axis == "rows" else shape[1]
+    return EntriesBound(
+        name=f.text("name"),
+        axis=axis,
+        blocks=tuple(_build_block(block, points, k, p) for block in blocks),
+        p=p,
+        unit=f.real("unit", 0.0),
+    )
+
+
+def _build_block(values: Any, points: int, k: int, p: float) -> EntriesBlock:
+    f = Fields(values, "block", EntriesBlock.__dataclass_fields__)
+    indices = f.values["indices"]
+    if not isinstance(indices, np.ndarray) or indices.dtype != np.int64 or indices.ndim != 1:
+        raise f.fail("indices", "a vector of integers")
+    shape = (points, indices.size)
+    return EntriesBlock(indices, _build_certificate(f.values["certificate"], shape, k, p))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lpgeom.sources import Stored, stored
 
 Array = NDArray[np.float64]
 
@@ -34,9 +37,29 @@ def check_matrix(A: Any, name: str = "A") -> NDArray[Any]:
             f"{name} is a scipy sparse {type(A).__name__}; sparse input is not supported: pass "
             f"{name}.toarray() if it fits into memory"
         )
+    if type(A).__module__.startswith("dask."):
+        raise TypeError(
+            f"{name} is a Dask {type(A).__name__}; this function works in memory: pass "
+            f"{name}.compute() if it fits, or the dask.array of a function that takes one"
+        )
     if isinstance(A, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; fill or drop the masked entries first")
     array = _as_array(A, name)
+    _check_form(array, name)
+    return array
+
+
+def check_rows(A: Any) -> NDArray[Any] | Stored:
+    """`check_matrix`, except that what is in chunked storage stays there."""
+    source = stored(A)
+    if source is None:
+        return check_matrix(A)
+    _check_form(source, "A")
+    return source
+
+
+def _check_form(array: NDArray[Any] | Stored, name: str) -> None:
+    """Real numbers in two dimensions, not empty."""
     if array.dtype.kind == "b":
         raise TypeError(
             f"{name} has boolean entries; pass {name}.astype(float) if 0 and 1 are meant"
@@ -49,7 +72,6 @@ def check_matrix(A: Any, name: str = "A") -> NDArray[Any]:
         )
     if 0 in array.shape:
         raise ValueError(f"{name} is empty: shape {array.shape}")
-    return array
 
 
 def _as_array(value: Any, name: str) -> NDArray[Any]:
@@ -68,19 +90,16 @@ def _as_array(value: Any, name: str) -> NDArray[Any]:
         raise TypeError(f"{name} cannot be read as an array: {error}") from error
 
 
-def largest_entry(A: NDArray[Any], name: str = "A") -> float:
-    """max |A_ij| in one sweep over blocks of A.
+def largest_entry(A: NDArray[Any] | Stored, name: str = "A", first: int = 0) -> float:
+    """max |A_ij| in one sweep over blocks of A, whose first row messages call `first`.
 
     Raises
     ------
     ValueError
         If an entry is NaN or infinite, naming the first.
     """
-    n, d = A.shape
-    step = max(1, _CHECK_BYTES // max(1, d * A.dtype.itemsize))
     largest = 0.0
-    for lo in range(0, n, step):
-        block = np.asarray(A[lo : lo + step])
+    for lo, block in A if isinstance(A, Stored) else _blocks(A):
         # min and max hand on NaN, and show infinities; no temporary of the block's size.
         top = max(float(block.max()), -float(block.min()))
         if not math.isfinite(top):
@@ -88,9 +107,17 @@ def largest_entry(A: NDArray[Any], name: str = "A") -> float:
             if len(bad) == 0:
                 raise ValueError(f"{name} has entries beyond the range of float64")
             i, j = (int(x) for x in bad[0])
-            raise ValueError(f"{name}[{lo + i}, {j}] is {block[i, j]}; every entry must be finite")
+            where = f"{name}[{first + lo + i}, {j}]"
+            raise ValueError(f"{where} is {block[i, j]}; every entry must be finite")
         largest = max(largest, top)
     return largest
+
+
+def _blocks(A: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    n, d = A.shape
+    step = max(1, _CHECK_BYTES // max(1, d * A.dtype.itemsize))
+    for lo in range(0, n, step):
+        yield lo, np.asarray(A[lo : lo + step])
 
 
 def check_p(p: Any, *, infinite: bool = False) -> float:

@@ -28,7 +28,7 @@ def warmup() -> None:
         for p in (1.0, 1.5, 3.0):
             approx_subspace(A.astype(dtype), 3, p)
         approx_subspace(A.astype(dtype), 3, 1.0, row_weights=weights)
-        split(A.astype(dtype), np.eye(8, 3), 1.0, max_iter=2)
+        split(A.astype(dtype), A[:, :3], np.eye(3, 8), 1.0, max_iter=2)
     approx_subspace(A, 3, np.inf)
     min_volume_ellipsoid(A)
     john_ellipsoid(A)

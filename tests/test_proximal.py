@@ -85,7 +85,7 @@ def test_a_fused_step_is_its_parts(dtype: type, p: float) -> None:
     E = np.empty_like(Z)
     prox_entries(Z, 0.3, p, E)
     before = U.copy()
-    cost = split_step(A, L, U, M, 0.3, p, 0.9)
+    cost = split_step(A, L, U, M, None, 0.3, p, 0.9)
     assert cost == pytest.approx(np.sum(np.abs(R) ** p), rel=1e-12)
     expected = 0.9 * (Z - E).reshape(A.shape)
     tolerance = 1e-6 if dtype == np.float32 else 1e-14

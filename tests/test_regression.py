@@ -110,9 +110,11 @@ def test_scale_changes_nothing(scale: float, p: float) -> None:
     V, B = rng.standard_normal((30, 4)), rng.standard_normal((6, 30))
     plain = lpgeom.lp_regression(V, B, p)
     scaled = lpgeom.lp_regression(V, B * scale, p)
-    np.testing.assert_allclose(scaled.X / scale, plain.X, rtol=1e-9, atol=1e-12)
+    # Costs within 1e-10 of the optimum leave X to about 1e-5 for p > 1.
+    np.testing.assert_allclose(scaled.X / scale, plain.X, atol=1e-6)
     other = lpgeom.lp_regression(V * scale, B, p)
-    np.testing.assert_allclose((other.X * scale), plain.X, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(other.X * scale, plain.X, atol=1e-6)
+    np.testing.assert_allclose(other.cost, plain.cost, rtol=1e-9)
     assert (scaled.converged).all()
     assert (other.converged).all()
 

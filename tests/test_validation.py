@@ -81,7 +81,6 @@ def test_k(k: Any, error: type[Exception]) -> None:
         (101, ValueError),
         (True, TypeError),
         ("1", TypeError),
-        (None, TypeError),
         (1j, TypeError),
         ([1.0], TypeError),
     ],
@@ -94,6 +93,18 @@ def test_p(p: Any, error: type[Exception]) -> None:
         lambda: lpgeom.certify(A, np.eye(4)[:, :2], p),
     ):
         with pytest.raises(error, match="^p must be"):
+            call()
+
+
+def test_no_p_means_one_where_p_has_a_default() -> None:
+    found, one = (lpgeom.approx_subspace(A, 2, p, certify=False) for p in (None, 1.0))
+    assert (found.p, found.cost) == (1.0, one.cost)
+    for call in (
+        lambda: lpgeom.lewis_weights(A, None),  # type: ignore[arg-type]
+        lambda: lpgeom.cost(A, np.eye(4)[:, :2], None),  # type: ignore[arg-type]
+        lambda: lpgeom.approx_factors(A, 2, None),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError, match="^p must be"):
             call()
 
 
@@ -139,7 +150,7 @@ def test_weights(w: Any, error: type[Exception], message: str) -> None:
     ("options", "error", "message"),
     [
         ({"objective": "cols"}, ValueError, "'rows', 'entries'; got 'cols'"),
-        ({"objective": "entries"}, NotImplementedError, "entries"),
+        ({"objective": "entries", "method": "svd"}, ValueError, "entries"),
         ({"method": "magic"}, ValueError, "'auto', 'irls', 'lewis', 'svd'"),
         ({"backend": "cuda"}, NotImplementedError, "cuda"),
         ({"backend": "tpu"}, ValueError, "backend"),

@@ -131,7 +131,7 @@ def holder_bound(name: str, theorem: str, rows: Rows, Q0: Array, k: int, p: floa
 def holder_weights(t: Array, p: float) -> tuple[Array, float]:
     """``u = (t/max t)^(p/2-1)`` and ``sum u^(p/(p-2)) = sum (t/max t)^(p/2)``."""
     t = np.maximum(t, 0.0)
-    top = float(t.max(initial=0.0))
+    top = float(t.max())
     if top == 0.0:
         return np.ones_like(t), float(t.size)
     x = t / top

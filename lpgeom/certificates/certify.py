@@ -11,7 +11,7 @@ from lpgeom.certificates.power import power
 from lpgeom.certificates.radial import radial_bounds
 from lpgeom.certificates.relaxation import mixed, relaxation
 from lpgeom.results import Bound
-from lpgeom.rows.array import ArrayRows
+from lpgeom.rows.base import Rows
 
 RADIAL = ("radial_quartic", "radial", "radial_two")
 
@@ -20,7 +20,7 @@ SMALL = 1 << 22
 
 
 def lower_bounds(
-    rows: ArrayRows,
+    rows: Rows,
     evidence: Evidence,
     k: int,
     p: float,
@@ -32,7 +32,7 @@ def lower_bounds(
 
     Parameters
     ----------
-    rows : ArrayRows
+    rows : Rows
     evidence : Evidence
         The subspace found, its residuals, and the Lewis weights if they are known.
     k : int

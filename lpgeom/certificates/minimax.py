@@ -21,7 +21,7 @@ from lpgeom.certificates.rounding import EPS, allowance, ky_fan
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.results import Bound
 from lpgeom.rows.array import ArrayRows, dense
-from lpgeom.rows.base import Array
+from lpgeom.rows.base import Array, Rows
 
 STEPS = {"fast": (40, 40, 40), "tight": (80, 80, 120, 120)}
 """Quasi-Newton steps at each temperature."""
@@ -53,11 +53,12 @@ class Weights:
         return Weights(index, w[index])
 
 
-def minimax_bounds(rows: ArrayRows, evidence: Evidence, k: int, level: str) -> list[Bound]:
+def minimax_bounds(rows: Rows, evidence: Evidence, k: int, level: str) -> list[Bound]:
     """ "john" (3j) from John's weights if they are known, and "minimax" (3k), p = inf.
 
     Passes over the rows: about one a round of `dual_weights`.
     """
+    assert isinstance(rows, ArrayRows)  # the solver for p = inf takes no others
     candidates = [Weights.of(w) for w in evidence.duals]
     bounds = []
     if evidence.lewis is not None:

@@ -34,7 +34,7 @@ def power(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> Bound
     Two passes a step (in single precision where A is large), two in float64 for the bound.
     """
     n, d = rows.shape
-    top = float(evidence.Y2.max(initial=0.0))
+    top = float(evidence.Y2.max())
     view = rows.single() if n * d > SMALL and top < SINGLE_RANGE else rows
     Q0 = _search(view, evidence, d - k, p, level)
     return holder_bound("power", "3f", rows, Q0, k, p)
@@ -48,7 +48,7 @@ def _search(rows: Rows, evidence: Evidence, m: int, p: float, level: str) -> Arr
     """
     s = p / 2.0
     Q = evidence.W @ evidence.W.T
-    unit = float(evidence.t.max(initial=0.0))
+    unit = float(evidence.t.max())
     if unit == 0.0:
         return Q
 

@@ -17,6 +17,7 @@ import numpy as np
 from lpgeom.certificates.radial_minorant import RowMinorants, row_minorants
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.pairs import Pairs
+from lpgeom.rows.vectors import each, kept
 
 FLOOR = 1e-3
 """Tangent points stay above FLOOR ||a_i||: any positive point is valid, this one keeps E tame."""
@@ -60,8 +61,10 @@ class RadialForm:
         self._pairs = None if view is None else Pairs.of(view, Q0)
         # |q_i| <= 1 is all that the proof needs: divide by a little more than ||Q0 a_i||.
         safe = np.maximum(r0 * (1.0 + 1e-9), FLOOR * Y)
-        self.inverse = np.where(safe > 0.0, 1.0 / np.where(safe > 0.0, safe, 1.0), 0.0)
-        self.parts: RowMinorants = row_minorants(name, y0, Y, p, parameter)
+        self.inverse = kept(np.where(safe > 0.0, 1.0 / np.where(safe > 0.0, safe, 1.0), 0.0))
+        self.parts = RowMinorants(
+            *each(lambda y0, Y: row_minorants(name, y0, Y, p, parameter).columns(), y0, Y)
+        )
         self.quartic = bool(np.any(self.parts.square_t > 0.0))
         # Features of Q0 itself: q_i . Q0 a_i = ||Q0 a_i||^2 / (what q_i was divided by).
         self.at_reference = (r0 * r0 * self.inverse, t0)

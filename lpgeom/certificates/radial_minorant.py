@@ -44,6 +44,10 @@ class RowMinorants:
     linear_t: Array
     square_t: Array
 
+    def columns(self) -> tuple[Array, ...]:
+        """The five vectors, in the order above."""
+        return self.constant, self.linear_r, self.square_r, self.linear_t, self.square_t
+
 
 def curvature(S: Array, p: float) -> Array:
     """kappa = (S^p - 1 - p (S - 1)) / (S - 1)^2, p (p - 1) / 2 at S = 1; lowered by a hair."""

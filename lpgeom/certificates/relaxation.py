@@ -229,14 +229,13 @@ def _linearise(rows: Rows, Q: Array, m: int, p: float, floor: float) -> Linearis
     """3d at Q: one fused pass."""
     n = rows.shape[0]
     Y2 = rows.squared_norms()
-    weights = np.empty(n)
 
-    def rule(r2: Array, lo: int, hi: int) -> Array:
+    def rule(r2: Array, lo: int, hi: int) -> tuple[Array, ...]:
         r = np.sqrt(r2)
-        weights[lo:hi] = _reciprocal(r ** (p - 1.0), r, np.sqrt(Y2[lo:hi]), floor)
-        return weights[lo:hi]
+        w = _reciprocal(r ** (p - 1.0), r, np.sqrt(Y2[lo:hi]), floor)
+        return w, w
 
-    r2, N = rows.reweighted_gram(Q, rule)
+    r2, N, weights = rows.reweighted_gram(Q, rule)
     G = Q @ N
     G = 0.5 * (G + G.T)
     total = float((r2 ** (p / 2.0)).sum())
@@ -252,18 +251,15 @@ def _linearise_mixed(rows: Rows, Q: Array, Y: Array, m: int, p: float, floor: fl
     """3e at Q: three passes."""
     n = rows.shape[0]
     t = rows.bilinear_form(Q)
-    alpha, beta, c = np.empty(n), np.empty(n), np.empty(n)
-    weights = np.empty(n)
 
-    def rule(r2: Array, lo: int, hi: int) -> Array:
-        part = slice(lo, hi)
-        r, Yb = np.sqrt(r2), Y[part]
-        y0 = touching_point(r, t[part], Yb, floor * Yb)
-        alpha[part], beta[part], c[part] = minorant(y0, Yb, p)
-        weights[part] = _reciprocal(alpha[part], r, Yb, floor)
-        return weights[part]
+    def rule(r2: Array, lo: int, hi: int) -> tuple[Array, ...]:
+        r, Yb = np.sqrt(r2), Y[lo:hi]
+        y0 = touching_point(r, t[lo:hi], Yb, floor * Yb)
+        alpha, beta, c = minorant(y0, Yb, p)
+        w = _reciprocal(alpha, r, Yb, floor)
+        return w, w, alpha, beta, c
 
-    r2, N = rows.reweighted_gram(Q, rule)
+    r2, N, weights, alpha, beta, c = rows.reweighted_gram(Q, rule)
     H = rows.weighted_gram(beta)
     G = Q @ N
     G = 0.5 * (G + G.T) + H

@@ -26,7 +26,7 @@ def beta_of(S: Array, p: float) -> Array:
     A smaller beta, with alpha = p - 2 beta, is still a minorant: the excess
     ``y^p - 1 - p (y-1) - beta (y-1)^2`` only grows.
     """
-    e = np.asarray(S, dtype=np.float64) - 1.0
+    e = S - 1.0
     near = e < SERIES
     x = np.where(near, e, 0.0)
     # Taylor about 1: coefficients alternate in sign from the second on, so stopping after a

@@ -11,7 +11,7 @@ from typing import Any
 from lpgeom.cli.common import UsageError, add_matrix, check_writable, open_matrix, to_json
 from lpgeom.readers import read_vector
 from lpgeom.results import SubspaceResult, norm_ratio
-from lpgeom.validation import check_k, check_matrix, check_p
+from lpgeom.validation import check_k, check_p, check_rows
 
 CERTIFY: dict[str, bool | str] = {"fast": True, "tight": "tight", "none": False}
 
@@ -61,7 +61,7 @@ def add(commands: Any) -> None:
 def _approx(options: argparse.Namespace) -> int:
     outputs = _plan_outputs(options)
     check_p(options.p, infinite=True)
-    A = check_matrix(open_matrix(options))
+    A = check_rows(open_matrix(options))
     for k in options.k:  # every rank before the first one's work
         check_k(k, A.shape[1])
     row_weights = read_vector(options.row_weights) if options.row_weights is not None else None

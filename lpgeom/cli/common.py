@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lpgeom import datasets
 from lpgeom.readers import SUFFIXES, read_matrix
+from lpgeom.sources import Stored
 
 DATA = "data:"
 """Prefix of a data set's name where a file is expected."""
@@ -29,7 +30,11 @@ def add_matrix(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"the matrix: {', '.join(SUFFIXES)}, or {DATA}NAME (see lpgeom data --list)",
     )
-    command.add_argument("--tensor", metavar="NAME", help="array to read, if FILE has several")
+    command.add_argument(
+        "--tensor",
+        metavar="NAME",
+        help="array to read, if FILE has several (in a .parquet: a column of vectors)",
+    )
 
 
 def open_dataset(name: str, seed: int = 0) -> datasets.Dataset:
@@ -40,7 +45,7 @@ def open_dataset(name: str, seed: int = 0) -> datasets.Dataset:
         raise UsageError(str(error)) from error
 
 
-def open_matrix(options: argparse.Namespace) -> NDArray:
+def open_matrix(options: argparse.Namespace) -> NDArray | Stored:
     """The matrix that FILE and --tensor name."""
     if options.file.startswith(DATA):
         if options.tensor is not None:

@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         data = open_dataset(options.file.removeprefix(DATA))
         A, truth = data.A, data.truth
     else:
-        A = open_matrix(options)
+        A = check_matrix(open_matrix(options))
     A = check_matrix(A)
     for k in options.k:
         check_k(k, A.shape[1])

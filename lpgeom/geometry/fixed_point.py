@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lpgeom.rows.base import Array
+from lpgeom.rows.vectors import kept, least_squares
 
 SMALLEST = 1e-300
 
@@ -59,7 +60,7 @@ def solve_fixed_point(
     local = p / 2.0 if p < 4.0 else 2.0 * p / (p + 2.0)
     depth = min(depth, MEMORY_ENTRIES // (2 * tau.size))
     s = local
-    u = _normalised(0.5 * p * np.log(np.maximum(tau, SMALLEST)), rank)
+    u = kept(_normalised(0.5 * p * np.log(np.maximum(tau, SMALLEST)), rank))
     best_gap, last, n_iter = np.inf, np.inf, 0
     best = (u, tau, tau)
     combined = False
@@ -69,7 +70,7 @@ def solve_fixed_point(
     while True:
         w = np.maximum(np.exp(u), SMALLEST)
         tau = tau_of(w)
-        residual = np.log(np.maximum(tau, SMALLEST)) - (2.0 / p) * u
+        residual = kept(np.log(np.maximum(tau, SMALLEST)) - (2.0 / p) * u)
         gap = float(np.abs(residual).max())
         n_iter += 1
         if combined and not gap < best_gap:
@@ -97,10 +98,10 @@ def solve_fixed_point(
         if combined:
             root = np.sqrt(np.maximum(np.exp(points[-1]), SMALLEST))
             D = np.stack([r - residual for r in residuals[:-1]], axis=1)
-            gamma = np.linalg.lstsq(D * root[:, None], -residual * root, rcond=1e-12)[0]
+            gamma = least_squares(D * root[:, None], -residual * root, rcond=1e-12)
             moves = np.stack([x - points[-1] for x in points[:-1]], axis=1)
             u = u + (moves + s * D) @ gamma
-        u = _normalised(u, rank)
+        u = kept(_normalised(u, rank))
     u, tau, _ = best
     return FixedPoint(np.exp(u), tau, best_gap, n_iter, best_gap <= tol)
 
@@ -108,4 +109,4 @@ def solve_fixed_point(
 def _normalised(u: Array, rank: int) -> Array:
     """u shifted so that ``sum exp(u) = rank``."""
     top = float(u.max())
-    return np.asarray(u - (top + np.log(np.exp(u - top).sum() / rank)))
+    return u - (top + np.log(float(np.exp(u - top).sum()) / rank))

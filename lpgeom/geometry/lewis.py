@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lpgeom import validation
 from lpgeom.geometry.fixed_point import SMALLEST, solve_fixed_point
 from lpgeom.geometry.spectrum import Spectrum, spectrum
 from lpgeom.results import LewisWeights
 from lpgeom.rows.base import Array, Rows
-from lpgeom.rows.door import open_rows
+from lpgeom.rows.door import open_anywhere
+from lpgeom.rows.vectors import compressed, kept, spread
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
@@ -81,28 +81,22 @@ def lewis_iteration(
 
     def tau_of(some: Array) -> Array:
         nonlocal held
-        g = gram_weights(_spread(some, alive), p)
+        g = gram_weights(spread(some, alive), p)
         M = rows.weighted_gram(g)
         spec = spectrum(rows, g, gram=M)
-        tau = rows.quadratic_form(spec.whitener())[alive]
+        tau = compressed(rows.quadratic_form(spec.whitener()), alive)
         held = tau, M, spec
         return tau
 
-    found = solve_fixed_point(tau_of, tau[alive], r, p, tol=tol, max_iter=max_iter)
+    first = compressed(tau, alive)
+    found = solve_fixed_point(tau_of, first, r, p, tol=tol, max_iter=max_iter)
     if held is None or held[0] is not found.tau:  # the best weights were not the last ones
         tau_of(found.w)
     assert held is not None
     tau, M, spec = held
     kappa = max(1.0, float((tau / found.w ** (2.0 / p)).max()))
-    w = _spread(found.w, alive)
+    w = kept(spread(found.w, alive))
     return LewisWeights(w, M, kappa, r, p, found.n_iter, found.converged), spec
-
-
-def _spread(some: Array, alive: NDArray[np.bool_]) -> Array:
-    """The weights of the nonzero rows at their places among all rows, 0 elsewhere."""
-    w = np.zeros(alive.size)
-    w[alive] = some
-    return w
 
 
 def lewis_from_metric(
@@ -123,7 +117,7 @@ def lewis_from_metric(
     while True:
         tau = rows.single().quadratic_form(X)
         w = np.where(alive, np.maximum(tau, SMALLEST) ** (p / 2.0), 0.0)
-        w *= d / w.sum()
+        w = kept(w * (d / float(w.sum())))
         g = gram_weights(w, p)
         M = rows.weighted_gram(g)
         spec = spectrum(rows, g, gram=M)
@@ -147,12 +141,12 @@ def measured_kappa(rows: Rows, w: Array, X: Array, p: float) -> float:
     kappa by over 2%, in float64.
     """
     alive = w > 0.0
-    Y = np.sqrt(rows.squared_norms()[alive])
+    Y = np.where(alive, np.sqrt(rows.squared_norms()), 0.0)
     scale = 2.0 ** -np.round(np.log2(np.abs(X).max()))
-    norms = w[alive] ** (1.0 / p) * scale
+    norms = np.where(alive, w, 1.0) ** (1.0 / p) * scale
     d = X.shape[0]
     for view, u in ((rows.single(), 2.0**-24), (rows, 2.0**-53)):
-        root = np.sqrt(view.quadratic_form(X * scale)[alive])
+        root = np.where(alive, np.sqrt(view.quadratic_form(X * scale)), 0.0)
         # 3 d eps for the orthogonal reduction of X that the pass may begin with.
         gamma = (d + 4) * u / (1.0 - (d + 4) * u) + 3 * d * 2.0**-53
         slack = gamma * float(np.linalg.norm(X * scale)) * Y
@@ -220,7 +214,7 @@ def lewis_weights(
     tol = validation.check_tolerance(tol)
     max_iter = validation.check_positive_int("max_iter", max_iter)
     with limited():
-        problem = open_rows(A, p, row_weights)
+        problem = open_anywhere(A, p, row_weights)
         n, d = problem.rows.shape
         with sized(n, d):
             rows, span = problem.rows.reduced() if n < d else (problem.rows, None)

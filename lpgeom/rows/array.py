@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.kernels.cpu import rowwise
-from lpgeom.rows.base import Array, Passes, Rule
+from lpgeom.rows.base import Array, KeepingRule, Passes, Rule
 from lpgeom.rows.forms import Bilinear, GramSum, SquaredNorm
 from lpgeom.threads import spread
 
@@ -18,6 +18,8 @@ BLOCK_BYTES = 2 << 20
 small beside A, and are large enough for BLAS."""
 
 Block = tuple[int, int, NDArray[Any], Array | float]
+Raw = tuple[int, int, NDArray[Any]]
+Kept = tuple[int, int, list[Array]]
 Stop = Callable[[], bool]
 
 
@@ -37,7 +39,7 @@ class ArrayRows:
 
     def __init__(
         self,
-        A: NDArray[Any],
+        A: Any,
         factors: Array | None = None,
         scale: float = 1.0,
         block_bytes: int = BLOCK_BYTES,
@@ -80,7 +82,7 @@ class ArrayRows:
         return view
 
     def _view(self, scale: float, dtype: type[np.floating[Any]]) -> ArrayRows:
-        view = ArrayRows(
+        view = type(self)(
             self._A,
             self._factors,
             scale,
@@ -101,7 +103,7 @@ class ArrayRows:
             f *= factors
         step = self._block_rows()
         for lo in range(0, len(indices), step):
-            chunk = _plain(np.asarray(self._A[indices[lo : lo + step]]))
+            chunk = plain(np.asarray(self._A[indices[lo : lo + step]]))
             rowwise.scale_rows(chunk, f[lo : lo + step], out[lo : lo + step])
         share = self._share * len(indices) / max(self.shape[0], 1)
         self._passes.total += share
@@ -182,29 +184,39 @@ class ArrayRows:
 
         return GramSum.total(self.run(work))
 
-    def reweighted_gram(self, X: Array, rule: Rule) -> tuple[Array, Array]:
+    def local(self) -> ArrayRows:
+        return self
+
+    def reweighted_gram(self, X: Array, rule: Rule | KeepingRule) -> tuple[Array, ...]:
         t = np.empty(self.shape[0])
         form = SquaredNorm(X, self.shape[0], self._dtype)
 
         own = not self._as_is
 
-        def work(i: int, workers: int, stopped: Stop) -> GramSum:
+        def work(i: int, workers: int, stopped: Stop) -> tuple[GramSum, list[Kept]]:
             sums = GramSum(self.shape[1], self._dtype)
+            kept: list[Kept] = []
             room = self.buffer(form.width)
             packed = None
             for lo, hi, block, c in self.blocks(i, workers, stopped):
                 form(block, room, t[lo:hi])
                 t[lo:hi] *= c
-                weights = c * rule(t[lo:hi], lo, hi)
+                w = rule(t[lo:hi], lo, hi)
+                if isinstance(w, tuple):
+                    w, *rest = w
+                    kept.append((lo, hi, rest))
+                weights = c * w
                 if own and weights.min() >= 0.0:
                     sums.add(block, weights, 1.0, block)
                     continue
                 if packed is None:
                     packed = self.buffer(self.shape[1])
                 sums.add(block, weights, 1.0, packed)
-            return sums
+            return sums, kept
 
-        return t, GramSum.total(self.run(work))
+        done = self.run(work)
+        G = GramSum.total([sums for sums, _ in done])
+        return t, G, *_joined(len(t), [piece for _, kept in done for piece in kept])
 
     def triangle(self, w: Array | None = None) -> Array:
         d = self.shape[1]
@@ -254,14 +266,12 @@ class ArrayRows:
         overwrites, and c = 1.
         """
         n, d = self.shape
-        A, f = self._A, self._factors
+        f = self._factors
         step = step or self._block_rows()
         buffer = None if self._as_is else np.empty((min(step, n), d), dtype=self._dtype)
-        for lo in range(worker * step, n, workers * step):
+        for lo, hi, block in self._read(worker, workers, step):
             if stopped():
                 return
-            hi = min(lo + step, n)
-            block = np.asarray(A[lo:hi])
             if buffer is None:
                 c: Array | float = self._scale**2
                 if f is not None:
@@ -271,11 +281,29 @@ class ArrayRows:
                 g = np.full(hi - lo, self._scale)
                 if f is not None:
                     g *= f[lo:hi]
-                rowwise.scale_rows(_plain(block), g, buffer[: hi - lo])
+                rowwise.scale_rows(plain(block), g, buffer[: hi - lo])
                 yield lo, hi, buffer[: hi - lo], 1.0
 
+    def _read(self, worker: int, workers: int, step: int) -> Iterator[Raw]:
+        """This worker's share of A, in blocks of `step` rows at most."""
+        n = self.shape[0]
+        for lo in range(worker * step, n, workers * step):
+            hi = min(lo + step, n)
+            yield lo, hi, np.asarray(self._A[lo:hi])
 
-def _plain(block: NDArray[Any]) -> NDArray[Any]:
+
+def _joined(n: int, pieces: list[Kept]) -> list[Array]:
+    """Vectors of length n from their pieces, in any order."""
+    if not pieces:
+        return []
+    vectors = [np.empty(n) for _ in pieces[0][2]]
+    for lo, hi, parts in pieces:
+        for v, part in zip(vectors, parts, strict=True):
+            v[lo:hi] = part
+    return vectors
+
+
+def plain(block: NDArray[Any]) -> NDArray[Any]:
     """The block as C-contiguous native float32 or float64, which the kernels are compiled for."""
     dtype = np.float32 if block.dtype == np.float32 else np.float64
     return np.ascontiguousarray(block, dtype=dtype)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
 Rule = Callable[[Array, int, int], Array]
+"""``w = rule(t, lo, hi)``, weights of the rows lo to hi from their squared lengths t."""
+
+KeepingRule = Callable[[Array, int, int], tuple[Array, ...]]
+"""``(w, *kept) = rule(t, lo, hi)``: also other numbers of these rows, which are given back."""
 
 
 class Passes:
@@ -20,11 +25,20 @@ class Passes:
 
 
 class Rows(Protocol):
-    """n rows a_i in R^d, read in blocks. Matrices that travel are (d, d) or (d, r), float64."""
+    """n rows a_i in R^d, read in blocks. Matrices that travel are (d, d) or (d, r), float64.
+
+    Vectors of shape (n,) stay where the rows are (`vectors`): they are only ever combined with one
+    another by NumPy's functions, and what is told of them is a number.
+    """
 
     @property
     def shape(self) -> tuple[int, int]:
         """(n, d)."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type passes are computed in."""
         ...
 
     @property
@@ -48,9 +62,10 @@ class Rows(Protocol):
         """``sum_i w_i a_i a_i^T``, w of any sign (None: ones); shape (d, d)."""
         ...
 
-    def reweighted_gram(self, X: Array, rule: Rule) -> tuple[Array, Array]:
+    def reweighted_gram(self, X: Array, rule: Rule | KeepingRule) -> tuple[Array, ...]:
         """One fused pass: ``t = quadratic_form(X)``, ``w = rule(t, lo, hi)`` block by block
-        (rows lo to hi), ``G = sum_i w_i a_i a_i^T``. Returns ``(t, G)``."""
+        (rows lo to hi), ``G = sum_i w_i a_i a_i^T``. Returns ``(t, G)``, and after them what else
+        the rule gives for each row. A rule looks at nothing but its rows, and changes nothing."""
         ...
 
     def triangle(self, w: Array | None = None) -> Array:
@@ -62,6 +77,19 @@ class Rows(Protocol):
 
     def take(self, indices: NDArray[np.intp], factors: Array | None = None) -> Rows:
         """Those rows, in memory, row j multiplied by ``factors[j]``."""
+        ...
+
+    def scaled(self, factor: float) -> Rows:
+        """The same rows times a power of two."""
+        ...
+
+    def reduced(self) -> tuple[Rows, Array]:
+        """For n < d: the rows in coordinates of their span, and that span, (d, n) orthonormal."""
+        ...
+
+    def local(self) -> Rows | None:
+        """The same rows where passes cost no messages: themselves, or a copy in memory if it is
+        small, else None."""
         ...
 
     def single(self) -> Rows:

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lpgeom import validation
 from lpgeom.rows.array import ArrayRows
-from lpgeom.rows.base import Array
+from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.stored import StoredRows
+from lpgeom.rows.vectors import is_distant
+from lpgeom.sources import Stored
+
+R = TypeVar("R", bound=Rows, covariant=True)
 
 
 @dataclass(frozen=True)
-class Problem:
+class Problem(Generic[R]):
     """Validated input.
 
     `unit` is the norm that scaled norm 1 stands for: ``cost = scaled_cost * unit**p``; for p = inf
     a cost is a norm.
     """
 
-    A: NDArray[Any]
-    rows: ArrayRows
+    A: Any
+    rows: R
     factors: Array | None
     scale: float
     unit: float
@@ -31,27 +35,63 @@ class Problem:
     omega: Array | None
 
 
-def open_rows(A: Any, p: Any, row_weights: Any = None, *, infinite: bool = False) -> Problem:
+def open_rows(
+    A: Any, p: Any, row_weights: Any = None, *, infinite: bool = False
+) -> Problem[ArrayRows]:
     """Check the input and wrap it: largest |entry| in [0.5, 1), largest row factor 1.
 
     A power of two scales without rounding (what underflows is below 1e-300 of the largest entry).
     p = inf is let in only where the caller has an answer to it (`infinite`); row factors are then
     the limits of ``omega_i^(1/p)``: 1 where omega_i > 0, 0 where it is 0.
     """
-    array = validation.check_matrix(A)
+    return _opened(validation.check_matrix(A), ArrayRows, p, row_weights, infinite)
+
+
+def open_anywhere(
+    A: Any, p: Any, row_weights: Any = None, *, infinite: bool = False
+) -> Problem[Rows]:
+    """`open_rows` for callers that reach the rows through their passes alone: a Dask array, and
+    what is in chunked storage, stay where they are."""
+    if not is_distant(A):
+        source = validation.check_rows(A)
+        kind = StoredRows if isinstance(source, Stored) else ArrayRows
+        return _opened(source, kind, p, row_weights, infinite)
+    from lpgeom.rows import dask
+
+    array = dask.check_matrix(A)
+    n, d = array.shape
+    if n < d:  # no larger than the matrices that travel
+        weights = row_weights.compute() if is_distant(row_weights) else row_weights
+        return open_rows(array.compute(), p, weights, infinite=infinite)
+    p = validation.check_p(p, infinite=infinite)
+    omega = dask.check_weights(row_weights, array)
+    scale, unit = _units(dask.largest_entry(array))
+    factors, unit = _factors(omega, p, unit)
+    return Problem(array, dask.DaskRows(array, factors, scale), factors, scale, unit, p, omega)
+
+
+def _opened(
+    array: Any, kind: type[ArrayRows], p: Any, row_weights: Any, infinite: bool
+) -> Problem[ArrayRows]:
     p = validation.check_p(p, infinite=infinite)
     omega = validation.check_weights(row_weights, array.shape[0])
-    largest = validation.largest_entry(array)
+    scale, unit = _units(validation.largest_entry(array))
+    factors, unit = _factors(omega, p, unit)
+    return Problem(array, kind(array, factors, scale), factors, scale, unit, p, omega)
+
+
+def _units(largest: float) -> tuple[float, float]:
+    """(scale, unit): powers of two, each other's inverse."""
     # 2^-e and 2^e must both be floats; at the ends of the range the entry misses [0.5, 1).
     e = min(max(math.frexp(largest)[1], -1020), 1020) if largest > 0.0 else 0
-    scale = math.ldexp(1.0, -e)
-    factors, unit = None, math.ldexp(1.0, e)
-    if omega is not None:
-        top = float(omega.max())
-        if math.isinf(p):
-            factors = (omega > 0.0).astype(np.float64)
-        else:
-            factors = (omega / top) ** (1.0 / p)
-            unit *= top ** (1.0 / p)
-    rows = ArrayRows(array, factors, scale)
-    return Problem(array, rows, factors, scale, unit, p, omega)
+    return math.ldexp(1.0, -e), math.ldexp(1.0, e)
+
+
+def _factors(omega: Array | None, p: float, unit: float) -> tuple[Array | None, float]:
+    """Row factors ``(omega / top)^(1/p)``, and the unit with the largest weight in it."""
+    if omega is None:
+        return None, unit
+    if math.isinf(p):
+        return (omega > 0.0).astype(np.float64), unit
+    top = float(omega.max())
+    return (omega / top) ** (1.0 / p), unit * top ** (1.0 / p)

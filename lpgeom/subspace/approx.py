@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from lpgeom import validation
+from lpgeom.coresets.record import Coreset, unpacked
 from lpgeom.geometry.spectrum import LARGE, principal
 from lpgeom.results import SubspaceResult, to_cost_units
 from lpgeom.rows.base import Array
-from lpgeom.rows.door import Problem, open_rows
+from lpgeom.rows.door import Problem, open_anywhere
 from lpgeom.subspace.assemble import (
     centred,
     certificate_of,
@@ -27,15 +29,39 @@ from lpgeom.threads import limited, sized
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from lpgeom.factorization import FactorResult
+
 METHODS = ("auto", "irls", "lewis", "svd")
 DEFAULT_MAX_ITER = 200
 LARGE_TOL, SMALL_TOL = 3e-7, 1e-10
 
 
+@overload
 def approx_subspace(
-    A: ArrayLike,
+    A: ArrayLike | Coreset,
     k: int,
-    p: float = 1.0,
+    p: float | None = None,
+    *,
+    objective: Literal["rows"] = "rows",
+    **options: Any,
+) -> SubspaceResult: ...
+
+
+@overload
+def approx_subspace(
+    A: ArrayLike | Coreset,
+    k: int,
+    p: float | None = None,
+    *,
+    objective: Literal["entries"],
+    **options: Any,
+) -> FactorResult: ...
+
+
+def approx_subspace(  # type: ignore[misc]  # the overloads name what decides the result
+    A: ArrayLike | Coreset,
+    k: int,
+    p: float | None = None,
     *,
     objective: str = "rows",
     method: str = "auto",
@@ -46,7 +72,7 @@ def approx_subspace(
     max_iter: int | None = None,
     tol: float | None = None,
     progress: bool = False,
-) -> SubspaceResult:
+) -> SubspaceResult | FactorResult:
     """Rank-k subspace of small l_p cost, with a proof of how far from optimal it can be.
 
     Minimises, over orthonormal V of shape (d, k),
@@ -60,14 +86,18 @@ def approx_subspace(
     ----------
     A : array_like, shape (n, d)
         Rows are points. Floating or integer, any layout, or a memory map: read in blocks, never
-        copied whole. Reported numbers come from float64 passes whatever the dtype.
+        copied whole. Reported numbers come from float64 passes whatever the dtype. Or a `Coreset`:
+        cost and certificate are then those of its weighted rows, and `method` says so; for the data
+        behind it see `certify`.
     k : int
         1 <= k <= d - 1. For k >= rank(A) the cost is 0 and `method` says "rank".
     p : float
         1 <= p <= 100, or inf: then the cost is the largest distance, ``max_i ||a_i - a_i V V^T||``
-        over the rows with omega_i > 0 (a norm, not a power).
+        over the rows with omega_i > 0 (a norm, not a power). If not given: 1, or the coreset's own.
     objective : {"rows", "entries"}
-        "rows": the cost above. For the entrywise cost see `approx_factors`.
+        "rows": the cost above. "entries": ``sum_ij omega_i |A - B|_ij^p`` over all B of rank k;
+        then this is `approx_factors`, and the result a `FactorResult`, whose `basis` spans the rows
+        of B.
     method : {"auto", "irls", "lewis", "svd"}
         "lewis": the k leading eigenvectors of ``M = A^T W^(1-2/p) A``, W the Lewis weights (for p =
         inf John's). "svd": the k leading right singular vectors. "irls": descent from both of them,
@@ -98,7 +128,7 @@ def approx_subspace(
 
     Returns
     -------
-    SubspaceResult
+    SubspaceResult (FactorResult for entries)
         `cost` and `lower_bound` are p-th powers, `ratio = (cost / lower_bound)^(1/p)` is of norms.
         `guarantee` is the a-priori ratio ``(kappa rank)^|1/p - 1/2|`` with the kappa measured for
         the weights used; with method="svd" it is inf where that subspace costs more than the
@@ -112,7 +142,7 @@ def approx_subspace(
         NaN or infinite entries, an A that is empty or not two-dimensional, k or p out of range,
         weights that are negative, all zero or of the wrong length.
     NotImplementedError
-        objective="entries", backend="cuda".
+        backend="cuda".
 
     Notes
     -----
@@ -137,6 +167,7 @@ def approx_subspace(
     """
     started = time.perf_counter()
     validation.check_objective(objective)
+    data, p, row_weights, source = unpacked(A, k, p, row_weights)
     validation.check_choice("method", method, METHODS)
     validation.check_choice("certify", certify, (False, True, "tight"))
     backend = validation.check_backend(backend)
@@ -149,12 +180,20 @@ def approx_subspace(
         else validation.check_positive_int("max_iter", max_iter)
     )
     if objective == "entries":
-        raise NotImplementedError(
-            'objective="entries" is not built for a subspace; lpgeom.approx_factors minimises '
-            "sum_ij |A_ij - B_ij|^p over factors"
-        )
+        if source:
+            raise ValueError("a coreset stands for the rows objective, not for entries")
+        # Not at the top: that module builds on this one.
+        from lpgeom.subspace.factors import approx_factors
+
+        if method != "auto":
+            raise ValueError(f'objective="entries" has no method {method!r}; leave it at "auto"')
+        return approx_factors(
+            data, k, p,
+            row_weights=row_weights, certify=certify, seed=seed,
+            max_iter=max_iter, tol=tol, progress=progress,
+        )  # fmt: skip
     with limited():
-        problem = open_rows(A, p, row_weights, infinite=True)
+        problem = open_anywhere(data, p, row_weights, infinite=True)
         p = problem.p
         n, d = problem.rows.shape
         k = validation.check_k(k, d)
@@ -166,7 +205,8 @@ def approx_subspace(
             pca = principal(inner.rows, k, p)
             if pca.rank <= k:
                 V = spanning(pca, span, k)
-                return _exact(problem, pca.rank, V, bool(certify), objective, seed, started)
+                done = _exact(problem, pca.rank, V, bool(certify), objective, seed, started)
+                return replace(done, method=done.method + source)
             inner, pca = centred(inner, pca, k)
             solver: Solver | MinimaxSolver
             if math.isinf(p):
@@ -209,7 +249,7 @@ def approx_subspace(
         k=k,
         shape=problem.rows.shape,
         objective=objective,
-        method=solution.method,
+        method=solution.method + source,
         backend=backend,
         history=tuple(to_cost_units(c, unit, p) for c in solution.history),
         n_iter=solution.n_iter,

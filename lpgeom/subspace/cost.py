@@ -14,11 +14,16 @@ def lp_cost(t: Array, p: float) -> float:
     """``sum_i t_i^(p/2)`` for squared residuals t; p = inf: the root of the largest."""
     if p == math.inf:
         return math.sqrt(float(t.max()))
+    return float(lp_sum(t, p))
+
+
+def lp_sum(t: Array, p: float) -> Any:
+    """`lp_cost` for a finite p, as whatever a sum over t is: a number, or the recipe for one."""
     if p == 1.0:
-        return float(np.sqrt(t).sum())
+        return np.sqrt(t).sum()
     if p == 2.0:
-        return float(t.sum())
-    return float((t ** (p / 2.0)).sum())
+        return t.sum()
+    return (t ** (p / 2.0)).sum()
 
 
 def entries_cost(A: Any, V: Array, p: float, factors: Array | None, scale: float) -> float:

@@ -1,21 +1,24 @@
-"""``approx_factors``: the entrywise objective, from projections and by splitting."""
+"""``approx_factors``: the entrywise objective; projections, splitting, alternating regressions."""
 
 from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lpgeom import validation
-from lpgeom.factorization import FactorResult
-from lpgeom.geometry.spectrum import LARGE, eigen
-from lpgeom.results import norm_ratio, to_cost_units
-from lpgeom.rows.array import dense
+from lpgeom.factorization import EntriesBlock, EntriesBound, EntriesCertificate, FactorResult
+from lpgeom.geometry.spectrum import LARGE
+from lpgeom.results import SubspaceResult, to_cost_units
 from lpgeom.rows.base import Array
-from lpgeom.rows.door import open_rows
+from lpgeom.subspace.alternating import alternate
 from lpgeom.subspace.approx import approx_subspace
+from lpgeom.subspace.entries import Entries, open_entries
+from lpgeom.subspace.entry_bounds import entry_bounds
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.splitting import split
 from lpgeom.threads import limited, sized
@@ -23,8 +26,36 @@ from lpgeom.threads import limited, sized
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-ROUNDS = 6
-"""Runs of ADMM in a row, each from where the last ended: the growing penalty freezes a run."""
+CLIP = 3.0
+"""Entries beyond this many times their median size count no more than that in one of the starts."""
+
+SMALL = 1 << 16
+"""Up to this many entries of A every start is followed to its end, above only the best two."""
+
+REGRESSION_WORK = 4e9
+"""Largest n d k^2 at which alternating regressions end a descent: some seconds a round."""
+
+ROUND_TOL = 1e-8
+"""Least tol of alternating regressions, which themselves are solved to that."""
+
+RESTART_WORK = 2e4
+"""Largest n d k^2 at which random starts are tried as well: as many as are next to free."""
+
+RESTARTS, FEW, FOLLOWED = 20, 5, 3
+"""Random starts, regressions from each, and how many of them are followed to the end."""
+
+
+@dataclass
+class _Run:
+    """Factors of B, their cost, and the way there."""
+
+    name: str
+    left: Array
+    right: Array
+    cost: float
+    history: tuple[float, ...]
+    n_iter: int = 0
+    converged: bool = True
 
 
 def approx_factors(
@@ -33,19 +64,21 @@ def approx_factors(
     p: float = 1.0,
     *,
     row_weights: ArrayLike | None = None,
+    entry_weights: ArrayLike | None = None,
+    missing: str = "raise",
     certify: bool | str = True,
     seed: int = 0,
     max_iter: int | None = None,
     tol: float | None = None,
     progress: bool = False,
 ) -> FactorResult:
-    """Rank-k factors of small entrywise l_p error: ``sum_ij omega_i |A - left @ right|_ij^p``.
+    """Rank-k factors of small entrywise cost ``sum_ij omega_i w_ij |A - left @ right|_ij^p``.
 
     At p = 1 single wrong entries weigh least. The best of a portfolio: the projections on the SVD's
-    subspace, on the Lewis subspace, on the best subspace for the rows objective, on the SVD's of A
-    with its entries cut off at three times their median (p < 2), and ADMM (a splitting method with
-    the proximal map of |x|^p) from each of them; for large A from the cheapest only. So the result
-    never costs more than the SVD's.
+    subspace, on the Lewis subspace, on the best subspaces for rows and for columns, on the SVD's of
+    A with its entries cut off at three times their median; and from these ADMM (a splitting method
+    with the proximal map of |x|^p), then alternating l_p regressions, each of which finds the best
+    factor for the other. The result never costs more than the SVD's.
 
     Parameters
     ----------
@@ -56,16 +89,21 @@ def approx_factors(
         1 <= p <= 100.
     row_weights : array_like, shape (n,), optional
         omega >= 0.
+    entry_weights : array_like, shape (n, d) or (d,), optional
+        w >= 0, or a mask that is False where an entry does not count.
+    missing : {"raise", "ignore"}
+        "ignore": NaN is a missing entry, and does not count.
     certify : bool or "tight"
-        As in `approx_subspace`, whose lower bound for rows is one for entries: times 1 for p <= 2,
-        times ``d^(1 - p/2)`` for p >= 2.
+        As in `approx_subspace`, whose lower bounds, for the rows and for the columns, whole and in
+        groups, give one for entries.
     seed : int
         As in `approx_subspace`.
     max_iter : int, optional
-        Steps of ADMM, at most; if not given 100 from 2^20 entries of A on, 500 below.
+        Steps of ADMM and of the regressions, at most; if not given 200 from 2^20 entries of A on,
+        500 below.
     tol : float, optional
-        ADMM ends when its cost changes by less than this share a step; if not given 1e-4 from 2^20
-        entries of A on, 1e-10 below.
+        A descent ends when a step brings less than this share of the cost; if not given 1e-4 from
+        2^16 entries of A on, 1e-10 below.
     progress : bool
         A counter of steps on stderr.
 
@@ -76,15 +114,18 @@ def approx_factors(
     Raises
     ------
     TypeError, ValueError
-        As `approx_subspace`.
+        As `approx_subspace`; and weights or missing entries that leave nothing to fit.
 
     Notes
     -----
     A step of ADMM costs O(n d k + n d^2) and holds three arrays of A's size in its precision
-    (float32 for float32 input of 2^20 entries or more). ADMM is a heuristic here: the problem is
+    (float32 for float32 input of 2^20 entries or more); a round of regressions O(n d k^2), tens of
+    times, and is left out where that takes too long. Both are heuristics here: the problem is
     NP-hard at p = 1 even for k = 1. Theorem (theory 2): the Lewis projection has ratio at most
-    ``d^|2/p - 1|``. Source of the splitting: Boyd et al., "Distributed optimization and statistical
-    learning via the alternating direction method of multipliers", 2011.
+    ``d^|2/p - 1|``. Sources: Boyd et al., "Distributed optimization and statistical learning via
+    the alternating direction method of multipliers", 2011; Ke and Kanade, "Robust L1 norm
+    factorization in the presence of outliers and missing data by alternative convex programming",
+    CVPR 2005.
 
     Examples
     --------
@@ -92,120 +133,212 @@ def approx_factors(
     >>> rng = np.random.default_rng(0)
     >>> B = rng.standard_normal((200, 3)) @ rng.standard_normal((3, 30))
     >>> A = B + 10.0 * rng.standard_normal(B.shape) * (rng.random(B.shape) < 0.05)
-    >>> result = lpgeom.approx_factors(A, 3)
-    >>> bool(np.abs(result.left @ result.right - B).max() < 1e-3)
+    >>> A[rng.random(B.shape) < 0.1] = np.nan
+    >>> result = lpgeom.approx_factors(A, 3, missing="ignore")
+    >>> bool(np.abs(result.left @ result.right - B).max() < 1e-6)
     True
     """
     started = time.perf_counter()
     if max_iter is not None:
         max_iter = validation.check_positive_int("max_iter", max_iter)
     tol = None if tol is None else validation.check_tolerance(tol)
-    p = validation.check_p(p)
-    rows = approx_subspace(
-        A, k, p, row_weights=row_weights, certify=certify, seed=seed, progress=progress
-    )
-    lewis = approx_subspace(A, k, p, method="lewis", row_weights=row_weights, certify=False)
-    svd = approx_subspace(A, k, 2.0, row_weights=_squared(row_weights, p), certify=False)
-    with limited():
-        problem = open_rows(A, p, row_weights)
-        n, d = problem.rows.shape
-        k = rows.k
-        B = dense(problem.rows)
-        with sized(n, d), Progress(progress) as bar:
-            starts = {"svd": svd.basis, "lewis": lewis.basis, "rows": rows.basis}
-            if p < 2.0:
-                starts["clipped"] = _clipped(B, k)
-            large = n * d >= LARGE
-            steps = max_iter or (100 if large else 500)
-            small = tol or (1e-4 if large else 1e-10)
-            found = {name: (_cost(B, B @ V, V.T, p), B @ V, V.T) for name, V in starts.items()}
-            svd_cost = found["svd"][0]
-            history: tuple[float, ...] = (min(cost for cost, _, _ in found.values()),)
-            n_iter, converged = 0, True
-            best = min(found, key=lambda name: found[name][0])
-            if found[best][0] > 0.0 and p != 2.0 and rows.cost > 0.0:
-                single = np.asarray(A).dtype == np.float32 and large
-                work = B.astype(np.float32) if single else B
-                names = sorted(starts, key=lambda name: found[name][0])[: 1 if large else None]
-                for name in names:
-                    bar.stage(f"ADMM from {name}")
-                    V = starts[name]
-                    for _ in range(1 if large else ROUNDS):
-                        run = split(work, V, p, max_iter=steps, tol=small, tick=bar.step)
-                        left, right = _orthonormal(run.left, run.right)
-                        cost = _cost(B, left, right, p)
-                        if cost >= found[best][0] * (1.0 - small):
-                            break
-                        best, V = f"admm from {name}", right.T
-                        found[best] = cost, left, right
-                        n_iter, converged = run.n_iter, run.converged
-                        history = (history[0], *(max(c, cost) for c in run.history), cost)
-                history = tuple(np.minimum.accumulate(history).tolist())
-    cost, left, right = found[best]
-    left = left / problem.scale
-    if problem.factors is not None:
-        f = problem.factors
-        left = np.where(f[:, None] > 0.0, left / np.where(f > 0.0, f, 1.0)[:, None], 0.0)
-        idle = f == 0.0
-        left[idle] = np.asarray(A, dtype=np.float64)[idle] @ right.T
-    unit = problem.unit
-    lower = rows.lower_bound * min(1.0, d ** (1.0 - p / 2.0))
-    value = to_cost_units(cost, unit, p)
+    seed = validation.check_seed(seed)
+    validation.check_choice("certify", certify, (False, True, "tight"))
+    entries = open_entries(A, k, p, row_weights, entry_weights, missing)
+    n, d = entries.shape
+    with limited(), sized(n, d), Progress(progress) as bar:
+        entries = _centred(entries)
+        bar.stage("starts")
+        starts, rows, guarantee = _starts(entries, certify, seed)
+        svd_cost = starts["svd"].cost
+        run = min(starts.values(), key=lambda start: start.cost)
+        # At p = 2 the SVD is the best there is, unless entries differ in weight.
+        if run.cost > 0.0 and (entries.p != 2.0 or entries.W is not None):
+            run = _descend(entries, starts, seed, max_iter, tol, bar)
+        bounds: tuple[EntriesBound, ...] = ()
+        if certify and run.cost > 0.0:
+            bounds = entry_bounds(entries, rows, certify, seed, bar.stage)
+    left, right = entries.in_user_units(run.left, run.right), np.ascontiguousarray(run.right)
+    unit, p = entries.unit, entries.p
+    certificate = None
+    if certify:
+        certificate = EntriesCertificate(
+            p=p,
+            k=entries.k,
+            shape=(n, d),
+            left=left,
+            right=right,
+            scaled_cost=run.cost,
+            bounds=bounds,
+            unit=unit,
+            row_weights=entries.row_weights,
+            entry_weights=entries.entry_weights,
+            missing=missing,
+        )
+    lower = certificate.lower_bound if certificate is not None else 0.0
     return FactorResult(
         left=left,
-        right=np.ascontiguousarray(right),
-        cost=value,
-        norm_error=cost ** (1.0 / p) * unit,
+        right=right,
+        cost=to_cost_units(run.cost, unit, p),
+        norm_error=run.cost ** (1.0 / p) * unit,
         lower_bound=lower,
-        ratio=norm_ratio(value, lower, p) if rows.certificate is not None else math.inf,
-        guarantee=lewis.guarantee * d ** abs(1.0 / p - 0.5),
-        certificate=rows.certificate,
-        history=tuple(to_cost_units(c, unit, p) for c in history),
-        method=best,
+        ratio=certificate.ratio if certificate is not None else math.inf,
+        guarantee=guarantee,
+        certificate=certificate,
+        history=tuple(to_cost_units(c, unit, p) for c in run.history),
+        method=run.name,
         p=p,
-        k=k,
+        k=entries.k,
         shape=(n, d),
-        n_iter=n_iter,
-        converged=converged,
+        n_iter=run.n_iter,
+        converged=run.converged,
         seconds=time.perf_counter() - started,
         svd_cost=to_cost_units(svd_cost, unit, p),
-        seed=rows.seed,
+        seed=seed,
     )
 
 
-def _squared(row_weights: ArrayLike | None, p: float) -> Array | None:
-    """Weights with which p = 2 sees the same rows: ``(omega^(1/p))^2``."""
-    if row_weights is None:
-        return None
-    omega = np.asarray(row_weights, dtype=np.float64)
-    top = float(omega.max(initial=0.0)) or 1.0
-    return np.asarray((omega / top) ** (2.0 / p))
+def _centred(entries: Entries) -> Entries:
+    """For p > 2, rescaled so that the SVD's largest residual is near 1.
 
-
-def _clipped(B: Array, k: int) -> Array:
-    """The SVD's subspace with entries cut off at three times their median size.
-
-    Where few entries are grossly wrong, they count no more than others here.
+    High powers of residuals far from 1 would leave the range of float64.
     """
-    size = np.abs(B[np.any(B != 0.0, axis=1)])
-    typical = float(np.median(size)) or float(size.mean())
-    C = np.clip(B, -3.0 * typical, 3.0 * typical)
-    return _leading(C, k)
+    if entries.p <= 2.0:
+        return entries
+    top = entries.largest(*entries.projected(entries.k))
+    return entries if top == 0.0 else entries.rescaled(math.ldexp(1.0, -math.frexp(top)[1]))
 
 
-def _leading(C: Array, k: int) -> Array:
-    """The k leading right singular vectors, (d, k)."""
-    U = eigen(C.T @ C)[1]
-    return np.ascontiguousarray(U[:, U.shape[0] - k :])
+def _starts(
+    entries: Entries, certify: bool | str, seed: int
+) -> tuple[dict[str, _Run], EntriesBlock | None, float]:
+    """Projections to start from by name, the whole matrix's certificate for rows, the guarantee."""
+    B, k, p = entries.B, entries.k, entries.p
+    found: dict[str, tuple[Array, Array]] = {"svd": entries.projected(k)}
+    if p < 2.0:
+        found["clipped"] = entries.projected(k, CLIP * entries.typical())
+    rows, guarantee = None, math.inf
+    if entries.W is None:
+        # B has the row weights inside, A has not: for the certificate it must be A.
+        omega = entries.row_weights
+        best = approx_subspace(entries.A, k, p, row_weights=omega, certify=certify, seed=seed)
+        lewis = approx_subspace(
+            entries.A, k, p, method="lewis", row_weights=omega, certify=False, seed=seed
+        )
+        guarantee = lewis.guarantee * entries.shape[1] ** abs(1.0 / p - 0.5)
+        if best.lower_bound > 0.0 and best.certificate and entries.entry_weights is None:
+            rows = EntriesBlock(np.arange(entries.shape[1]), best.certificate)
+        for name, result in (("lewis", lewis), ("rows", best)):
+            found[name] = (B @ result.basis, result.basis.T)
+        columns = _columns(entries, seed)
+        if columns is not None:
+            found["columns"] = (columns.basis, columns.basis.T @ B)
+    runs = {}
+    for name, (left, right) in found.items():
+        cost = entries.cost(left, right)
+        runs[name] = _Run(name, *_orthonormal(left, right), cost, (cost,))
+    return runs, rows, guarantee
 
 
-def _cost(B: Array, left: Array, right: Array, p: float) -> float:
-    """``sum |B - left right|^p`` in float64, in blocks."""
-    total = 0.0
-    for lo in range(0, len(B), 2048):
-        residual = np.abs(B[lo : lo + 2048] - left[lo : lo + 2048] @ right)
-        total += float(residual.sum() if p == 1.0 else (residual**p).sum())
-    return total
+def _columns(entries: Entries, seed: int) -> SubspaceResult | None:
+    """The best subspace for columns, where the columns are not all in one."""
+    n, d = entries.shape
+    if min(n, d) <= entries.k or n * d >= LARGE:
+        return None
+    return approx_subspace(entries.B.T, entries.k, entries.p, certify=False, seed=seed)
+
+
+def _descend(
+    entries: Entries,
+    starts: dict[str, _Run],
+    seed: int,
+    max_iter: int | None,
+    tol: float | None,
+    bar: Progress,
+) -> _Run:
+    """The best of the starts, and of what ADMM and alternating regressions make of them."""
+    n, d = entries.shape
+    large, small = n * d >= LARGE, n * d <= SMALL
+    steps = max_iter or (200 if large else 500)
+    eps = tol or (1e-10 if small else 1e-4)
+    work = float(n * d) * entries.k**2
+    order = sorted(starts.values(), key=lambda start: start.cost)
+    best = order[0]
+    for start in order[: 1 if large else None if small else 2]:
+        bar.stage(f"ADMM from {start.name}")
+        run = _split(entries, start, steps, eps, bar.step)
+        if work <= REGRESSION_WORK:
+            bar.stage(f"regressions after ADMM from {start.name}")
+            run = _alternated(entries, run, steps, eps, bar.step)
+        best = run if run.cost < best.cost else best
+    if work <= RESTART_WORK:
+        bar.stage("regressions from random starts")
+        for start in _promising(entries, seed, eps, bar.step):
+            run = _alternated(entries, start, steps, eps, bar.step)
+            best = run if run.cost < best.cost * (1.0 - 1e-9) else best
+    return _from_the_cheapest(best, order[0])
+
+
+def _promising(entries: Entries, seed: int, tol: float, tick: Callable[[str], None]) -> list[_Run]:
+    """The cheapest of many random starts after a few regressions each."""
+    rng = np.random.default_rng(seed)
+    runs = []
+    for i in range(RESTARTS):
+        right = np.linalg.qr(rng.standard_normal((entries.shape[1], entries.k)))[0].T
+        start = _Run(f"random {i}", entries.B @ right.T, right, math.inf, ())
+        runs.append(_alternated(entries, start, FEW, tol, tick))
+    return sorted(runs, key=lambda run: run.cost)[:FOLLOWED]
+
+
+def _from_the_cheapest(run: _Run, start: _Run) -> _Run:
+    """The run with a history that begins at the cheapest start and never rises."""
+    costs = [start.cost, *run.history, run.cost]
+    run.history = tuple(np.minimum.accumulate(costs)[: len(costs)].tolist())
+    return run
+
+
+def _split(
+    entries: Entries, start: _Run, steps: int, tol: float, tick: Callable[[str], None]
+) -> _Run:
+    """ADMM, on the transpose where that has fewer columns; or the start, if that is cheaper."""
+    B, W = entries.B, entries.W
+    n, d = B.shape
+    if n * d >= LARGE and entries.A.dtype == np.float32:
+        B, W = B.astype(np.float32), None if W is None else W.astype(np.float32)
+    options: dict[str, Any] = {"max_iter": steps, "tol": tol, "tick": tick}
+    if n >= d:
+        found = split(B, start.left, start.right, entries.p, W, **options)
+        left, right = found.left, found.right
+    else:
+        turned = None if W is None else np.ascontiguousarray(W.T)
+        found = split(
+            np.ascontiguousarray(B.T), start.right.T, start.left.T, entries.p, turned, **options
+        )
+        left, right = found.right.T, found.left.T
+    left, right = _orthonormal(left, right)
+    cost = entries.cost(left, right)
+    if not cost < start.cost:
+        return start
+    # In float32 the steps' own costs are only nearly those of the result.
+    history = (*start.history, *(max(c, cost) for c in found.history), cost)
+    return _Run(f"{start.name}, admm", left, right, cost, history, found.n_iter, found.converged)
+
+
+def _alternated(
+    entries: Entries, start: _Run, steps: int, tol: float, tick: Callable[[str], None]
+) -> _Run:
+    """Alternating regressions; or the start, if that is cheaper."""
+    found = alternate(
+        entries.B, start.left, start.right, entries.p, entries.W,
+        max_iter=steps, tol=max(tol, ROUND_TOL), tick=tick,
+    )  # fmt: skip
+    left, right = _orthonormal(found.left, found.right)
+    cost = entries.cost(left, right)
+    if not cost < start.cost:
+        return start
+    name = start.name if "alternating" in start.name else f"{start.name}, alternating"
+    history = (*start.history, *found.history, cost)
+    return _Run(name, left, right, cost, history, start.n_iter + found.n_iter, found.converged)
 
 
 def _orthonormal(left: Array, right: Array) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ from lpgeom.geometry.lewis import a_priori_cost, guarantee
 from lpgeom.geometry.spectrum import EPS, principal
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.results import Certificate, to_cost_units
-from lpgeom.rows.door import open_rows
+from lpgeom.rows.door import open_anywhere
 from lpgeom.subspace.assemble import (
     centred,
     certificate_of,
@@ -73,7 +73,7 @@ def cost(
     """
     validation.check_objective(objective)
     with limited():
-        problem = open_rows(A, p, row_weights, infinite=True)
+        problem = open_anywhere(A, p, row_weights, infinite=True)
         V = validation.check_basis(basis, problem.rows.shape[1])
         if objective == "entries":
             value = entries_cost(problem.A, V, problem.p, problem.factors, problem.scale)
@@ -141,7 +141,7 @@ def certify(
     validation.check_choice("level", level, ("fast", "tight", "all"))
     seed = validation.check_seed(seed)
     with limited():
-        problem = open_rows(A, p, row_weights, infinite=True)
+        problem = open_anywhere(A, p, row_weights, infinite=True)
         p = problem.p
         V = validation.check_basis(basis, problem.rows.shape[1])
         k = V.shape[1]

@@ -80,7 +80,7 @@ def damped(
     share = 1.0 / (p - 1.0)
     n_iter = 0
     while not converged and n_iter < max_iter:
-        M = rows.weighted_gram((t / t.max()) ** power)
+        M = rows.weighted_gram((t / float(t.max())) ** power)
         M /= np.linalg.norm(M, ord=2)
         improved = False
         for c in (0.0, 1.0, 10.0, 100.0):

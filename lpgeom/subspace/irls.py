@@ -10,8 +10,9 @@ import numpy as np
 from lpgeom.geometry.spectrum import EPS, eigen
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.rows.base import Array, Rows, Rule
+from lpgeom.rows.vectors import numbers
 from lpgeom.subspace.anderson import Anderson
-from lpgeom.subspace.cost import lp_cost
+from lpgeom.subspace.cost import lp_cost, lp_sum
 
 Tick = Callable[[str], None]
 
@@ -136,8 +137,9 @@ class Irls:
         self._tick = tick
         self._N: Array | None = None
         Y2 = rows.squared_norms()
-        n_alive = max(1, int(np.count_nonzero(Y2)))
-        self._lowest = floor * float(Y2.sum()) / n_alive
+        count, total = numbers(np.count_nonzero(Y2), Y2.sum())
+        n_alive = max(1, int(count))
+        self._lowest = floor * total / n_alive
         self._power = p / 2.0 - 1.0
         self._t = rows.quadratic_form(start.W) if t is None else t
         mean = (lp_cost(self._t, p) / n_alive) ** (2.0 / p)
@@ -145,20 +147,21 @@ class Irls:
         self._M: Array | None = rows.weighted_gram(np.maximum(self._t, self._eps) ** self._power)
         self._anderson = Anderson(MEMORY)
         self._plain: Frame | None = None
+        self._measure()
         self._record()
 
     def step(self) -> None:
         """Move to the majoriser's minimiser."""
         if self._M is None:
             self._look()
-        M, t, p, eps = self._M, self._t, self.p, self._eps
+        M, p, eps = self._M, self.p, self._eps
         assert M is not None
         k = self.frame.V.shape[1]
         lam, U = eigen(M)
         before = float(np.einsum("ij,ij->", self.frame.W, M @ self.frame.W))
         drop = 0.5 * p * (before - float(lam[: lam.size - k].sum()))
-        cost, hidden = lp_cost(t, p), self._smoothing(t)
-        smoothed = cost + hidden
+        hidden = self._smoothing
+        smoothed = self._cost + hidden
         self.promise = drop / smoothed
         self._hidden = hidden / smoothed
         smooth = eps > self._lowest and hidden > 0.1 * self.tol * smoothed
@@ -191,35 +194,38 @@ class Irls:
             self._eps,
         )
 
-    def _smoothing(self, t: Array) -> float:
-        """F_eps - cost: row by row, how far the tangent at eps lies above t^(p/2)."""
-        eps, p = self._eps, self.p
+    def _measure(self) -> None:
+        """The cost where we are, and F_eps - cost: row by row, how far the tangent at eps lies
+        above t^(p/2)."""
+        t, eps, p = self._t, self._eps, self.p
         low = t[t < eps]
         tangent = (p / 2.0) * eps**self._power * low + (1.0 - p / 2.0) * eps ** (p / 2.0)
-        return float(tangent.sum()) - lp_cost(low, p)
+        self._cost, above, below = numbers(lp_sum(t, p), tangent.sum(), lp_sum(low, p))
+        self._smoothing = above - below
 
     def _look(self) -> None:
         """One pass: the residuals where we are, and the majoriser there with a smaller eps."""
-        before = lp_cost(self._t, self.p) + self._smoothing(self._t)
+        before = self._cost + self._smoothing
         if self.promise <= self._cool * self._hidden or self._hidden == 0.0:
             self._eps = max(self._factor * self._eps, self._lowest)
             if self._hidden > 0.0:
                 self._anderson.forget()
         rule = _floored(self._eps, self._power)
         self._t, self._M = self.rows.reweighted_gram(self.frame.W, rule)
+        self._measure()
         plain, self._plain = self._plain, None
-        rose = lp_cost(self._t, self.p) + self._smoothing(self._t) > before
+        rose = self._cost + self._smoothing > before
         if rose and plain is not None and plain is not self.frame:
             self._anderson.forget()
             self.frame = plain
             self._t, self._M = self.rows.reweighted_gram(self.frame.W, rule)
+            self._measure()
         self._record()
 
     def _record(self) -> None:
-        cost = lp_cost(self._t, self.p)
-        self._fall = self.best_cost - cost
-        if cost < self.best_cost:
-            self.best, self.best_cost = self.frame, cost
+        self._fall = self.best_cost - self._cost
+        if self._cost < self.best_cost:
+            self.best, self.best_cost = self.frame, self._cost
         self.history.append(self.best_cost)
 
 
@@ -227,6 +233,7 @@ def _floored(eps: float, power: float) -> Rule:
     """The weight rule ``max(t, eps)^power``."""
 
     def rule(t: Array, lo: int, hi: int) -> Array:
-        return np.asarray(np.maximum(t, eps) ** power)
+        w: Array = np.maximum(t, eps) ** power
+        return w
 
     return rule

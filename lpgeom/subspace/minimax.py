@@ -78,8 +78,8 @@ class MinimaxSolver:
 
     Parameters
     ----------
-    rows : ArrayRows
-        Their rank exceeds k.
+    rows : Rows
+        Their rank exceeds k. In this process (ArrayRows): the farthest are looked at one by one.
     pca : Spectrum
         Of the plain Gram of the rows.
     k, seed, max_iter, tol
@@ -89,7 +89,7 @@ class MinimaxSolver:
 
     def __init__(
         self,
-        rows: ArrayRows,
+        rows: Rows,
         pca: Spectrum,
         k: int,
         *,
@@ -98,6 +98,11 @@ class MinimaxSolver:
         tol: float = 1e-7,
         bar: Progress | None = None,
     ) -> None:
+        if not isinstance(rows, ArrayRows):
+            raise NotImplementedError(
+                "p = inf is not built for Dask arrays: pass A.compute() if it fits into memory, "
+                "store A and open it from there, or take a large finite p"
+            )
         self.rows = rows
         self.pca = spectrum(rows) if pca.single else pca
         self.k = k

@@ -12,6 +12,7 @@ import scipy.linalg
 
 from lpgeom import validation
 from lpgeom.kernels.cpu import regression as kernels
+from lpgeom.kernels.cpu.line_search import line_search
 from lpgeom.rows.base import Array
 from lpgeom.subspace.progress import Progress
 from lpgeom.threads import limited, spread
@@ -148,10 +149,11 @@ def lp_regression(
 
 @dataclass(frozen=True)
 class Basis:
-    """An orthonormal Q of V's column span, and the map from coefficients of Q to those of V."""
+    """An orthonormal Q of V's column span; and how to change coefficients of one to the other's."""
 
     Q: Array
     back: Array
+    forth: Array
     products: Array | None
 
     @staticmethod
@@ -163,11 +165,12 @@ class Basis:
         rank = int(np.sum(s > max(V.shape) * _EPS * max(float(s[0]), 1e-300)))
         Q = np.ascontiguousarray(U[:, :rank])
         back = (scale[:, None] * Wt[:rank].T) / s[:rank]
+        forth = s[:rank, None] * (Wt[:rank] / scale)
         d, r = Q.shape
         products = None
         if 0 < d * r * (r + 1) // 2 <= PACKED_ENTRIES:
             products = np.concatenate([Q[:, a : a + 1] * Q[:, a:] for a in range(r)], axis=1)
-        return Basis(Q, np.ascontiguousarray(back), products)
+        return Basis(Q, np.ascontiguousarray(back), forth, products)
 
 
 def regress(
@@ -178,8 +181,12 @@ def regress(
     tol: float,
     max_iter: int,
     tick: Callable[[str], None] | None = None,
+    start: Array | None = None,
 ) -> Regression:
-    """`lp_regression` of checked input, in blocks over the threads that are allowed."""
+    """`lp_regression` of checked input, in blocks over the threads that are allowed.
+
+    `start`: coefficients (n, k) near the solution, of which Newton's method makes use.
+    """
     n, d = B.shape
     rank = basis.Q.shape[1]
     X, cost, lower = np.empty((n, basis.back.shape[0])), np.empty(n), np.empty(n)
@@ -193,8 +200,9 @@ def regress(
             part = slice(lo, min(lo + step, n))
             w = None if weights is None else np.broadcast_to(weights, (n, d))[part]
             b = np.asarray(B[part], dtype=np.float64)
+            x = None if start is None else start[part] @ basis.forth.T
             X[part], cost[part], lower[part], gap[part], n_iter[part] = _solve(
-                basis, b, w, p, tol, max_iter
+                basis, b, w, p, tol, max_iter, x
             )
             # Rounding can spoil a last step, and few entries seen make columns nearly dependent:
             # once more, with a basis for these entries.
@@ -221,43 +229,28 @@ def _allowed(tol: float) -> float:
 
 
 def _solve(
-    basis: Basis, b: Array, w: Array | None, p: float, tol: float, max_iter: int
+    basis: Basis,
+    b: Array,
+    w: Array | None,
+    p: float,
+    tol: float,
+    max_iter: int,
+    start: Array | None = None,
 ) -> tuple[Array, Array, Array, Array, NDArray[np.int64]]:
     """(X, cost, lower bound, gap, n_iter) of one block."""
-    block = _Block(basis, b, w, p)
+    block = _Block(basis, b, w, p, start)
     x = block.solve(tol, max_iter) * block.unit[:, None]
     return x @ basis.back.T, *block.certified(), block.n_iter
-
-
-def _line_search(r: Array, along: Array, q: Array) -> Array:
-    """argmin_t sum |r - t along|^q for each row, by bisection on the slope; 0 at least."""
-    power = q[:, None] - 1.0
-
-    def slope(t: Array) -> Array:
-        s = r - t[:, None] * along
-        size = np.abs(s)
-        size /= size.max(axis=1, initial=1e-300, keepdims=True)
-        return np.asarray((size**power * np.sign(s) * along).sum(axis=1))
-
-    low, high = np.zeros(len(r)), np.ones(len(r))
-    for _ in range(60):
-        short = slope(high) > 0.0
-        if not short.any():
-            break
-        low = np.where(short, high, low)
-        high = np.where(short, 2.0 * high, high)
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        short = slope(middle) > 0.0
-        low, high = np.where(short, middle, low), np.where(short, high, middle)
-    return low
 
 
 class _Block:
     """Some problems, scaled so that the mean residual of each one's first fit is 1."""
 
-    def __init__(self, basis: Basis, b: Array, w: Array | None, p: float) -> None:
+    def __init__(
+        self, basis: Basis, b: Array, w: Array | None, p: float, start: Array | None = None
+    ) -> None:
         self.basis, self.p = basis, p
+        self.near = start is not None and p >= STEEP
         self.masked = w is not None and not w.all()
         # A power of two brings b into range; weights are scaled to at most 1.
         b = b if w is None else np.where(w > 0.0, b, 0.0)
@@ -273,6 +266,8 @@ class _Block:
         # A residual of rounding size: nothing is left to minimise.
         self.exact = mean <= 8.0 * _EPS * math.sqrt(b.shape[1])
         self.scale = np.where(self.exact, 1.0, mean)
+        if start is not None and self.near:
+            self.x = start / self.unit[:, None]
         self.y = np.zeros_like(b)
         self.n_iter = np.zeros(len(b), dtype=np.int64)
 
@@ -352,7 +347,7 @@ class _Block:
         """
         Q = self.basis.Q
         x, b, w = self.x[at], self.b[at], self.w[at]
-        q = np.full((at.size, 1), 4.0)
+        q = np.full((at.size, 1), self.p if self.near else 4.0)
         for _ in range(max_iter):
             self.n_iter[at] += 1
             q = np.minimum(q, self.p)
@@ -375,7 +370,8 @@ class _Block:
             last = (q == self.p)[:, 0]
             decrement = 0.5 * (q / (q - 1.0))[:, 0] * (g * step).sum(axis=1)
             near = decrement <= np.where(last, 0.01 * tol, 1e-2) * (power * t**2).sum(axis=1)
-            length = _line_search(t, v * (step @ Q.T), q[:, 0])
+            length = np.empty(at.size)
+            line_search(t, v * (step @ Q.T), q[:, 0], length)
             x = x + (length[:, None] * top) * step
             q = np.where((near & ~last)[:, None], 2.0 * q, q)
             left = ~(near & last)

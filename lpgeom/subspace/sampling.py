@@ -9,6 +9,7 @@ import numpy as np
 from lpgeom.geometry.lewis import gram_weights
 from lpgeom.geometry.spectrum import spectrum
 from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.vectors import drawn, entries, kept
 
 SKETCH = 16
 """Columns of the random projection that estimates leverages: within a third, mostly, which is all
@@ -43,9 +44,9 @@ class Sampler:
 
     def _drawn(self, size: int, rng: np.random.Generator) -> tuple[Rows, Array]:
         prob = np.minimum(1.0, size * self.share)
-        chosen = np.flatnonzero(rng.random(prob.size) < prob)
-        prob = prob[chosen]
-        return self.rows.take(chosen, prob ** (-1.0 / self.p)), self.w[chosen] / prob
+        chosen = drawn(prob, rng)
+        prob = entries(prob, chosen)
+        return self.rows.take(chosen, prob ** (-1.0 / self.p)), entries(self.w, chosen) / prob
 
 
 def sampler(rows: Rows, whitener: Array, t: Array, p: float, rng: np.random.Generator) -> Sampler:
@@ -57,7 +58,8 @@ def sampler(rows: Rows, whitener: Array, t: Array, p: float, rng: np.random.Gene
     sketch = rng.standard_normal((whitener.shape[1], SKETCH)) / np.sqrt(SKETCH)
     w = rows.quadratic_form(whitener @ sketch) ** (p / 2.0)
     c = t ** (p / 2.0)
-    share = 0.5 * w / w.sum()
-    if c.sum() > 0.0:
-        share = share + 0.5 * c / c.sum()
-    return Sampler(rows, share, w, p)
+    share = 0.5 * w / float(w.sum())
+    total = float(c.sum())
+    if total > 0.0:
+        share = share + 0.5 * c / total
+    return Sampler(rows, kept(share), w, p)

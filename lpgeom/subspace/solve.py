@@ -18,7 +18,7 @@ from lpgeom.subspace.grassmann import continued
 from lpgeom.subspace.irls import Irls, Run
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.sampling import Sampler, sampler
-from lpgeom.subspace.search import explored
+from lpgeom.subspace.search import affordable, explored
 
 FLOOR = 1e-26
 """Squared residuals below this share of the mean squared row norm are rounding (float64)."""
@@ -235,18 +235,21 @@ class Solver:
         return [found] if found.cost < svd.cost else [found, self._descend(svd, first)]
 
     def _explored(self, best: Candidate, lewis: LewisWeights) -> list[Candidate]:
-        """A better end of further descents, if there is one."""
+        """A better end of further descents, if there is one that is affordable."""
+        rows = self.rows.local() if affordable(*self.rows.shape) > 0 else None
+        if rows is None:
+            return []
         self.bar.stage("search")
         end = explored(
-            self.rows,
+            rows,
             self.p,
             best.frame,
             best.cost,
-            lambda start, tol, eps: self._irls(self.rows, start, None, tol=tol, eps=eps),
+            lambda start, tol, eps: self._irls(rows, start, None, tol=tol, eps=eps),
             tol=self.tol,
             max_iter=self.max_iter,
             rng=self.rng,
-            tau=lewis.weights ** (2.0 / self.p),
+            tau=np.asarray(lewis.weights) ** (2.0 / self.p),
         )
         if end is None:
             return []
@@ -262,7 +265,7 @@ class Solver:
         tol: float | None = None,
         eps: float | None = None,
     ) -> Irls:
-        double = rows is self.rows
+        double = rows.dtype == np.float64
         return Irls(
             rows,
             start,
@@ -293,7 +296,7 @@ class Solver:
             frame, t, eps = found.frame, found.t, run.eps
             # Rows that fit to float32's resolution had their weights capped by it.
             hidden = t < 1e-9 * self.rows.squared_norms()
-            capped = p < 2.0 and np.count_nonzero(hidden) > 1e-3 * t.size
+            capped = p < 2.0 and int(np.count_nonzero(hidden)) > 1e-3 * t.size
             if not capped and self.tol >= SINGLE_TOL:
                 return _with_history(found, history, n_iter, run)
         run = self._run(self.rows, frame, t, eps=eps)

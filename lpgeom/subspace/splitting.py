@@ -1,7 +1,8 @@
-"""ADMM for the entrywise objective: A - L = E, rank(L) <= k, ``||E||_p^p`` small (theory 5)."""
+"""ADMM for the entrywise objective: A - L = E, rank(L) <= k, ``sum W |E|^p`` small (theory 5)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.kernels.cpu.proximal import split_step
-from lpgeom.rows.base import Array
 
-GROWTH = 1.05
-"""Factor by which the penalty grows a step: towards feasibility, away from the start."""
+GROWTH = 1.02
+"""Factor by which the penalty grows a step. Slower growth ends lower: on word embeddings 1.1, 1.05,
+1.02 and 1.01 end at 73.0, 72.1, 71.4 and 71.3% of the SVD's cost, in 70, 110, 200 and 300 steps."""
 
 WINDOW = 5
 """Steps over which the cost has to stand still before it ends."""
@@ -32,7 +33,6 @@ class Split:
     Attributes
     ----------
     left, right : ndarray, shapes (n, k) and (k, d)
-        `right` has orthonormal rows.
     cost : float
         Entrywise cost as the steps saw it, in the type of the data.
     history : tuple of float
@@ -52,14 +52,16 @@ class Split:
 
 def split(
     A: NDArray[Any],
-    V: Array,
+    left: NDArray[Any],
+    right: NDArray[Any],
     p: float,
+    W: NDArray[Any] | None = None,
     *,
-    max_iter: int = 100,
+    max_iter: int = 200,
     tol: float = 1e-4,
     tick: Tick | None = None,
 ) -> Split:
-    """Descend from the projection ``A V V^T``.
+    """Descend from the product ``left @ right``.
 
     One sweep a step: ``L = M_k`` (the best rank-k approximation of M = A - E + U, by the (d, d)
     Gram), ``E = prox(A - L + U)`` with the penalty rho, ``U <- U + A - L - E``. rho starts at the
@@ -71,19 +73,19 @@ def split(
     ----------
     A : ndarray, shape (n, d), n >= d for speed
         float32 or float64; two more arrays of its size are held.
-    V : ndarray, shape (d, k)
-        Orthonormal.
+    left, right : ndarray, shapes (n, k) and (k, d)
+    W : ndarray, shape (n, d), optional
+        Weights, at most about 1; where they are 0 the entry of A must be finite but does not count.
     """
     n, d = A.shape
-    k = V.shape[1]
+    k = right.shape[0]
     dtype = A.dtype
     U, M = np.zeros_like(A), np.empty_like(A)
-    left, spare = np.empty((n, k), dtype), np.empty((n, k), dtype)
     L = np.empty((min(BLOCK, n), d), dtype)
-    right = np.ascontiguousarray(V.T, dtype=dtype)
+    left, right = left.astype(dtype), np.ascontiguousarray(right, dtype=dtype)
+    spare = np.empty_like(left)
     best_left, best_right, best = left, right, np.inf
-    # The first step has no M: its L is the start, and its residuals set the penalty.
-    source, lam = A, _first_threshold(A, right, p)
+    lam = _first_threshold(A, left, right, p, W)
     history: list[float] = []
     costs: list[float] = []
     converged = False
@@ -91,9 +93,11 @@ def split(
         total, G = 0.0, np.zeros((d, d))
         for lo in range(0, n, BLOCK):
             hi = min(n, lo + BLOCK)
-            np.matmul(source[lo:hi], right.T, out=left[lo:hi])
+            if costs:  # the first L is the start
+                np.matmul(M[lo:hi], right.T, out=left[lo:hi])
             np.matmul(left[lo:hi], right, out=L[: hi - lo])
-            total += split_step(A[lo:hi], L[: hi - lo], U[lo:hi], M[lo:hi], lam, p, 1.0 / GROWTH)
+            w = None if W is None else W[lo:hi]
+            total += split_step(A[lo:hi], L[: hi - lo], U[lo:hi], M[lo:hi], w, lam, p, 1.0 / GROWTH)
             G += M[lo:hi].T @ M[lo:hi]
         costs.append(total)
         if total < best:
@@ -104,17 +108,24 @@ def split(
         converged = total == 0.0 or still
         if tick is not None:
             tick(f"cost {best:.6g}")
-        source, lam = M, lam / GROWTH
+        lam /= GROWTH
         right = np.ascontiguousarray(eigen(G)[1][:, d - k :].T, dtype=dtype)
     return Split(best_left, best_right, best, tuple(history), len(costs), converged)
 
 
-def _first_threshold(A: NDArray[Any], right: NDArray[Any], p: float) -> float:
+def _first_threshold(
+    A: NDArray[Any], left: NDArray[Any], right: NDArray[Any], p: float, W: NDArray[Any] | None
+) -> float:
     """1 / rho for the penalty that moves a residual of typical size m halfway.
 
-    m is the median over some thousand rows: grossly wrong entries leave it where it is.
+    m is the median over some thousand rows, which grossly wrong entries leave where it is; for
+    p > 2, where the largest residuals are the cost, the largest.
     """
-    some = A[:: max(1, len(A) // BLOCK)]
-    r = np.abs(some - (some @ right.T) @ right)
-    m = float(np.median(r)) or float(r.mean())
-    return 2.0 / p * m ** (2.0 - p)
+    some = slice(None, None, max(1, len(A) // BLOCK))
+    r = np.abs(A[some] - left[some] @ right)
+    if W is not None:
+        r = r[W[some] > 0.0]
+    if not r.any():
+        return 1.0
+    m = (float(np.median(r)) if p <= 2.0 else float(r.max())) or float(r.mean())
+    return 2.0 / p * math.exp(min((2.0 - p) * math.log(m), 600.0))

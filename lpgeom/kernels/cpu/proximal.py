@@ -58,12 +58,12 @@ def prox_entries(v, lam, p, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def split_step(A, L, U, M, lam, p, shrink):  # type: ignore[no-untyped-def]
-    """One step of ADMM on ``min ||E||_p^p, A - L = E`` over a block, in place; returns the cost.
+def split_step(A, L, U, M, W, lam, p, shrink):  # type: ignore[no-untyped-def]
+    """One step of ADMM on ``min sum W |E|^p, A - L = E`` over a block, in place; returns the cost.
 
     With R = A - L: ``Z = R + U``, ``E = prox(Z)``, ``U <- shrink (Z - E)`` (the scaled dual, for
     the next penalty), ``M <- A - E + U``, what the next L is to be nearest to. The cost is that of
-    R, in float64.
+    R, in float64. W is None for weights 1; where it is 0, E takes all of Z and M is L.
     """
     total = 0.0
     n, d = A.shape
@@ -73,13 +73,19 @@ def split_step(A, L, U, M, lam, p, shrink):  # type: ignore[no-untyped-def]
             r = a - np.float64(L[i, j])
             size = abs(r)
             if p == 1.0:
-                total += size
+                power = size
             elif p == 2.0:
-                total += size * size
+                power = size * size
             else:
-                total += size**p
+                power = size**p
             z = r + np.float64(U[i, j])
-            e = prox(z, lam, p)
+            if W is None:
+                total += power
+                e = prox(z, lam, p)
+            else:
+                w = np.float64(W[i, j])
+                total += w * power
+                e = prox(z, lam * w, p)
             u = shrink * (z - e)
             U[i, j] = u
             M[i, j] = a - e + u

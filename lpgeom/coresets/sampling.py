@@ -1,0 +1,251 @@
+"""``coreset``: a small weighted subset of the rows that stands for all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpgeom import validation
+from lpgeom.coresets.barrier import barrier_selection, size_for
+from lpgeom.coresets.draw import stratified
+from lpgeom.coresets.record import Coreset, Provenance
+from lpgeom.coresets.sensitivity import (
+    Sensitivities,
+    lewis_sensitivities,
+    ridge_sensitivities,
+)
+from lpgeom.coresets.sizes import every_subspace, fixed_subspace
+from lpgeom.geometry.spectrum import spectrum
+from lpgeom.rows.array import ArrayRows
+from lpgeom.rows.base import Array
+from lpgeom.rows.door import Problem, open_rows
+from lpgeom.threads import limited, sized
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+METHODS = ("lewis", "ridge", "deterministic", "norm", "uniform")
+
+Chosen = tuple[NDArray[np.int64], Array, Provenance]
+"""Rows, their factors (1 on average), and what is proved."""
+
+Uniforms = Callable[[int], Array]
+
+EXACT = Provenance("exact", 0.0, 0.0, 0.0, math.nan, 1.0)
+
+
+def coreset(
+    A: ArrayLike,
+    size: int | None = None,
+    eps: float | None = None,
+    p: float = 1.0,
+    k: int | None = None,
+    seed: int = 0,
+    *,
+    method: str | None = None,
+    row_weights: ArrayLike | None = None,
+    failure_probability: float = 0.01,
+) -> Coreset:
+    """Some rows of A, weighted so that every subspace costs on them what it costs on all rows.
+
+    For every subspace V, ``sum_j weights_j ||rows_j - rows_j V V^T||^p`` is an unbiased estimate of
+    its cost on A, and close to it for all subspaces at once if there are rows enough.
+
+    Parameters
+    ----------
+    A : array_like, shape (n, d)
+        Read in blocks.
+    size : int, optional
+        Rows to draw. `provenance` then says what eps that is enough for.
+    eps : float, optional
+        Relative error, in (0, 1), of the cost of every subspace (with method="ridge": of any one
+        that does not depend on the draw): as many rows are drawn as the theorem asks for. Give
+        either `size` or `eps`.
+    p : float
+        1 <= p <= 100.
+    k : int, optional
+        The largest rank of interest, if only ranks up to k matter.
+    seed : int
+        The same seed and thread count give the same coreset.
+    method : {"lewis", "ridge", "deterministic", "norm", "uniform"}, optional
+        How rows are chosen. "lewis" (if k is not given): in proportion to their Lewis weights, for
+        every rank. "ridge" (if k is given): to ridge Lewis weights, which leave out what a
+        rank-k subspace need not tell apart. "deterministic": no chance at all, by barriers; a
+        relative error for p = 2, a constant factor for other p; `size` passes over A. "norm":
+        to ``||a_i||^p``; "uniform": all alike; both for comparison, with nothing proved.
+    row_weights : array_like, shape (n,), optional
+        omega >= 0, not all zero.
+    failure_probability : float
+        Of each statement in `provenance`.
+
+    Returns
+    -------
+    Coreset
+        With all rows, and weights 1 (or omega), if at least n are asked for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Input that is not a finite real matrix; numbers out of range; both or neither of `size` and
+        `eps`; method="ridge" without k; `eps` with a method that proves none.
+
+    Notes
+    -----
+    About two passes an iteration for the weights (5 to 15 iterations), and a read of the rows
+    drawn. With D near the rank of A ("ridge": at most 2 (k + 1)) the theorems, proved with their
+    constants in docs/coresets.md, ask for ``8 D (1 + eps/6) ln(4 n / delta) / eps^2`` rows at p = 1
+    for every subspace at once (C4), and ``2 D (1 + eps/3) ln(2 / delta) / eps^2`` for one (C3).
+    Sources: Cohen and Peng, "lp row sampling by Lewis weights", STOC 2015; Woodruff and Yasuda,
+    "Ridge leverage score sampling for lp subspace approximation", 2024; Batson, Spielman and
+    Srivastava, "Twice-Ramanujan sparsifiers", STOC 2009.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> rng = np.random.default_rng(0)
+    >>> A = rng.standard_normal((20000, 5)) * [3.0, 2.0, 1.0, 1.0, 1.0]
+    >>> c = lpgeom.coreset(A, size=2000)
+    >>> V = np.eye(5)[:, :2]
+    >>> on_data = lpgeom.cost(A, V)
+    >>> on_coreset = lpgeom.cost(c.rows, V, row_weights=c.weights)
+    >>> abs(on_coreset / on_data - 1.0) < 0.05
+    True
+    >>> lpgeom.approx_subspace(c, k=2).ratio < 1.1
+    True
+    """
+    seed = validation.check_seed(seed)
+    if (size is None) == (eps is None):
+        raise ValueError("give either size or eps" + (", not both" if size is not None else ""))
+    if size is not None:
+        size = validation.check_positive_int("size", size)
+    if eps is not None:
+        eps = validation.check_tolerance(eps, "eps")
+    delta = validation.check_tolerance(failure_probability, "failure_probability")
+    if method is None:
+        method = "lewis" if k is None else "ridge"
+    validation.check_choice("method", method, METHODS)
+    if eps is not None and method in ("norm", "uniform"):
+        raise ValueError(f'method="{method}" proves no eps; give size')
+    with limited():
+        problem = open_rows(A, p, row_weights)
+        n, d = problem.rows.shape
+        if k is not None:
+            k = validation.check_k(k, d)
+        elif method == "ridge":
+            raise ValueError('method="ridge" is for a rank: give k')
+        uniforms = np.random.default_rng(seed).random
+        with sized(n, d):
+            if size is not None and size >= n:
+                chosen = _everything(problem)
+            elif method == "deterministic":
+                size, chosen = _by_barriers(problem, size, eps)
+            elif method in ("norm", "uniform"):
+                assert size is not None
+                chosen = _for_comparison(problem, method, uniforms(size))
+            else:
+                rank = k if method == "ridge" else None
+                size, chosen = _by_sensitivities(problem, rank, size, eps, uniforms, delta)
+    indices, factors, provenance = chosen
+    omega = problem.omega
+    return Coreset(
+        rows=_rows_of(problem.A, indices),
+        weights=factors if omega is None else factors * omega[indices],
+        indices=indices,
+        p=problem.p,
+        k=k if method == "ridge" else None,
+        shape=(n, d),
+        size=size,
+        method=method,
+        seed=seed,
+        provenance=provenance,
+    )
+
+
+def _by_sensitivities(
+    problem: Problem[ArrayRows],
+    k: int | None,
+    size: int | None,
+    eps: float | None,
+    uniforms: Uniforms,
+    delta: float,
+) -> tuple[int, Chosen]:
+    n = problem.rows.shape[0]
+    sensitivities = sensitivities_of(problem.rows, problem.p, k)
+    if sensitivities.rank == 0:  # zero rows cost nothing: one that counts says it all
+        indices, factors, _ = _everything(problem)
+        return size or 1, (indices[:1], factors[:1], EXACT)
+    if size is None:
+        assert eps is not None
+        theorems = every_subspace(sensitivities, delta) or [fixed_subspace(sensitivities, delta)]
+        wanted = min(theorem.size(eps) for theorem in theorems)
+        if wanted >= n:
+            return n, _everything(problem)
+        size = int(wanted)
+    return size, draw(sensitivities, size, uniforms, delta)
+
+
+def _by_barriers(
+    problem: Problem[ArrayRows], size: int | None, eps: float | None
+) -> tuple[int, Chosen]:
+    rows, p = problem.rows, problem.p
+    if size is None:
+        assert eps is not None
+        if p != 2.0:
+            raise ValueError('method="deterministic" proves an eps at p = 2 only; give size')
+        size = size_for(eps, spectrum(rows).rank)
+        if size >= rows.shape[0]:
+            return rows.shape[0], _everything(problem)
+    return size, barrier_selection(rows, p, size)
+
+
+def _for_comparison(problem: Problem[ArrayRows], method: str, uniforms: Array) -> Chosen:
+    n = problem.rows.shape[0]
+    share = problem.rows.squared_norms() ** (problem.p / 2.0)
+    if method == "uniform" or not share.any():
+        share = np.ones(n) if problem.omega is None else (problem.omega > 0.0).astype(np.float64)
+    indices, factors = stratified(share, uniforms)
+    return indices, factors, Provenance("none", math.inf, math.inf, 1.0)
+
+
+def sensitivities_of(rows: ArrayRows, p: float, k: int | None) -> Sensitivities:
+    """For every rank, or for ranks up to k."""
+    return lewis_sensitivities(rows, p) if k is None else ridge_sensitivities(rows, p, k)
+
+
+def draw(sensitivities: Sensitivities, size: int, uniforms: Uniforms, delta: float) -> Chosen:
+    """`size` draws in proportion to the sensitivities, and what is proved of them."""
+    indices, factors = stratified(sensitivities.weights, uniforms(size))
+    one = fixed_subspace(sensitivities, delta)
+    eps_fixed = one.eps(size)
+    theorem, eps = min(
+        ((t.name, t.eps(size)) for t in every_subspace(sensitivities, delta)),
+        key=lambda named: named[1],
+        default=(one.name, math.inf),
+    )
+    return (
+        indices,
+        factors,
+        Provenance(
+            theorem,
+            eps,
+            eps_fixed,
+            delta,
+            sensitivities.total,
+            1.0 / (1.0 - eps) if eps < 1.0 else math.inf,
+        ),
+    )
+
+
+def _everything(problem: Problem[ArrayRows]) -> Chosen:
+    n = problem.rows.shape[0]
+    kept = np.arange(n) if problem.omega is None else np.flatnonzero(problem.omega)
+    return kept.astype(np.int64), np.ones(len(kept)), EXACT
+
+
+def _rows_of(A: NDArray[Any], indices: NDArray[np.int64]) -> NDArray[Any]:
+    dtype = np.float32 if A.dtype == np.float32 else np.float64
+    return np.ascontiguousarray(A[indices], dtype=dtype)

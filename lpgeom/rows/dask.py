@@ -1,0 +1,430 @@
+"""Rows of a Dask array: passes run where the chunks are, and only (d, d) matrices travel.
+
+Dask does all the scheduling. A pass is one task a chunk, which wraps its chunk in `ArrayRows`, and
+a tree that adds the (d, d) results; per-row vectors are Dask arrays with the chunks of the rows,
+kept on the workers. What a lost worker held is computed again from its recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from numpy.typing import NDArray
+
+from lpgeom import validation
+from lpgeom.rows.array import ArrayRows
+from lpgeom.rows.base import Array, KeepingRule, Passes, Rule
+from lpgeom.threads import serial_blas
+
+FAN_IN = 8
+"""Matrices added in one task of the tree."""
+
+LOCAL_BYTES = 256 << 20
+"""Bytes of rows that are fetched at most, for searches of very many passes."""
+
+
+class DaskRows:
+    """Rows ``scale * factors[i] * A[i]`` of a Dask array whose chunks hold whole rows.
+
+    Parameters
+    ----------
+    A : dask.array.Array, shape (n, d)
+        One chunk along the columns, known chunk sizes.
+    factors : dask.array.Array, shape (n,), float64, optional
+        Row factors, in the chunks of A.
+    scale : float
+        A power of two that brings the largest entry near 1.
+
+    Notes
+    -----
+    Grams are summed in an order that depends on the chunks alone: the number of workers does not
+    change a bit of the result.
+    """
+
+    def __init__(
+        self,
+        A: da.Array,
+        factors: da.Array | None = None,
+        scale: float = 1.0,
+        *,
+        dtype: type[np.floating[Any]] = np.float64,
+        passes: Passes | None = None,
+    ) -> None:
+        self._A = A
+        self._factors = factors
+        self._scale = scale
+        self._dtype = np.dtype(dtype)
+        self._passes = Passes() if passes is None else passes
+        self._norms: Any = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        n, d = self._A.shape
+        return int(n), int(d)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type passes are computed in."""
+        return self._dtype
+
+    @property
+    def n_passes(self) -> float:
+        return self._passes.total
+
+    def single(self) -> DaskRows:
+        return self._view(self._scale, np.float32)
+
+    def scaled(self, factor: float) -> DaskRows:
+        """The same rows times a power of two."""
+        view = self._view(self._scale * factor, self._dtype.type)
+        if self._norms is not None:
+            view._norms = self._norms * factor**2
+        return view
+
+    def _view(self, scale: float, dtype: type[np.floating[Any]]) -> DaskRows:
+        view = DaskRows(self._A, self._factors, scale, dtype=dtype, passes=self._passes)
+        view._norms = self._norms
+        return view
+
+    def squared_norms(self) -> Array:
+        if self._norms is None:
+            self._norms = self._left(self._vector("squared_norms"))
+        return self._norms
+
+    def quadratic_form(self, X: Array) -> Array:
+        return self._left(self._vector("quadratic_form", X))
+
+    def bilinear_form(self, M: Array) -> Array:
+        return self._left(self._vector("bilinear_form", M))
+
+    def weighted_gram(self, w: Array | None = None) -> Array:
+        return self._fetched(self._matrices("weighted_gram", w).sum(axis=0, split_every=FAN_IN))
+
+    def reweighted_gram(self, X: Array, rule: Rule | KeepingRule) -> tuple[Array, ...]:
+        t = self._vector("quadratic_form", X)
+        found = rule(t, 0, self.shape[0])
+        w, *kept = found if isinstance(found, tuple) else (found,)
+        G = self._matrices("weighted_gram", w).sum(axis=0, split_every=FAN_IN)
+        # Together: a chunk is read once for all of them.
+        G, t, *kept = dask.persist(G, t, *kept)
+        return t, self._fetched(G), *kept
+
+    def triangle(self, w: Array | None = None) -> Array:
+        parts = self._matrices("triangle", w)
+        R = da.reduction(
+            parts,
+            chunk=_keep,
+            combine=_triangle_of_triangles,
+            aggregate=_triangle_of_triangles,
+            axis=0,
+            dtype=np.float64,
+            split_every=FAN_IN,
+            meta=np.empty((0, 0)),
+        )
+        return self._fetched(R)
+
+    def take(self, indices: NDArray[np.intp], factors: Array | None = None) -> ArrayRows:
+        n, d = self.shape
+        order = np.argsort(indices, kind="stable")
+        index = np.asarray(indices)[order]
+        given = np.ones(len(index)) if factors is None else factors[order]
+        own = None if self._factors is None else _chunks(self._factors)
+        blocks = _chunks(self._A)
+        tasks = [
+            dask.delayed(_taken)(
+                blocks[j],
+                None if own is None else own[j],
+                self._scale,
+                self._dtype.type,
+                index[part] - lo,
+                given[part],
+            )
+            for j, lo, part in _by_chunk(index, self._A.chunks[0])
+        ]
+        out = np.empty((len(index), d), self._dtype)
+        out[order] = np.concatenate([out[:0], *dask.compute(*tasks)])
+        share = len(index) / max(n, 1)
+        self._passes.total += share
+        return ArrayRows(out, dtype=self._dtype.type, passes=self._passes, share=share)
+
+    def reduced(self) -> tuple[ArrayRows, Array]:
+        return self.take(np.arange(self.shape[0])).reduced()
+
+    def local(self) -> ArrayRows | None:
+        n, d = self.shape
+        if n * d * self._dtype.itemsize > LOCAL_BYTES:
+            return None
+        return self.take(np.arange(n))
+
+    def _left(self, v: da.Array) -> Any:
+        """One pass over the chunks; the vector stays where it is made."""
+        self._passes.total += 1.0
+        return v.persist()
+
+    def _fetched(self, M: da.Array) -> Array:
+        """One pass over the chunks; the matrix comes here."""
+        self._passes.total += 1.0
+        return np.asarray(M.compute(), dtype=np.float64)
+
+    def _vector(self, method: str, X: Array | None = None) -> da.Array:
+        """A pass of `ArrayRows` that gives a number for each row; lazy."""
+        return da.blockwise(
+            _on_chunk, "i", *self._operands(), **self._how(method, X), meta=np.empty(0)
+        )
+
+    def _matrices(self, method: str, w: Any) -> da.Array:
+        """A pass that gives a (d, d) matrix for each chunk; lazy, shape (chunks, d, d)."""
+        d = self.shape[1]
+        beside = () if w is None else (w, "i")
+        return da.blockwise(
+            _on_chunk,
+            "ikl",
+            *self._operands(),
+            *beside,
+            **self._how(method, None),
+            stacked=True,
+            new_axes={"k": d, "l": d},
+            adjust_chunks={"i": 1},
+            meta=np.empty((0, 0, 0)),
+        )
+
+    def _operands(self) -> tuple[Any, ...]:
+        factors = () if self._factors is None else (self._factors, "i")
+        return self._A, "ij", *factors
+
+    def _how(self, method: str, X: Array | None) -> dict[str, Any]:
+        return {
+            "method": method,
+            # One task of its own: sent once, not with every chunk.
+            "X": None if X is None else dask.delayed(X, traverse=False, pure=True),
+            "factored": self._factors is not None,
+            "scale": self._scale,
+            "type_": self._dtype.type,
+            "dtype": np.float64,
+            "concatenate": True,
+        }
+
+
+def _on_chunk(
+    block: NDArray[Any],
+    *vectors: Array,
+    method: str,
+    X: Array | None,
+    factored: bool,
+    scale: float,
+    type_: type[np.floating[Any]],
+    stacked: bool = False,
+) -> Array:
+    """On a worker: that pass over one chunk. The chunks are the parallelism, so on one thread."""
+    rows = ArrayRows(block, vectors[0] if factored else None, scale, dtype=type_)
+    arguments = (() if X is None else (X,)) + vectors[factored:]
+    with serial_blas():
+        result: Array = getattr(rows, method)(*arguments)
+    return result[None] if stacked else result
+
+
+def _taken(
+    block: NDArray[Any],
+    factors: Array | None,
+    scale: float,
+    type_: type[np.floating[Any]],
+    index: NDArray[np.intp],
+    given: Array,
+) -> NDArray[Any]:
+    """On a worker: a few rows of one chunk, scaled."""
+    return ArrayRows(block, factors, scale, dtype=type_).take(index, given)._A
+
+
+def _keep(parts: Array, axis: Any, keepdims: bool) -> Array:
+    return parts
+
+
+def _triangle_of_triangles(parts: Array, axis: Any, keepdims: bool) -> Array:
+    """R with ``R^T R = sum_j R_j^T R_j``, of R_j stacked along the first axis."""
+    R = np.asarray(np.linalg.qr(parts.reshape(-1, parts.shape[2]), mode="r"))
+    return R[None] if keepdims else R
+
+
+def _chunks(v: da.Array) -> list[Any]:
+    """The chunks of a vector or of rows as delayed NumPy arrays."""
+    return list(v.to_delayed().reshape(-1))
+
+
+def _by_chunk(index: NDArray[np.intp], sizes: tuple[int, ...]) -> list[tuple[int, int, slice]]:
+    """(chunk, its first row, which of `index` it holds) of every chunk that holds any; `index`
+    ascending."""
+    ends = np.cumsum(sizes)
+    cuts = np.searchsorted(index, ends, side="left")
+    found = []
+    start = 0
+    for j, (end, cut) in enumerate(zip(ends.tolist(), cuts.tolist(), strict=True)):
+        if cut > start:
+            found.append((j, end - sizes[j], slice(start, cut)))
+        start = cut
+    return found
+
+
+# ---------------------------------------------------------------- checks at the door
+
+
+def check_matrix(A: da.Array) -> da.Array:
+    """A with whole rows in chunks of known size.
+
+    Raises
+    ------
+    TypeError
+        Entries that are not real numbers, or chunks that are not NumPy arrays.
+    ValueError
+        Not two-dimensional, unknown chunk sizes, several chunks along the columns, or empty.
+    """
+    if A.dtype.kind not in "iuf":
+        raise TypeError(f"A must hold real numbers, got dtype {A.dtype}")
+    if not isinstance(A._meta, np.ndarray):
+        kind = type(A._meta).__name__
+        raise TypeError(f"the chunks of A must be NumPy arrays, they are {kind}")
+    if A.ndim != 2:
+        raise ValueError(f"A must be two-dimensional (rows are points), got shape {A.shape}")
+    if np.isnan(A.shape).any():
+        raise ValueError(
+            f"A has unknown chunk sizes (shape {A.shape}); call A.compute_chunk_sizes() first, or "
+            "make it by DataFrame.to_dask_array(lengths=True)"
+        )
+    if A.numblocks[1] != 1:
+        raise ValueError(
+            f"A is cut along its columns into chunks of {A.chunks[1]}; whole rows must lie in one "
+            "chunk: pass A.rechunk({0: 'auto', 1: -1})"
+        )
+    if 0 in A.shape:
+        raise ValueError(f"A is empty: shape {A.shape}")
+    return A
+
+
+def largest_entry(A: da.Array) -> float:
+    """max |A_ij|; ValueError if an entry of some chunk is NaN or infinite, naming the first."""
+    starts = np.cumsum((0, *A.chunks[0])).tolist()
+    tasks = [
+        dask.delayed(_largest)(block, lo) for block, lo in zip(_chunks(A), starts[:-1], strict=True)
+    ]
+    found = dask.compute(*tasks)
+    for _, trouble in found:
+        if trouble is not None:
+            raise ValueError(trouble)
+    return max(top for top, _ in found)
+
+
+def _largest(block: NDArray[Any], lo: int) -> tuple[float, str | None]:
+    """The error as a value: an exception would not say which of several chunks comes first."""
+    try:
+        return (validation.largest_entry(block, first=lo) if len(block) else 0.0), None
+    except ValueError as error:
+        return 0.0, str(error)
+
+
+def check_weights(row_weights: Any, A: da.Array) -> Any:
+    """Row weights in the chunks of A, checked; from a Dask array, or NumPy's that is sent once."""
+    if row_weights is None:
+        return None
+    sizes = A.chunks[0]
+    if not isinstance(row_weights, da.Array):
+        return da.from_array(validation.check_weights(row_weights, A.shape[0]), chunks=(sizes,))
+    if row_weights.dtype.kind not in "iuf":
+        raise TypeError(f"row_weights must hold real numbers, got dtype {row_weights.dtype}")
+    if row_weights.shape != A.shape[:1]:
+        raise ValueError(
+            f"row_weights must have shape ({A.shape[0]},), one per row, got {row_weights.shape}"
+        )
+    w = row_weights.astype(np.float64).rechunk((sizes,)).persist()
+    low, high = (float(x) for x in dask.compute(w.min(), w.max()))
+    if not (low >= 0.0 and high < np.inf):
+        raise ValueError("row_weights have entries that are negative, NaN or infinite")
+    if high == 0.0:
+        raise ValueError("row_weights are all zero")
+    return w
+
+
+# ---------------------------------------------------------------- vectors (see rows/vectors.py)
+
+
+def each(f: Callable[..., Sequence[Array]], *vectors: da.Array) -> list[Any]:
+    """``f(*vectors)`` chunk by chunk, kept on the workers."""
+    count = len(f(*(np.empty(0) for _ in vectors)))
+    both = da.blockwise(
+        lambda *blocks: np.stack(f(*blocks)), "ri", *(x for v in vectors for x in (v, "i")),
+        new_axes={"r": count}, dtype=np.float64, meta=np.empty((0, 0)),
+    ).persist()  # fmt: skip
+    return [both[r] for r in range(count)]
+
+
+def drawn(prob: da.Array, rng: np.random.Generator) -> NDArray[np.intp]:
+    """``flatnonzero(rng.random(n) < prob)``: the very numbers rng would give, drawn chunk by chunk.
+
+    A PCG64 stream can be entered anywhere: each chunk starts where its first row stands in it.
+    """
+    state = rng.bit_generator.state
+    starts = np.concatenate([[0], np.cumsum(prob.chunks[0])]).tolist()
+    tasks = [
+        dask.delayed(_drawn)(part, state, lo)
+        for part, lo in zip(_chunks(prob), starts[:-1], strict=True)
+    ]
+    rng.bit_generator.state = _ahead(state, starts[-1]).state
+    return np.concatenate(dask.compute(*tasks))
+
+
+def _ahead(state: Any, count: int) -> np.random.PCG64:
+    """The stream `count` numbers on; advance() alone would drop a buffered half number."""
+    stream = np.random.PCG64()
+    stream.state = state
+    stream.advance(count)
+    there: Any = {**state, "state": stream.state["state"]}
+    stream.state = there
+    return stream
+
+
+def _drawn(prob: Array, state: Any, lo: int) -> NDArray[np.intp]:
+    u = np.random.Generator(_ahead(state, lo)).random(prob.size)
+    return lo + np.flatnonzero(u < prob)
+
+
+def entries(v: da.Array, index: NDArray[np.intp]) -> Array:
+    """``v[index]``, fetched; `index` ascending."""
+    chunks = _chunks(v)
+    tasks = [
+        dask.delayed(np.take)(chunks[j], index[part] - lo)
+        for j, lo, part in _by_chunk(index, v.chunks[0])
+    ]
+    return np.concatenate([np.empty(0), *dask.compute(*tasks)])
+
+
+def compressed(v: da.Array, alive: da.Array) -> da.Array:
+    """``v[alive]`` with chunk sizes known; v itself where nothing is left out."""
+    if int(alive.sum()) == alive.size:
+        return v
+    return v[alive].persist().compute_chunk_sizes()
+
+
+def spread(some: da.Array, alive: da.Array) -> da.Array:
+    """The inverse of `compressed`, 0 where not alive."""
+    if some.size == alive.size:
+        return some
+    return da.blockwise(
+        _spread, "i", some, "i", alive, "i",
+        dtype=np.float64, meta=np.empty(0), align_arrays=False,
+        adjust_chunks={"i": alive.chunks[0]},
+    )  # fmt: skip
+
+
+def _spread(some: Array, alive: NDArray[np.bool_]) -> Array:
+    w = np.zeros(alive.size)
+    w[alive] = some
+    return w
+
+
+def least_squares(columns: da.Array, b: da.Array, rcond: float) -> Array:
+    """x that minimises ``||columns x - b||``, from the triangle of ``[columns, b]``."""
+    both = da.concatenate([columns, b[:, None]], axis=1).rechunk({1: -1})
+    R = DaskRows(both).triangle()
+    return np.asarray(np.linalg.lstsq(R[:, :-1], R[:, -1], rcond=rcond)[0], dtype=np.float64)

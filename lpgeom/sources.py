@@ -1,0 +1,232 @@
+"""Matrices in chunked storage: Zarr arrays, HDF5 datasets, Parquet files; read in ranges of rows.
+
+What is stored in chunks has to be read in chunks: each holds whole compressed pieces, which to
+read twice costs twice. `blocks` therefore goes along the stored pieces, in order, each read once.
+The libraries are those of ``pip install 'lpgeom[chunked]'``; nothing here imports one before a
+file is opened, and arrays that a caller has opened are used as they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+PIECE_BYTES = 4 << 20
+"""Stored chunks are read together up to this size; a larger chunk is read by itself."""
+
+Block = tuple[int, NDArray[Any]]
+
+
+class Stored(ABC):
+    """A matrix of which ranges of rows can be read.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy.dtype
+    pieces : list of tuple of int
+        Row ranges (lo, hi), in order, that are best read as a whole; several threads may read
+        different ones.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    pieces: list[tuple[int, int]]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @abstractmethod
+    def blocks(self, piece: tuple[int, int]) -> Iterator[Block]:
+        """(first row, rows) from the beginning of a piece to its end."""
+
+    def __iter__(self) -> Iterator[Block]:
+        """The blocks of all pieces."""
+        for piece in self.pieces:
+            yield from self.blocks(piece)
+
+    @abstractmethod
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """A range of rows, read into memory."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        whole = self[0 : self.shape[0]]
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+
+class StoredArray(Stored):
+    """A Zarr array, an HDF5 dataset, or what else has shape, dtype, chunks and slices of rows.
+
+    Parameters
+    ----------
+    array : zarr.Array, h5py.Dataset, ...
+        Stays open as long as this does.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self.shape = tuple(array.shape)
+        self.dtype = np.dtype(array.dtype)
+        self.pieces = self._pieces()
+
+    def _pieces(self) -> list[tuple[int, int]]:
+        if self.ndim != 2 or 0 in self.shape:
+            return []
+        n, d = self.shape
+        # A Zarr shard is stored as one object; HDF5 without chunks may be cut anywhere.
+        grain = getattr(self._array, "shards", None) or getattr(self._array, "chunks", None)
+        rows = min(int(grain[0]), n) if grain else 1
+        step = rows * max(1, PIECE_BYTES // (rows * d * self.dtype.itemsize))
+        return [(lo, min(lo + step, n)) for lo in range(0, n, step)]
+
+    def blocks(self, piece: tuple[int, int]) -> Iterator[Block]:
+        yield piece[0], self[piece[0] : piece[1]]
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        return np.asarray(self._array[rows])
+
+
+class ParquetTable(Stored):
+    """The columns of a Parquet file: numbers, or one column of vectors of one length.
+
+    Parameters
+    ----------
+    file : pyarrow.parquet.ParquetFile
+    columns : list of str, optional
+        All if not given.
+
+    Raises
+    ------
+    TypeError
+        A column that holds neither numbers nor vectors of numbers; vectors beside other columns.
+    ValueError
+        No such column. Missing values and vectors of other lengths are errors where they are read.
+    """
+
+    def __init__(self, file: Any, columns: list[str] | None = None) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        schema = file.schema_arrow
+        names = list(schema.names) if columns is None else columns
+        missing = [name for name in names if name not in schema.names]
+        if missing:
+            raise ValueError(
+                f"no column named {missing[0]!r}; there are: {', '.join(schema.names)}"
+            )
+        self._names = names
+        n = file.metadata.num_rows
+        sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
+        ranges = list(itertools.pairwise(itertools.accumulate(sizes, initial=0)))
+        self.pieces = [(lo, hi) for lo, hi in ranges if hi > lo]
+        self._group = {lo: g for g, (lo, hi) in enumerate(ranges) if hi > lo}
+        self._vectors = len(names) == 1 and _is_list(schema.field(names[0]).type)
+        self.dtype = self._common_type([schema.field(name) for name in names])
+        self.shape = (n, self._width(n))
+        self._cursor: tuple[int, Iterator[Block]] = (-1, iter(()))
+
+    def _common_type(self, fields: list[Any]) -> np.dtype[Any]:
+        found = []
+        for field in fields:
+            inner = field.type.value_type if self._vectors else field.type
+            try:
+                found.append(np.dtype(inner.to_pandas_dtype()))
+            except (NotImplementedError, TypeError):
+                found.append(np.dtype(object))
+            if found[-1].kind not in "iuf":
+                raise TypeError(
+                    f"column {field.name!r} is of type {field.type}, not numbers (choose columns)"
+                )
+        return np.result_type(*found)
+
+    def _width(self, n: int) -> int:
+        if not self._vectors:
+            return len(self._names)
+        size = getattr(self._file.schema_arrow.field(self._names[0]).type, "list_size", None)
+        if size is not None:
+            return int(size)
+        first = next(self._file.iter_batches(batch_size=1, columns=self._names), None)
+        return 0 if first is None else len(first.column(0)[0].as_py() or ())
+
+    def blocks(self, piece: tuple[int, int]) -> Iterator[Block]:
+        lo = piece[0]
+        rows = max(1, PIECE_BYTES // max(1, self.shape[1] * self.dtype.itemsize))
+        with self._lock:
+            batches = self._file.iter_batches(
+                batch_size=rows,
+                row_groups=[self._group[lo]],
+                columns=self._names,
+                use_threads=False,
+            )
+        while True:
+            with self._lock:  # one reader a file
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield lo, self._matrix(batch, lo)
+            lo += batch.num_rows
+
+    def _matrix(self, batch: Any, lo: int) -> NDArray[Any]:
+        for name, column in zip(self._names, batch.columns, strict=True):
+            inner = column.flatten() if self._vectors else column
+            if column.null_count or inner.null_count:
+                raise ValueError(f"column {name!r} has missing values in the rows from {lo} on")
+        if not self._vectors:
+            columns = [c.to_numpy(zero_copy_only=False) for c in batch.columns]
+            return np.stack(columns, axis=1).astype(self.dtype, copy=False)
+        values = inner.to_numpy(zero_copy_only=False)
+        n, d = batch.num_rows, self.shape[1]
+        lengths = getattr(column, "value_lengths", None)
+        even = lengths is None or bool((lengths().to_numpy(zero_copy_only=False) == d).all())
+        if values.size != n * d or not even:
+            raise ValueError(
+                f"column {self._names[0]!r}: not every vector from row {lo} on has length {d}"
+            )
+        return values.reshape(n, d)
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        lo, hi, _ = rows.indices(self.shape[0])
+        out = np.empty((max(hi - lo, 0), self.shape[1]), dtype=self.dtype)
+        # Ranges asked for one after the other go on where the last one ended.
+        at, blocks = self._cursor
+        if at != lo:
+            blocks = (
+                block for piece in self.pieces if piece[1] > lo for block in self.blocks(piece)
+            )
+        for first, block in blocks:
+            part = block[max(lo - first, 0) : max(hi - first, 0)]
+            start = max(first - lo, 0)
+            out[start : start + len(part)] = part
+            if first + len(block) >= hi:
+                rest = block[hi - first :]
+                self._cursor = hi, _with_first((hi, rest), blocks)
+                break
+        return out
+
+
+def _with_first(block: Block, blocks: Iterator[Block]) -> Iterator[Block]:
+    if len(block[1]):
+        yield block
+    yield from blocks
+
+
+def _is_list(kind: Any) -> bool:
+    return hasattr(kind, "value_type") and str(kind).split("<")[0].endswith("list")
+
+
+def stored(A: Any) -> Stored | None:
+    """A as something stored in chunks, if it is: a `Stored`, an open array, a ParquetFile."""
+    if isinstance(A, Stored):
+        return A
+    if type(A).__module__.startswith("pyarrow.") and hasattr(A, "iter_batches"):
+        return ParquetTable(A)
+    array_like = all(hasattr(A, name) for name in ("shape", "dtype", "chunks", "__getitem__"))
+    if array_like and not isinstance(A, np.ndarray) and isinstance(A.dtype, np.dtype):
+        return StoredArray(A)
+    return None

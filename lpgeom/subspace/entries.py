@@ -1,0 +1,194 @@
+"""The entrywise problem: A scaled, row weights folded in, and what each entry weighs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpgeom import validation
+from lpgeom.geometry.spectrum import eigen
+from lpgeom.rows.array import dense
+from lpgeom.rows.base import Array
+from lpgeom.rows.door import open_rows
+
+BLOCK = 2048
+"""Rows of A in one block."""
+
+FILLS = 100
+"""Rounds of filling in what is missing from the last low-rank fit, at most."""
+
+FILL_TOL = 1e-6
+"""Filling in ends when the error on what is there changes by less than this share."""
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Find rank-k ``left @ right`` of small ``sum W |B - left @ right|^p``.
+
+    Attributes
+    ----------
+    A : ndarray, shape (n, d)
+        The user's data, missing entries as 0.
+    B : ndarray, shape (n, d), float64
+        ``factor * scale * A``, row by row.
+    W : ndarray, shape (n, d), or None
+        Weights of entries, the largest 1; 0 where one is missing.
+    row_weights : ndarray, shape (n,), or None
+    entry_weights : ndarray, shape (n, d), or None
+        As the user gave them; `factors` are the p-th roots of the row weights, the largest 1.
+    factors : ndarray, shape (n,), or None
+    scale : float
+    unit : float
+        The norm that norm 1 stands for in `B` and `W`.
+    """
+
+    A: NDArray[Any]
+    B: Array
+    W: Array | None
+    row_weights: Array | None
+    entry_weights: Array | None
+    factors: Array | None
+    scale: float
+    unit: float
+    p: float
+    k: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        return self.B.shape[0], self.B.shape[1]
+
+    def cost(self, left: Array, right: Array) -> float:
+        """``sum W |B - left right|^p`` in float64, in blocks; inf where that overflows."""
+        total = 0.0
+        with np.errstate(over="ignore"):
+            for lo in range(0, len(self.B), BLOCK):
+                part = slice(lo, lo + BLOCK)
+                r = np.abs(self.B[part] - left[part] @ right)
+                if self.p != 1.0:
+                    r **= self.p
+                total += float(r.sum() if self.W is None else (self.W[part] * r).sum())
+        return total
+
+    def least_weights(self, J: NDArray[np.intp], axis: str) -> Array | None:
+        """``min over j in J of omega_i W_ij`` in the user's units, for each row i; None for 1.
+
+        With axis "columns", J are rows and there is one number for each column.
+        """
+        if self.W is None and self.row_weights is None and self.entry_weights is None:
+            return None
+        part = np.s_[:, J] if axis == "rows" else np.s_[J]
+        given = self.entry_weights
+        weights = np.ones_like(self.B[part]) if given is None else given[part]
+        if self.W is not None:
+            weights = np.where(self.W[part] > 0.0, weights, 0.0)
+        if self.row_weights is not None:
+            omega = self.row_weights[:, None] if axis == "rows" else self.row_weights[J][:, None]
+            with np.errstate(over="ignore"):
+                weights = np.minimum(weights * omega, np.finfo(np.float64).max)
+        return np.asarray(weights.min(axis=1 if axis == "rows" else 0))
+
+    def largest(self, left: Array, right: Array) -> float:
+        """The largest residual of an entry that counts."""
+        top = 0.0
+        for lo in range(0, len(self.B), BLOCK):
+            part = slice(lo, lo + BLOCK)
+            r = np.abs(self.B[part] - left[part] @ right)
+            top = max(top, float(r.max() if self.W is None else (r * (self.W[part] > 0.0)).max()))
+        return top
+
+    def rescaled(self, factor: float) -> Entries:
+        """The same problem, B times a power of two."""
+        return replace(self, B=self.B * factor, scale=self.scale * factor, unit=self.unit / factor)
+
+    def projected(self, k: int, limit: float = math.inf) -> tuple[Array, Array]:
+        """The SVD's factors of B, its entries cut off at `limit`.
+
+        Where entries are missing, they are filled in from the fit again and again (expectation
+        and maximisation for Gaussian noise).
+        """
+        C = self.B if math.isinf(limit) else np.clip(self.B, -limit, limit)
+        if self.W is None or self.W.all():
+            V = _leading(C, k)
+            return C @ V, V.T
+        missing = self.W == 0.0
+        C = np.where(missing, 0.0, C)
+        error = math.inf
+        for _ in range(FILLS):
+            V = _leading(C, k)
+            left = C @ V
+            fit = left @ V.T
+            before, error = error, float((np.where(missing, 0.0, C - fit) ** 2).sum())
+            if before - error <= FILL_TOL * before:
+                break
+            C[missing] = fit[missing]
+        return left, V.T
+
+    def typical(self) -> float:
+        """The median size of the entries that count."""
+        rows = np.any(self.B != 0.0, axis=1)
+        size = np.abs(self.B[rows])
+        if self.W is not None:
+            size = size[self.W[rows] > 0.0]
+        return float(np.median(size)) or float(size.mean())
+
+    def in_user_units(self, left: Array, right: Array) -> Array:
+        """The left factor for A, where it is one for B."""
+        left = left / self.scale
+        if self.factors is None:
+            return left
+        f = self.factors
+        left = np.where(f[:, None] > 0.0, left / np.where(f > 0.0, f, 1.0)[:, None], 0.0)
+        idle = f == 0.0  # these count for nothing: their projections
+        left[idle] = np.asarray(self.A[idle], dtype=np.float64) @ right.T
+        return left
+
+
+def open_entries(
+    A: Any, k: Any, p: Any, row_weights: Any, entry_weights: Any, missing: Any
+) -> Entries:
+    """Check the input; `B` has entries below 1."""
+    validation.check_choice("missing", missing, ("raise", "ignore"))
+    array = validation.check_matrix(A)
+    W = given = None
+    if entry_weights is not None:
+        given = validation.check_entry_weights(entry_weights, array.shape, "entry_weights")
+        given = np.array(np.broadcast_to(given, array.shape))
+        W = given.copy()
+    if missing == "ignore" and (gone := np.isnan(array)).any():
+        W = np.ones(array.shape) if W is None else W
+        W[gone] = 0.0
+        array = np.where(gone, array.dtype.type(0), array)
+    if W is not None and not W.any():
+        raise ValueError("no entry counts: all are missing or have weight 0")
+    problem = open_rows(array, p, row_weights)
+    k = validation.check_k(k, array.shape[1])
+    unit = problem.unit
+    B = dense(problem.rows)
+    if W is not None:
+        top = float(W.max())
+        if problem.factors is not None:
+            top = float((W * (problem.factors > 0.0)[:, None]).max())
+            if top == 0.0:
+                raise ValueError("no entry counts: where entry_weights are not 0, row_weights are")
+        W = W / top
+        unit *= top ** (1.0 / problem.p)
+        B[W == 0.0] = 0.0
+        if W.all() and (W == 1.0).all():
+            W = None
+    return Entries(
+        array, B, W, problem.omega, given, problem.factors, problem.scale, unit, problem.p, k
+    )
+
+
+def _leading(C: Array, k: int) -> Array:
+    """The k leading right singular vectors, (d, k)."""
+    n, d = C.shape
+    if n < d:
+        V = np.linalg.svd(C, full_matrices=k > n)[2][:k].T
+        return np.ascontiguousarray(V)
+    return np.ascontiguousarray(eigen(C.T @ C)[1][:, d - k :])

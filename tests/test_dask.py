@@ -1,0 +1,315 @@
+"""Dask arrays: the same answers as in memory, with nothing but (d, d) matrices on the way."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lpgeom
+from lpgeom.rows import vectors
+from lpgeom.rows.array import ArrayRows
+
+dask = pytest.importorskip("dask", reason="Dask is NOT tested: pip install 'lpgeom[dask]'")
+distributed = pytest.importorskip(
+    "distributed", reason="Dask is NOT tested: pip install 'lpgeom[dask]'"
+)
+da = pytest.importorskip("dask.array")
+
+from lpgeom.rows.dask import DaskRows  # noqa: E402
+
+
+def matrix(n: int = 600, d: int = 12, seed: int = 0) -> Any:
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((n, 3)) @ rng.standard_normal((3, d))
+    A += 0.05 * rng.standard_normal((n, d))
+    A[: n // 20] = 10.0 * rng.standard_normal((n // 20, d))
+    return A
+
+
+def cut(A: Any, rows: int = 170) -> Any:
+    return da.from_array(A, chunks=(rows, *A.shape[1:]))
+
+
+def same(ours: Any, theirs: Any) -> None:
+    """The same subspace, cost and certificate."""
+    P, Q = (r.basis @ r.basis.T for r in (ours, theirs))
+    np.testing.assert_allclose(P, Q, atol=1e-8)
+    assert ours.cost == pytest.approx(theirs.cost, rel=1e-12)
+    assert ours.lower_bound == pytest.approx(theirs.lower_bound, rel=1e-6)
+    assert ours.method == theirs.method
+    assert ours.n_iter == theirs.n_iter
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    with dask.config.set(scheduler="synchronous"):
+        yield
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetching what is as long as the rows is an error."""
+    fetch = da.Array.__array__
+
+    def short(self: Any, *args: Any, **options: Any) -> Any:
+        assert self.size < 600, f"fetched {self.shape}"
+        return fetch(self, *args, **options)
+
+    monkeypatch.setattr(da.Array, "__array__", short)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_every_pass(weighted: bool, alone: None) -> None:
+    A = matrix()
+    rng = np.random.default_rng(1)
+    f = rng.random(600) if weighted else None
+    w, X = rng.standard_normal(600), rng.standard_normal((12, 5))
+    ours, theirs = DaskRows(cut(A), None if f is None else cut(f), 0.5), ArrayRows(A, f, 0.5)
+    for a, b, tol in ((ours, theirs, 1e-13), (ours.single(), theirs.single(), 1e-5)):
+
+        def close(x: Any, y: Any, tol: float = tol) -> None:
+            np.testing.assert_allclose(np.asarray(x), y, rtol=0.0, atol=tol * np.abs(y).max())
+
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        close(a.squared_norms(), b.squared_norms())
+        close(a.scaled(4.0).squared_norms(), b.scaled(4.0).squared_norms())
+        close(a.quadratic_form(X), b.quadratic_form(X))
+        close(a.bilinear_form(X @ X.T), b.bilinear_form(X @ X.T))
+        close(a.weighted_gram(), b.weighted_gram())
+        close(a.weighted_gram(cut(w)), b.weighted_gram(w))
+        close(np.abs(a.triangle(cut(w * w))), np.abs(b.triangle(w * w)), 1e-4)
+        found = (rows.reweighted_gram(X, lambda t, lo, hi: (t, 2.0 * t)) for rows in (a, b))
+        for x, y in zip(*found, strict=True):
+            close(x, y, 10 * tol)
+        index = np.array([599, 0, 169, 170, 0])
+        close(a.take(index, w[:5])._A, b.take(index, w[:5])._A, 1e-6)
+    assert ours.n_passes == pytest.approx(theirs.n_passes)
+
+
+def test_vectors_say_the_same_in_both_places(alone: None) -> None:
+    rng = np.random.default_rng(2)
+    v, mask = rng.random(600), rng.random(600) < 0.7
+    there = cut(v)
+    some = vectors.compressed(there, cut(mask))
+    np.testing.assert_array_equal(some, v[mask])
+    np.testing.assert_array_equal(vectors.spread(some, cut(mask)), vectors.spread(v[mask], mask))
+    np.testing.assert_array_equal(vectors.entries(there, np.array([1, 169, 170])), v[[1, 169, 170]])
+    assert vectors.numbers(there.sum(), v.max()) == pytest.approx((v.sum(), v.max()))
+    D, b = rng.standard_normal((600, 3)), rng.standard_normal(600)
+    np.testing.assert_allclose(
+        vectors.least_squares(cut(D), cut(b), 1e-12), vectors.least_squares(D, b, 1e-12)
+    )
+
+
+def test_the_same_rows_are_drawn(alone: None) -> None:
+    prob = np.random.default_rng(3).random(600)
+    here, there = np.random.default_rng(4), np.random.default_rng(4)
+    for rng in (here, there):
+        rng.integers(3, dtype=np.int32)  # leaves half a number in the buffer
+    np.testing.assert_array_equal(vectors.drawn(cut(prob), there), vectors.drawn(prob, here))
+    assert here.bit_generator.state == there.bit_generator.state
+
+
+@pytest.mark.parametrize("method", ["irls", "lewis", "svd"])
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0])
+def test_approx_subspace(p: float, method: str, alone: None, watched: None) -> None:
+    A = matrix()
+    ours, theirs = (lpgeom.approx_subspace(M, 3, p, method=method) for M in (cut(A), A))
+    same(ours, theirs)
+    ours.certificate.verify(A)
+
+
+def test_a_certificate_is_checked_slice_by_slice(alone: None) -> None:
+    A = matrix()
+    lpgeom.approx_subspace(A, 3, method="svd").certificate.verify(cut(A))
+
+
+def test_the_search_runs_on_a_copy_of_small_data(alone: None) -> None:
+    A = matrix(seed=5)
+    same(lpgeom.approx_subspace(cut(A), 3), lpgeom.approx_subspace(A, 3))
+
+
+def test_large_data(alone: None) -> None:
+    """Samples and float32: the chunks decide how float32 Grams are rounded."""
+    A = matrix(50_000, 24).astype(np.float32)
+    for tol, digits in ((None, 1e-6), (1e-12, 1e-8)):
+        ours, theirs = (lpgeom.approx_subspace(M, 3, tol=tol) for M in (cut(A, 6250), A))
+        np.testing.assert_allclose(
+            ours.basis @ ours.basis.T, theirs.basis @ theirs.basis.T, atol=digits
+        )
+        assert ours.cost == pytest.approx(theirs.cost, rel=1e-10)
+        assert ours.method == theirs.method
+
+
+@pytest.mark.parametrize("distant", [False, True])
+def test_row_weights_and_zero_rows(distant: bool, alone: None) -> None:
+    A = matrix()
+    A[[0, 1, 400]] = 0.0
+    A[170:340] = 0.0  # a whole chunk
+    omega = np.random.default_rng(6).random(600)
+    omega[5] = 0.0
+    given = cut(omega, 100) if distant else omega
+    for p in (1.0, 3.0):
+        ours = lpgeom.approx_subspace(cut(A), 3, p, row_weights=given, method="lewis")
+        same(ours, lpgeom.approx_subspace(A, 3, p, row_weights=omega, method="lewis"))
+    cost = lpgeom.cost(cut(A), ours.basis, 3.0, row_weights=given)
+    assert cost == pytest.approx(ours.cost)
+
+
+@pytest.mark.parametrize("p", [1.0, 1.5, 4.0, 6.0])
+def test_lewis_weights(p: float, alone: None) -> None:
+    A = matrix()
+    A[7] = 0.0
+    ours, theirs = (lpgeom.lewis_weights(M, p, tol=1e-9) for M in (cut(A), A))
+    assert vectors.is_distant(ours.weights)
+    assert ours.weights.chunks == cut(A).chunks[:1]
+    np.testing.assert_allclose(np.asarray(ours.weights), theirs.weights, rtol=1e-8)
+    np.testing.assert_allclose(ours.M, theirs.M, rtol=1e-8, atol=1e-10)
+
+
+def test_certify_and_cost(alone: None, watched: None) -> None:
+    A = matrix(600, 6)
+    V = np.linalg.svd(A)[2][:2].T
+    for p in (1.0, 2.0, 3.0):
+        ours, theirs = (lpgeom.certify(M, V, p) for M in (cut(A), A))
+        assert ours.cost == pytest.approx(theirs.cost)
+        assert ours.lower_bound == pytest.approx(theirs.lower_bound, rel=1e-6)
+    for p in (1.0, 1.7, math.inf):
+        assert lpgeom.cost(cut(A), V, p) == pytest.approx(lpgeom.cost(A, V, p))
+
+
+def test_the_tight_bound(alone: None, watched: None) -> None:
+    A = matrix(600, 6)
+    V = lpgeom.approx_subspace(A, 2).basis
+    ours, theirs = (lpgeom.certify(M, V, 1.0, "tight") for M in (cut(A, 300), A))
+    assert ours.lower_bound == pytest.approx(theirs.lower_bound, rel=5e-3)
+    ours.verify(A)
+
+
+def test_odd_shapes(alone: None) -> None:
+    A = matrix()
+    pieces = da.concatenate([cut(A[:0]), cut(A[:40]), cut(A[40:40]), cut(A[40:])])
+    same(
+        lpgeom.approx_subspace(pieces, 3, method="svd"), lpgeom.approx_subspace(A, 3, method="svd")
+    )
+    wide = matrix(9, 12)
+    same(lpgeom.approx_subspace(cut(wide, 4), 3), lpgeom.approx_subspace(wide, 3))
+    assert lpgeom.approx_subspace(cut(np.outer(np.arange(99.0), np.ones(5)), 20), 2).cost == 0.0
+
+
+def test_what_is_refused(alone: None) -> None:
+    A = cut(matrix())
+    V = np.eye(12)[:, :3]
+    with pytest.raises(ValueError, match=r"unknown chunk sizes .*compute_chunk_sizes\(\) first"):
+        lpgeom.approx_subspace(A[A[:, 0] > 0.0], 3)
+    with pytest.raises(ValueError, match=r"cut along its columns into chunks of \(7, 5\)"):
+        lpgeom.cost(A.rechunk((170, 7)), V)
+    with pytest.raises(ValueError, match="two-dimensional"):
+        lpgeom.lewis_weights(A[:, 0], 1.0)
+    with pytest.raises(ValueError, match="A is empty"):
+        lpgeom.lewis_weights(A[:0], 1.0)
+    with pytest.raises(TypeError, match="real numbers, got dtype complex128"):
+        lpgeom.lewis_weights(A * 1j, 1.0)
+    with pytest.raises(NotImplementedError, match="p = inf is not built for Dask arrays"):
+        lpgeom.approx_subspace(A, 3, math.inf)
+    with pytest.raises(TypeError, match=r"A is a Dask Array; .*A\.compute\(\)"):
+        lpgeom.loewner_ellipsoid(A, 1.0)
+    with pytest.raises(TypeError, match="A is a Dask Array"):
+        lpgeom.approx_factors(A, 3, 1.0)
+    for weights, words in (
+        (np.ones(5), "one per row"),
+        (da.ones(5), "one per row"),
+        (-da.ones(600), "negative, NaN or infinite"),
+        (da.zeros(600), "all zero"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            lpgeom.cost(A, V, row_weights=weights)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_bad_entry_is_named(bad: float, alone: None) -> None:
+    A = matrix()
+    A[[333, 500], 4] = bad
+    with pytest.raises(ValueError, match=rf"A\[333, 4\] is {bad}; every entry must be finite"):
+        lpgeom.approx_subspace(cut(A), 3)
+
+
+def test_threads() -> None:
+    with dask.config.set(scheduler="threads", num_workers=3):
+        A = matrix()
+        same(
+            lpgeom.approx_subspace(cut(A, 50), 3, method="irls"),
+            lpgeom.approx_subspace(A, 3, method="irls"),
+        )
+
+
+# ---------------------------------------------------------------- processes
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+def sent(client: Any) -> tuple[int, int]:
+    """(bytes, largest message) that workers have sent, to one another or to the scheduler."""
+
+    def of_one(dask_worker: Any) -> list[int]:
+        return [entry["total"] for entry in dask_worker.transfer_outgoing_log]
+
+    sizes = [size for log in client.run(of_one).values() for size in log]
+    return sum(sizes), max(sizes, default=0)
+
+
+def test_only_small_matrices_travel(client: Any) -> None:
+    """Bytes sent in one iteration: O(chunks d^2), whatever the number of rows.
+
+    In most iterations, that is: Dask may move a whole chunk once, to even out the load.
+    """
+    d, chunks = 16, 6
+    A = matrix(48_000, d)
+    rows = DaskRows(cut(A, len(A) // chunks).persist())
+    X = np.linalg.qr(np.random.default_rng(7).standard_normal((d, 9)))[0]
+    rows.reweighted_gram(X, lambda t, lo, hi: np.sqrt(t))
+    totals = [sent(client)[0]]
+    for turn in range(7):
+        rows.reweighted_gram((1.0 + turn) * X, lambda t, lo, hi: np.sqrt(t))
+        totals.append(sent(client)[0])
+    matrix_bytes = 8 * d * d
+    assert 0 < np.median(np.diff(totals)) < 3 * chunks * matrix_bytes
+    assert 3 * chunks * matrix_bytes < A.nbytes / 50
+
+
+def test_a_killed_worker_changes_nothing(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    A = matrix(1200, 12)
+    there = cut(A, 300).persist()
+    few: dict[str, Any] = {"method": "irls", "max_iter": 3}
+    whole = lpgeom.approx_subspace(there, 3, **few)
+    same(whole, lpgeom.approx_subspace(A, 3, **few))
+    calls = []
+    step = DaskRows.reweighted_gram
+
+    def with_a_loss(self: DaskRows, *args: Any) -> Any:
+        calls.append(self)
+        if len(calls) == 3:
+            os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+        return step(self, *args)
+
+    monkeypatch.setattr(DaskRows, "reweighted_gram", with_a_loss)
+    again = lpgeom.approx_subspace(there, 3, **few)
+    assert len(calls) > 3
+    np.testing.assert_array_equal(again.basis, whole.basis)
+    assert again.cost == whole.cost
+    assert again.lower_bound == whole.lower_bound
