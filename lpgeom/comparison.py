@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lpgeom import validation
-from lpgeom.heuristics import HEURISTICS, SEEDED, SLOW, HeuristicResult
-from lpgeom.results import Certificate, CertificateError, SubspaceResult, norm_ratio
-from lpgeom.subspace.approx import approx_subspace
-from lpgeom.subspace.given import cost
+from lpgeom.factorization import FactorResult
+from lpgeom.judges import JUDGES, Judge
+from lpgeom.results import CertificateError, SubspaceResult, norm_ratio
 from lpgeom.subspace.progress import Progress
 from lpgeom.tables import frame
 
@@ -24,10 +23,7 @@ if TYPE_CHECKING:
     from lpgeom.results import Array
 
 OURS = "lpgeom"
-"""Name of `approx_subspace` among the methods."""
-
-LARGE = 1 << 20
-"""From this many entries on, slow methods run only if named."""
+"""Name of `approx_subspace`, or for entries of `approx_factors`, among the methods."""
 
 COLUMNS = (
     "k", "method", "seed", "cost", "norm_error", "lower_bound", "ratio", "cost_over_svd",
@@ -41,11 +37,11 @@ Method = Callable[[Any, int, float, int], Any]
 
 @dataclass(frozen=True)
 class _Run:
-    """What one method found at one rank with one seed; V is None if it found nothing."""
+    """What one method found at one rank with one seed; basis is None if it found nothing."""
 
     method: str
     seed: int
-    V: Array | None = None
+    basis: Array | None = None
     cost: float = math.nan
     seconds: float = math.nan
     passes: float = math.nan
@@ -61,6 +57,7 @@ def compare(
     methods: Sequence[str | Callable] | None = None,
     seeds: Sequence[int] = (0,),
     *,
+    objective: str = "rows",
     truth: ArrayLike | None = None,
     certify: bool | str = True,
     progress: bool = False,
@@ -68,7 +65,8 @@ def compare(
     """Run `approx_subspace` and heuristics on a matrix, and certify all of them by one bound.
 
     A lower bound speaks about every subspace of that rank, wherever it came from. So the best one
-    that `approx_subspace` proves gives each method its certified ratio.
+    that `approx_subspace` proves gives each method its certified ratio. With objective "entries"
+    the same for rank-k factors and `approx_factors`.
 
     Parameters
     ----------
@@ -77,14 +75,19 @@ def compare(
     k : int or sequence of int
         Rank, or several.
     p : float
-        Exponent of the cost, >= 1 or inf. Methods with an objective of their own are still judged
-        by this one.
+        Exponent of the cost, >= 1 or (for rows) inf. Methods with an objective of their own are
+        still judged by this one.
     methods : sequence of str or callable, optional
-        Names of `lpgeom.heuristics.HEURISTICS`, or "lpgeom"; or callables ``f(A, k, p, seed)`` that
-        return a basis of shape (d, k). Without it, all of them, except those too slow for the size
-        (`lpgeom.heuristics.SLOW` from 2^20 entries on, "cvxpy_reaper" always): these run if named.
+        Names of `lpgeom.heuristics.HEURISTICS`, for entries of
+        `lpgeom.heuristics.entrywise.ENTRYWISE`, or "lpgeom"; or callables ``f(A, k, p, seed)`` that
+        return a basis of shape (d, k), for entries a pair of factors (n, k) and (k, d). Without it,
+        all of them, except those too slow for the size (for rows `lpgeom.heuristics.SLOW` from 2^20
+        entries of A on, "cvxpy_reaper" always; for entries `entrywise.CUBIC` from n d k^2 = 1e10
+        on): these run if named.
     seeds : sequence of int
         Methods without randomness run for the first one only.
+    objective : {"rows", "entries"}
+        The cost: ``sum_i ||a_i - a_i V V^T||^p``, or ``sum_ij |A - left @ right|_ij^p``.
     truth : array_like, shape (d, r), optional
         Basis of a known subspace.
     certify : {True, "tight", False}
@@ -97,7 +100,7 @@ def compare(
     pandas.DataFrame, or lpgeom.tables.Table if pandas is not installed
         One row for each rank, method and seed:
 
-        - ``cost`` (p-th powers, recomputed in float64 from the basis), ``norm_error``;
+        - ``cost`` (p-th powers, recomputed in float64 from basis or factors), ``norm_error``;
         - ``lower_bound`` (cost units), ``ratio``: certified, of norms, (cost / lower_bound)^(1/p);
         - ``cost_over_svd``, ``cost_over_best`` (of the best cost of that rank);
         - ``angle_deg``: largest of the min(k, r) principal angles to `truth`, in degrees;
@@ -105,7 +108,8 @@ def compare(
         - ``note``: what a method says about itself; why it failed, if it did. A method that fails
           has a row with NaN.
 
-        ``attrs``: "p", "shape", "bounds" (rank -> name and certainty of the bound used).
+        ``attrs``: "objective", "p", "shape", "bounds" (rank -> name, value and certainty of the
+        bound used), "left_out" (methods too slow to run unasked).
 
     Raises
     ------
@@ -125,15 +129,17 @@ def compare(
     >>> [bool(angle < 0.1) for angle in table["angle_deg"]]
     [True, True, False]
     """
+    validation.check_choice("objective", objective, tuple(JUDGES))
+    judge = JUDGES[objective]
     A = validation.check_matrix(A)
-    p = validation.check_p(p, infinite=True)
+    p = validation.check_p(p, infinite=objective == "rows")
     ranks = [validation.check_k(rank, A.shape[1]) for rank in np.atleast_1d(np.asarray(k)).tolist()]
     seeds = [validation.check_seed(seed) for seed in seeds]
     if not seeds:
         raise ValueError("seeds is empty: name at least one")
     validation.check_choice("certify", certify, (False, True, "tight"))
     basis = None if truth is None else _check_truth(truth, A.shape[1])
-    chosen, left_out = _chosen(methods, A.size)
+    chosen, left_out = _chosen(judge, methods, (A.shape[0], A.shape[1]), ranks)
     view = A.view()
     view.flags.writeable = False
     rows: list[dict[str, Any]] = []
@@ -142,45 +148,62 @@ def compare(
         for rank in ranks:
             bar.stage(f"k = {rank}: {OURS}")
             own = [
-                _own(view, rank, p, seed, certify)
+                judge.own(view, rank, p, seed, certify)
                 for seed in (seeds if OURS in chosen else seeds[:1])
             ]
-            certificates = [r.certificate for r in own if r.certificate is not None]
-            runs = [_of_result(r, view) for r in own] if OURS in chosen else []
+            runs = [_of_result(r, judge, view) for r in own] if OURS in chosen else []
             for name, method in chosen.items():
                 if name == OURS:
                     continue
-                for seed in seeds if name not in HEURISTICS or name in SEEDED else seeds[:1]:
+                once = name in judge.methods and name not in judge.seeded
+                for seed in seeds[:1] if once else seeds:
                     bar.stage(f"k = {rank}: {name}")
-                    runs.append(_run(name, method, view, rank, p, seed))
+                    runs.append(_run(name, method, judge, view, rank, p, seed))
                     bar.step()
-            bound = _best(certificates)
-            lower = 0.0 if bound is None else bound.lower_bound
+            bound = max(
+                (r.certificate.best for r in own if r.certificate and r.certificate.best),
+                key=lambda bound: bound.value,
+                default=None,
+            )
+            lower = 0.0 if bound is None else bound.value
             if bound is not None:
-                top = bound.bounds[0]
-                bounds[rank] = {"name": top.name, "value": lower, "certainty": top.certainty}
+                bounds[rank] = {"name": bound.name, "value": lower, "certainty": bound.certainty}
             # At rank(A) and above the optimum is 0, which other methods reach up to rounding.
-            exact = own[0].method == "rank"
-            rounding = (max(A.shape) * _EPS) * float(np.linalg.norm(A)) if exact else 0.0
+            rounding = (max(A.shape) * _EPS) * _norm_of(view, p, objective)
+            if own[0].norm_error > rounding:
+                rounding = 0.0
             rows += _judged(runs, rank, p, lower, own[0].svd_cost, rounding, basis)
-    attrs = {"p": p, "shape": A.shape, "bounds": bounds, "left_out": left_out}
+    attrs = {
+        "objective": objective, "p": p, "shape": A.shape, "bounds": bounds, "left_out": left_out,
+    }  # fmt: skip
     return frame({name: [row[name] for row in rows] for name in COLUMNS}, attrs)
 
 
+def _norm_of(A: Array, p: float, objective: str) -> float:
+    """What a norm error of all of A's is measured in: Frobenius, or the p-th root of A's cost."""
+    if objective == "rows":
+        return float(np.linalg.norm(A))
+    top = float(np.abs(A).max())
+    return top * float(((np.abs(A) / (top or 1.0)) ** p).sum()) ** (1.0 / p)
+
+
 def _chosen(
-    methods: Sequence[str | Callable] | None, size: int
+    judge: Judge,
+    methods: Sequence[str | Callable] | None,
+    shape: tuple[int, int],
+    ranks: Sequence[int],
 ) -> tuple[dict[str, Method], tuple[str, ...]]:
     """Name -> method, and the names that were left out for the size."""
     if methods is None:
-        slow = set(SLOW) if size >= LARGE else {"cvxpy_reaper"}
-        names = [OURS, *(name for name in HEURISTICS if name not in slow)]
-        return {name: _by_name(name) for name in names}, tuple(sorted(slow))
+        slow = judge.slow(shape, ranks)
+        names = [OURS, *(name for name in judge.methods if name not in slow)]
+        return {name: _by_name(judge, name) for name in names}, tuple(sorted(slow))
     if isinstance(methods, str):
         raise TypeError(f"methods must be a sequence of names, not one string: [{methods!r}]")
     chosen: dict[str, Method] = {}
     for method in methods:
         if isinstance(method, str):
-            chosen[method] = _by_name(method)
+            chosen[method] = _by_name(judge, method)
         elif callable(method):
             chosen[getattr(method, "__name__", repr(method))] = method
         else:
@@ -190,58 +213,41 @@ def _chosen(
     return chosen, ()
 
 
-def _by_name(name: str) -> Method:
+def _by_name(judge: Judge, name: str) -> Method:
     if name == OURS:
-        return lambda A, k, p, seed: approx_subspace(A, k, p, seed=seed).basis
-    if name not in HEURISTICS:
-        raise ValueError(f"there is no method {name!r}; known: {', '.join([OURS, *HEURISTICS])}")
-    heuristic = HEURISTICS[name]
+        return lambda A, k, p, seed: judge.own(A, k, p, seed, False)
+    if name not in judge.methods:
+        raise ValueError(
+            f"there is no method {name!r} for {judge.objective}; known: "
+            f"{', '.join([OURS, *judge.methods])}"
+        )
+    heuristic = judge.methods[name]
     return lambda A, k, p, seed: heuristic(A, k, p, seed=seed)
 
 
-def _own(A: Array, k: int, p: float, seed: int, certify: bool | str) -> SubspaceResult:
-    return approx_subspace(A, k, p, seed=seed, certify=certify)
+def _of_result(r: SubspaceResult | FactorResult, judge: Judge, A: Array) -> _Run:
+    basis, cost = judge.measured(A, r, r.k, r.p)
+    passes = float(getattr(r, "n_passes", math.nan))
+    note = r.method + ("" if r.certificate is None else ", certificate included")
+    return _Run(OURS, r.seed, basis, cost, r.seconds, passes, r.n_iter, r.converged, note)
 
 
-def _of_result(r: SubspaceResult, A: Array) -> _Run:
-    return _Run(
-        OURS,
-        r.seed,
-        r.basis,
-        cost(A, r.basis, r.p),
-        r.seconds,
-        r.n_passes,
-        r.n_iter,
-        r.converged,
-        r.method + ("" if r.certificate is None else ", certificate included"),
-    )
-
-
-def _run(name: str, method: Method, A: Array, k: int, p: float, seed: int) -> _Run:
+def _run(name: str, method: Method, judge: Judge, A: Array, k: int, p: float, seed: int) -> _Run:
     """One method, timed; what it raises becomes its note."""
     started = time.perf_counter()
     try:
         found = method(A, k, p, seed)
         seconds = time.perf_counter() - started
-        V = np.asarray(getattr(found, "V", getattr(found, "basis", found)), dtype=np.float64)
-        if V.shape != (A.shape[1], k):
-            raise ValueError(f"returned shape {V.shape}, not {(A.shape[1], k)}")
-        value = cost(A, V, p)
+        basis, cost = judge.measured(A, found, k, p)
     except CertificateError:
         raise
     except (ArithmeticError, ImportError, MemoryError, RuntimeError, TypeError, ValueError) as e:
         note = " ".join(f"{type(e).__name__}: {e}".split())
         return _Run(name, seed, seconds=time.perf_counter() - started, note=note)
-    if not isinstance(found, HeuristicResult):
-        return _Run(name, seed, V, value, seconds)
-    return _Run(
-        name, seed, V, value, seconds, found.passes, found.n_iter, found.converged, found.note
-    )
-
-
-def _best(certificates: Sequence[Certificate]) -> Certificate | None:
-    """The certificate with the largest lower bound."""
-    return max(certificates, key=lambda c: c.lower_bound, default=None)
+    passes = float(getattr(found, "passes", math.nan))
+    if not hasattr(found, "note"):
+        return _Run(name, seed, basis, cost, seconds)
+    return _Run(name, seed, basis, cost, seconds, passes, found.n_iter, found.converged, found.note)
 
 
 def _judged(
@@ -255,15 +261,15 @@ def _judged(
 ) -> Iterator[dict[str, Any]]:
     """The rows of one rank, cheapest first; norms up to `rounding` count as 0."""
     runs = [replace(r, cost=0.0) if _norm(r.cost, p) <= rounding else r for r in runs]
-    costs = [run.cost for run in runs if run.V is not None]
+    costs = [run.cost for run in runs if run.basis is not None]
     best = min(costs, default=math.nan)
     if best < lower * (1.0 - 1e-9):
-        cheapest = min((r for r in runs if r.V is not None), key=lambda r: r.cost).method
+        cheapest = min((r for r in runs if r.basis is not None), key=lambda r: r.cost).method
         raise CertificateError(
             f"rank {k}: {cheapest} costs {best!r}, below the lower bound {lower!r}"
         )
     for run in sorted(runs, key=lambda run: (math.isnan(run.cost), run.cost)):
-        found = run.V is not None
+        found = run.basis is not None
         yield {
             "k": k,
             "method": run.method,
@@ -274,7 +280,9 @@ def _judged(
             "ratio": norm_ratio(run.cost, lower, p) if found else math.nan,
             "cost_over_svd": _over(run.cost, svd_cost),
             "cost_over_best": _over(run.cost, best),
-            "angle_deg": math.nan if truth is None or run.V is None else _angle(run.V, truth),
+            "angle_deg": math.nan
+            if truth is None or run.basis is None
+            else _angle(run.basis, truth),
             "seconds": run.seconds,
             "passes": run.passes,
             "n_iter": run.n_iter,
@@ -299,8 +307,10 @@ def _check_truth(truth: ArrayLike, d: int) -> Array:
     return validation.check_basis(truth, d)
 
 
-def _angle(V: Array, U: Array) -> float:
-    """Largest of the min(k, r) principal angles, in degrees."""
+def _angle(V: Array | None, U: Array | None) -> float:
+    """Largest of the min(k, r) principal angles, in degrees; NaN where there is no truth."""
+    if V is None or U is None:
+        return math.nan
     if V.shape[1] < U.shape[1]:
         V, U = U, V
     V = np.linalg.qr(V)[0]

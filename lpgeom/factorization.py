@@ -79,6 +79,12 @@ class EntriesBound:
         """Probability that a random start misled one of the blocks; 0.0: it holds always."""
         return float(min(1.0, sum(block.certificate.failure_probability for block in self.blocks)))
 
+    @property
+    def certainty(self) -> str:
+        """``"always"``, or ``"with probability >= 1 - x"``."""
+        chance = self.failure_probability
+        return "always" if chance == 0.0 else f"with probability >= 1 - {chance:.1g}"
+
 
 @dataclass(frozen=True, eq=False)
 class EntriesCertificate:
@@ -161,9 +167,7 @@ class EntriesCertificate:
         lines = [f"{'bound':<24}{'lower bound':>14}{'cost/bound':>12}  holds"]
         for b in sorted(self.bounds, key=lambda b: -b.scaled_value):
             over = max(1.0, self.scaled_cost / b.scaled_value) if b.scaled_value > 0 else math.inf
-            chance = b.failure_probability
-            holds = "always" if chance == 0.0 else f"with probability >= 1 - {chance:.1g}"
-            lines.append(f"{b.name:<24}{b.value:>14.6g}{over:>12.5f}  {holds}")
+            lines.append(f"{b.name:<24}{b.value:>14.6g}{over:>12.5f}  {b.certainty}")
         return "\n".join(lines)
 
 

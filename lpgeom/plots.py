@@ -85,7 +85,8 @@ def plot_compare(table: Any, ax: Any = None, *, value: str = "cost") -> Any:
     else:
         _one_rank(ax, rows, ks[0], bounds[0], value)
     n, d = table.attrs["shape"]
-    ax.set_title(f"{n} × {d}, p = {p:g}", loc="left", fontsize=10)
+    entries = ", entries" if table.attrs.get("objective") == "entries" else ""
+    ax.set_title(f"{n} × {d}, p = {p:g}{entries}", loc="left", fontsize=10)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     return ax
@@ -141,9 +142,7 @@ def _against_rank(
         )  # fmt: skip
     if any(bound > 0.0 for bound in bounds):
         low_end = 0.0 if value != "ratio" else 1.0 - 0.06 * (max(r[value] for r in rows) - 1.0)
-        ax.fill_between(
-            ks, bounds, low_end, color=_BAND, zorder=1, label="proved: no subspace is here"
-        )
+        ax.fill_between(ks, bounds, low_end, color=_BAND, zorder=1, label="proved: nothing is here")
         ax.plot(ks, bounds, color="0.4", linewidth=1.0, linestyle="--", zorder=2)
     ax.set_xlabel("rank k")
     ax.set_ylabel(VALUES[value])
@@ -172,7 +171,7 @@ def _one_rank(ax: Any, rows: Sequence[dict[str, Any]], k: int, bound: float, val
         ax.axvspan(left, bound, color=_BAND, zorder=1)
         ax.axvline(bound, color="0.4", linewidth=1.0, linestyle="--", zorder=2)
         ax.annotate(
-            "proved: no subspace is left of this", (bound, 0.0), xytext=(4, 2),
+            "proved: nothing is left of this", (bound, 0.0), xytext=(4, 2),
             xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8,
             color="0.35",
         )  # fmt: skip

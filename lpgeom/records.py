@@ -94,6 +94,16 @@ def read_record(
             raise ValueError(f"{name}: not a readable lpgeom {word} ({detail})") from error
 
 
+def record_kind(path: str | os.PathLike[str]) -> str | None:
+    """The `kind` a file was written with; None if it is not a readable record."""
+    with open(path, "rb") as file:
+        try:
+            header = json.loads(_read_members(file)[_HEADER].tobytes())
+            return str(header["format"]).removeprefix("lpgeom.")
+        except _DAMAGE:
+            return None
+
+
 class _Encoder:
     """Turns a value into JSON, and puts its arrays aside under names."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lpgeom.factorization import EntriesBlock, EntriesBound, EntriesCertificate, FactorResult
-from lpgeom.records import Fields, read_record, write_record
+from lpgeom.records import Fields, read_record, record_kind, write_record
 from lpgeom.results import Bound, Certificate, SubspaceResult
 
 
@@ -41,6 +41,11 @@ def save_factors(result: FactorResult, path: str | os.PathLike[str]) -> None:
 def load_factors(path: str | os.PathLike[str]) -> FactorResult:
     """Read what `save_factors` wrote; see `FactorResult.load`."""
     return read_record(path, "FactorResult", "factorisation", _build_factors)
+
+
+def load_either(path: str | os.PathLike[str]) -> SubspaceResult | FactorResult:
+    """Read what either `save` wrote."""
+    return load_factors(path) if record_kind(path) == "FactorResult" else load_result(path)
 
 
 def _fields_of(record: Any) -> dict[str, Any]:

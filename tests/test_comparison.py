@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import lpgeom
-from lpgeom import comparison, datasets, tables
+from lpgeom import comparison, datasets, judges, tables
 from lpgeom.heuristics import HEURISTICS
 from tests.test_tables import without_pandas
 
@@ -145,7 +145,7 @@ def test_ctrl_c_is_not_swallowed() -> None:
 
 
 def test_a_bound_above_a_cost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = comparison.approx_subspace
+    honest = judges.approx_subspace
 
     def doctored(*arguments: Any, **options: Any) -> Any:
         result = honest(*arguments, **options)
@@ -156,7 +156,7 @@ def test_a_bound_above_a_cost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
         certificate = dataclasses.replace(result.certificate, bounds=bounds)
         return dataclasses.replace(result, certificate=certificate)
 
-    monkeypatch.setattr(comparison, "approx_subspace", doctored)
+    monkeypatch.setattr(judges, "approx_subspace", doctored)
     with pytest.raises(lpgeom.CertificateError, match="rank 2: .* below the lower bound"):
         lpgeom.compare(A, 2, methods=["lpgeom", "svd"])
 

@@ -18,6 +18,7 @@ LAYERS = [
     {"cli"},
     {"nn", "estimator", "plots", "warm"},
     {"comparison"},
+    {"judges"},
     {"heuristics"},
     {"subspace"},
     {"coresets", "certificates"},

@@ -38,17 +38,24 @@ def add(commands: Any) -> None:
         help="compare with heuristics, all under one certificate",
         description="Run approx and the methods one would otherwise use, and judge all of them by "
         "the cost sum_i ||a_i - a_i V V^T||^p and by one proved lower bound: 'ratio' says how far "
-        "from optimal (in norms) each result can be.",
+        "from optimal (in norms) each result can be. With --objective entries: methods for rank-k "
+        "factors, and the cost sum_ij |A - left right|_ij^p.",
     )
     add_matrix(command)
     command.add_argument("-k", type=int, nargs="+", required=True, help="rank, one or several")
     command.add_argument("-p", type=float, default=1.0, help="exponent >= 1, or inf (default: 1)")
     command.add_argument(
+        "--objective",
+        choices=("rows", "entries"),
+        default="rows",
+        help="sum over rows of distance^p, or over entries of |difference|^p (default: rows)",
+    )
+    command.add_argument(
         "--methods",
         nargs="+",
         metavar="NAME",
-        help="'lpgeom' and names of lpgeom.heuristics (default: all that are not too slow for the "
-        "size)",
+        help="'lpgeom' and names of lpgeom.heuristics, or of lpgeom.heuristics.entrywise (default: "
+        "all that are not too slow for the size)",
     )
     command.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
     command.add_argument(
@@ -76,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
             if not path.endswith(suffixes):
                 raise UsageError(f"{option} {path}: the name must end in {' or '.join(suffixes)}")
             check_writable(Path(path), options, option)
-    check_p(options.p, infinite=True)
+    check_p(options.p, infinite=options.objective == "rows")
     if options.plot is not None:
         _need_matplotlib()
     truth = None if options.truth is None else read_matrix(options.truth)
@@ -97,6 +104,7 @@ def run(options: argparse.Namespace) -> int:
         options.p,
         options.methods,
         options.seeds,
+        objective=options.objective,
         truth=truth,
         certify=CERTIFY[options.certify],
         progress=sys.stderr.isatty() and not options.quiet,
@@ -142,12 +150,15 @@ def _report(table: Any, options: argparse.Namespace, shape: tuple[int, int], tru
     from lpgeom.tables import Table, aligned, records
 
     rows = records(table)
-    names = [name for name in SHOWN if name != "angle_deg" or truth]
-    lines = [f"{options.file}: {shape[0]} x {shape[1]}, p = {options.p:g}"]
+    hidden = {"angle_deg"} if not truth else set()
+    hidden |= {"passes"} if options.objective == "entries" else set()
+    names = [name for name in SHOWN if name not in hidden]
+    lines = [f"{options.file}: {shape[0]} x {shape[1]}, p = {options.p:g}, {options.objective}"]
     lines.append(aligned(Table({name: [row[name] for row in rows] for name in names})))
+    nothing = "no subspace" if options.objective == "rows" else "nothing of that rank"
     for rank, bound in table.attrs["bounds"].items():
         lines.append(
-            f"rank {rank}: no subspace costs less than {bound['value']:.6g} "
+            f"rank {rank}: {nothing} costs less than {bound['value']:.6g} "
             f"({bound['name']}, {bound['certainty']})"
         )
     for row in rows:

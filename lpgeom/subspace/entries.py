@@ -101,6 +101,16 @@ class Entries:
             top = max(top, float(r.max() if self.W is None else (r * (self.W[part] > 0.0)).max()))
         return top
 
+    def centred(self) -> Entries:
+        """For p > 2, rescaled so that the SVD's largest residual is near 1.
+
+        High powers of residuals far from 1 would leave the range of float64.
+        """
+        if self.p <= 2.0:
+            return self
+        top = self.largest(*self.projected(self.k))
+        return self if top == 0.0 else self.rescaled(math.ldexp(1.0, -math.frexp(top)[1]))
+
     def rescaled(self, factor: float) -> Entries:
         """The same problem, B times a power of two."""
         return replace(self, B=self.B * factor, scale=self.scale * factor, unit=self.unit / factor)

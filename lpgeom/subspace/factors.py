@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +15,13 @@ from lpgeom.factorization import EntriesBlock, EntriesBound, EntriesCertificate,
 from lpgeom.geometry.spectrum import LARGE
 from lpgeom.results import SubspaceResult, to_cost_units
 from lpgeom.rows.base import Array
-from lpgeom.subspace.alternating import alternate
+from lpgeom.subspace.alternating import alternate, fit_left, fit_right
 from lpgeom.subspace.approx import approx_subspace
+from lpgeom.subspace.column_sets import column_sets
 from lpgeom.subspace.entries import Entries, open_entries
 from lpgeom.subspace.entry_bounds import entry_bounds
 from lpgeom.subspace.progress import Progress
+from lpgeom.subspace.reweighted import reweight
 from lpgeom.subspace.splitting import split
 from lpgeom.threads import limited, sized
 
@@ -38,11 +40,17 @@ REGRESSION_WORK = 4e9
 ROUND_TOL = 1e-8
 """Least tol of alternating regressions, which themselves are solved to that."""
 
-RESTART_WORK = 2e4
-"""Largest n d k^2 at which random starts are tried as well: as many as are next to free."""
+SMOOTH_STEPS, SMOOTH_TOL = 100, 1e-6
+"""Of reweighted least squares, which come near a minimum soon and the whole way late."""
 
-RESTARTS, FEW, FOLLOWED = 20, 5, 3
-"""Random starts, regressions from each, and how many of them are followed to the end."""
+POLISH = 30
+"""Half rounds of regressions that end a descent for p > 2, where reweighting comes as far."""
+
+RESTARTS, RESTART_WORK = 20, 5e7
+"""Further starts: at most that many, and as many as are descents of that n d k^2 altogether."""
+
+FOLLOWED, SAME = 3, 1e-6
+"""Runs that regressions end, of those that differ by more than this share of the cost."""
 
 
 @dataclass
@@ -77,8 +85,8 @@ def approx_factors(
     At p = 1 single wrong entries weigh least. The best of a portfolio: the projections on the SVD's
     subspace, on the Lewis subspace, on the best subspaces for rows and for columns, on the SVD's of
     A with its entries cut off at three times their median; and from these ADMM (a splitting method
-    with the proximal map of |x|^p), then alternating l_p regressions, each of which finds the best
-    factor for the other. The result never costs more than the SVD's.
+    with the proximal map of |x|^p), reweighted least squares, and alternating l_p regressions, each
+    of which finds the best factor for the other. The result never costs more than the SVD's.
 
     Parameters
     ----------
@@ -147,13 +155,14 @@ def approx_factors(
     entries = open_entries(A, k, p, row_weights, entry_weights, missing)
     n, d = entries.shape
     with limited(), sized(n, d), Progress(progress) as bar:
-        entries = _centred(entries)
+        entries = entries.centred()
         bar.stage("starts")
         starts, rows, guarantee = _starts(entries, certify, seed)
         svd_cost = starts["svd"].cost
         run = min(starts.values(), key=lambda start: start.cost)
-        # At p = 2 the SVD is the best there is, unless entries differ in weight.
-        if run.cost > 0.0 and (entries.p != 2.0 or entries.W is not None):
+        # At p = 2 the SVD is the best there is, unless entries differ in weight; of k rows, always.
+        best_already = entries.k >= n or (entries.p == 2.0 and entries.W is None)
+        if run.cost > 0.0 and not best_already:
             run = _descend(entries, starts, seed, max_iter, tol, bar)
         bounds: tuple[EntriesBound, ...] = ()
         if certify and run.cost > 0.0:
@@ -196,17 +205,6 @@ def approx_factors(
         svd_cost=to_cost_units(svd_cost, unit, p),
         seed=seed,
     )
-
-
-def _centred(entries: Entries) -> Entries:
-    """For p > 2, rescaled so that the SVD's largest residual is near 1.
-
-    High powers of residuals far from 1 would leave the range of float64.
-    """
-    if entries.p <= 2.0:
-        return entries
-    top = entries.largest(*entries.projected(entries.k))
-    return entries if top == 0.0 else entries.rescaled(math.ldexp(1.0, -math.frexp(top)[1]))
 
 
 def _starts(
@@ -263,31 +261,66 @@ def _descend(
     eps = tol or (1e-10 if small else 1e-4)
     work = float(n * d) * entries.k**2
     order = sorted(starts.values(), key=lambda start: start.cost)
-    best = order[0]
+    found = list(order)
     for start in order[: 1 if large else None if small else 2]:
         bar.stage(f"ADMM from {start.name}")
         run = _split(entries, start, steps, eps, bar.step)
-        if work <= REGRESSION_WORK:
-            bar.stage(f"regressions after ADMM from {start.name}")
-            run = _alternated(entries, run, steps, eps, bar.step)
-        best = run if run.cost < best.cost else best
-    if work <= RESTART_WORK:
-        bar.stage("regressions from random starts")
-        for start in _promising(entries, seed, eps, bar.step):
-            run = _alternated(entries, start, steps, eps, bar.step)
-            best = run if run.cost < best.cost * (1.0 - 1e-9) else best
+        for way in (run, start) if small and run is not start else (run,):
+            # From 2^16 entries on reweighting takes long, and for p < 2 ADMM ends lower.
+            if small or (entries.p > 2.0 and work <= REGRESSION_WORK):
+                bar.stage(f"reweighting from {way.name}")
+                way = _reweighted(entries, way, bar.step)
+            found.append(way)
+    bar.stage("reweighting from further starts")
+    count = int(min(RESTARTS, RESTART_WORK / work))
+    for start in _further(entries, seed, count) if count else ():
+        found += [start, _reweighted(entries, start, bar.step)]
+    followed = _different(found, FOLLOWED if small else 1)
+    best = followed[0]
+    if work <= REGRESSION_WORK:
+        polish = steps if entries.p <= 2.0 else min(steps, POLISH)
+        for run in (*followed, starts["svd"]) if small else followed:
+            bar.stage(f"regressions from {run.name}")
+            run = _alternated(entries, run, polish, eps, bar.step)
+            best = run if run.cost < best.cost else best
     return _from_the_cheapest(best, order[0])
 
 
-def _promising(entries: Entries, seed: int, tol: float, tick: Callable[[str], None]) -> list[_Run]:
-    """The cheapest of many random starts after a few regressions each."""
+def _further(entries: Entries, seed: int, count: int) -> list[_Run]:
+    """The best sets of k columns, the best sets of k rows, and random subspaces."""
+    B, W, k, p = entries.B, entries.W, entries.k, entries.p
+    columns, rows = [], []
+    for i, J in enumerate(column_sets(B, k, p, count, seed)):
+        right, _ = fit_right(B, np.ascontiguousarray(B[:, J]), p, W)
+        columns.append(_start(entries, f"column set {i}", B[:, J], right))
+    if k < len(B):
+        for i, J in enumerate(column_sets(B.T, k, p, count, seed)):
+            left, _ = fit_left(B, np.ascontiguousarray(B[J]), p, W)
+            rows.append(_start(entries, f"row set {i}", left, B[J]))
     rng = np.random.default_rng(seed)
-    runs = []
-    for i in range(RESTARTS):
-        right = np.linalg.qr(rng.standard_normal((entries.shape[1], entries.k)))[0].T
-        start = _Run(f"random {i}", entries.B @ right.T, right, math.inf, ())
-        runs.append(_alternated(entries, start, FEW, tol, tick))
-    return sorted(runs, key=lambda run: run.cost)[:FOLLOWED]
+    found = [*_different(columns, FOLLOWED), *_different(rows, FOLLOWED)]
+    for i in range(count):
+        right = np.linalg.qr(rng.standard_normal((B.shape[1], k)))[0].T
+        found.append(_start(entries, f"random {i}", fit_left(B, right, p, W)[0], right))
+    return found
+
+
+def _start(entries: Entries, name: str, left: Array, right: Array) -> _Run:
+    left, right = _orthonormal(left, right)
+    return _Run(name, left, right, entries.cost(left, right), ())
+
+
+def _different(runs: Sequence[_Run], count: int) -> list[_Run]:
+    """The cheapest runs that do not end at the same cost."""
+    chosen: list[_Run] = []
+    for run in sorted(runs, key=lambda run: run.cost):
+        if len(chosen) < count and not any(_same(run.cost, other.cost) for other in chosen):
+            chosen.append(run)
+    return chosen
+
+
+def _same(a: float, b: float) -> bool:
+    return abs(a - b) <= SAME * max(a, b)
 
 
 def _from_the_cheapest(run: _Run, start: _Run) -> _Run:
@@ -300,28 +333,34 @@ def _from_the_cheapest(run: _Run, start: _Run) -> _Run:
 def _split(
     entries: Entries, start: _Run, steps: int, tol: float, tick: Callable[[str], None]
 ) -> _Run:
-    """ADMM, on the transpose where that has fewer columns; or the start, if that is cheaper."""
+    """ADMM; or the start, if that is cheaper."""
     B, W = entries.B, entries.W
     n, d = B.shape
     if n * d >= LARGE and entries.A.dtype == np.float32:
         B, W = B.astype(np.float32), None if W is None else W.astype(np.float32)
-    options: dict[str, Any] = {"max_iter": steps, "tol": tol, "tick": tick}
-    if n >= d:
-        found = split(B, start.left, start.right, entries.p, W, **options)
-        left, right = found.left, found.right
-    else:
-        turned = None if W is None else np.ascontiguousarray(W.T)
-        found = split(
-            np.ascontiguousarray(B.T), start.right.T, start.left.T, entries.p, turned, **options
-        )
-        left, right = found.right.T, found.left.T
-    left, right = _orthonormal(left, right)
+    found = split(B, start.left, start.right, entries.p, W, max_iter=steps, tol=tol, tick=tick)
+    left, right = _orthonormal(found.left, found.right)
     cost = entries.cost(left, right)
     if not cost < start.cost:
         return start
     # In float32 the steps' own costs are only nearly those of the result.
     history = (*start.history, *(max(c, cost) for c in found.history), cost)
     return _Run(f"{start.name}, admm", left, right, cost, history, found.n_iter, found.converged)
+
+
+def _reweighted(entries: Entries, start: _Run, tick: Callable[[str], None]) -> _Run:
+    """Reweighted least squares; or the start, if that is cheaper."""
+    found = reweight(
+        entries.B, start.left, start.right, entries.p, entries.W,
+        max_iter=SMOOTH_STEPS, tol=SMOOTH_TOL, tick=tick,
+    )  # fmt: skip
+    left, right = _orthonormal(found.left, found.right)
+    cost = entries.cost(left, right)
+    if not cost < start.cost:
+        return start
+    history = (*start.history, *(max(c, cost) for c in found.history), cost)
+    steps = start.n_iter + found.n_iter
+    return _Run(f"{start.name}, irls", left, right, cost, history, steps, found.converged)
 
 
 def _alternated(

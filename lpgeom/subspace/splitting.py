@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,13 +71,20 @@ def split(
 
     Parameters
     ----------
-    A : ndarray, shape (n, d), n >= d for speed
-        float32 or float64; two more arrays of its size are held.
+    A : ndarray, shape (n, d)
+        float32 or float64; two more arrays of its size are held, for n < d three.
     left, right : ndarray, shapes (n, k) and (k, d)
     W : ndarray, shape (n, d), optional
         Weights, at most about 1; where they are 0 the entry of A must be finite but does not count.
     """
     n, d = A.shape
+    if n < d:  # the Gram is then the smaller one
+        turned = None if W is None else np.ascontiguousarray(W.T)
+        found = split(
+            np.ascontiguousarray(A.T), right.T, left.T, p, turned,
+            max_iter=max_iter, tol=tol, tick=tick,
+        )  # fmt: skip
+        return replace(found, left=found.right.T, right=found.left.T)
     k = right.shape[0]
     dtype = A.dtype
     U, M = np.zeros_like(A), np.empty_like(A)

@@ -1,0 +1,71 @@
+"""Alternating l_p regressions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lpgeom.heuristics.entrywise.base import Found, HeuristicFactors, Task, run
+from lpgeom.subspace.alternating import alternate
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+def alternating(
+    A: ArrayLike,
+    k: int,
+    p: float = 1.0,
+    *,
+    seed: int = 0,
+    max_iter: int | None = None,
+    tol: float | None = None,
+) -> HeuristicFactors:
+    """Minimises the cost over one factor at a time, from the SVD.
+
+    Source: Ke and Kanade, "Robust L1 norm factorization in the presence of outliers and missing
+    data by alternative convex programming", CVPR 2005. Theirs is p = 1; here any p, and every
+    regression is solved to a duality gap of 1e-8 by `lp_regression`. The cost never rises; where it
+    stops need not be a local minimum.
+
+    A round costs 20 to 40 times n d k^2 operations.
+
+    Parameters
+    ----------
+    A : array_like, shape (n, d)
+    k : int
+        1 <= k <= d - 1.
+    p : float
+        1 <= p <= 100.
+    seed
+        Checked, not used.
+    max_iter : int, optional
+        Half rounds: 60 if not given.
+    tol : float, optional
+        Relative fall of the cost in a round at which it stops; 1e-4 if not given.
+
+    Returns
+    -------
+    HeuristicFactors
+        `history` never rises.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Input that is not a finite real matrix, k or p out of range.
+
+    Examples
+    --------
+    >>> from lpgeom.heuristics import entrywise
+    >>> A = [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [3.0, 3.0, 9.0], [4.0, 4.0, 4.0]]
+    >>> found = entrywise.alternating(A, 1)
+    >>> (found.left @ found.right)[2].round(6).tolist()
+    [3.0, 3.0, 3.0]
+    """
+    return run("alternating", _solve, A, k, p, seed, max_iter, tol, steps=60, small=1e-4)
+
+
+def _solve(task: Task) -> Found:
+    found = alternate(
+        task.B, *task.svd_start(), task.p, max_iter=task.max_iter, tol=max(task.tol, 1e-8)
+    )
+    return Found(found.left, found.right, found.n_iter, found.converged, "", tuple(found.history))

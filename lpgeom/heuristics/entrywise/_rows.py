@@ -1,0 +1,62 @@
+"""The projection on the best subspace for rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lpgeom.heuristics.entrywise.base import Found, HeuristicFactors, Task, run
+from lpgeom.subspace.approx import approx_subspace
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+def rows(
+    A: ArrayLike,
+    k: int,
+    p: float = 1.0,
+    *,
+    seed: int = 0,
+    max_iter: int | None = None,
+    tol: float | None = None,
+) -> HeuristicFactors:
+    """Minimises ``sum_i ||a_i - a_i V V^T||^p`` by `approx_subspace`; the factors are AV and V^T.
+
+    What a solver for rows is worth to one who wants small entries. Robust to wrong rows, not to
+    wrong entries.
+
+    Parameters
+    ----------
+    A : array_like, shape (n, d)
+    k : int
+        1 <= k <= d - 1.
+    p : float
+        1 <= p <= 100.
+    seed : int
+        As in `approx_subspace`.
+    max_iter, tol
+        Checked, not used.
+
+    Returns
+    -------
+    HeuristicFactors
+
+    Raises
+    ------
+    TypeError, ValueError
+        Input that is not a finite real matrix, k or p out of range.
+
+    Examples
+    --------
+    >>> from lpgeom.heuristics import entrywise
+    >>> found = entrywise.rows([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [0.0, 2.0]], 1)
+    >>> abs(found.right).round(6).tolist()
+    [[1.0, 0.0]]
+    """
+    return run("rows", _solve, A, k, p, seed, max_iter, tol)
+
+
+def _solve(task: Task) -> Found:
+    found = approx_subspace(task.B, task.k, task.p, certify=False, seed=task.seed)
+    left = task.B @ found.basis
+    return Found(left, found.basis.T, found.n_iter, found.converged, found.method)

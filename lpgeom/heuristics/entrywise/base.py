@@ -1,0 +1,107 @@
+"""The road that every entrywise heuristic shares: check the input, scale it, solve, scale back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lpgeom import validation
+from lpgeom.rows.base import Array
+from lpgeom.subspace.entries import open_entries
+from lpgeom.threads import limited, sized
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True, eq=False)
+class HeuristicFactors:
+    """Rank-k factors from a method that proves nothing about them.
+
+    Attributes
+    ----------
+    left, right : ndarray, shapes (n, k) and (k, d), float64
+    method : str
+        Name of the method, its key in ``ENTRYWISE``.
+    n_iter : int
+        Steps taken, as the method counts them; 0 for one that has none.
+    converged : bool
+        False where `max_iter` ended the run.
+    note : str
+        What a reader of the result should know; empty if nothing.
+    history : tuple of float
+        Cost after each step, for A scaled so that its largest entry is near 1 (its largest residual
+        for p > 2); empty where there are no steps.
+    """
+
+    left: Array = field(repr=False)
+    right: Array = field(repr=False)
+    method: str
+    n_iter: int = 0
+    converged: bool = True
+    note: str = ""
+    history: tuple[float, ...] = field(default=(), repr=False)
+
+    @property
+    def basis(self) -> Array:
+        """Orthonormal basis of the space the rows of ``left @ right`` lie in, (d, k)."""
+        return np.linalg.qr(self.right.T)[0]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run: A scaled, and what the caller asked for."""
+
+    B: Array
+    k: int
+    p: float
+    seed: int
+    max_iter: int
+    tol: float
+    svd_start: Callable[[], tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer for ``task.B``; fields as in `HeuristicFactors`."""
+
+    left: Array
+    right: Array
+    n_iter: int = 0
+    converged: bool = True
+    note: str = ""
+    history: tuple[float, ...] = ()
+
+
+def run(
+    method: str,
+    solve: Callable[[Task], Found],
+    A: ArrayLike,
+    k: int,
+    p: float,
+    seed: int,
+    max_iter: int | None,
+    tol: float | None,
+    *,
+    steps: int = 1,
+    small: float = 1e-6,
+) -> HeuristicFactors:
+    """Solve by `solve`; `steps` and `small` are the method's own max_iter and tol."""
+    seed = validation.check_seed(seed)
+    max_iter = steps if max_iter is None else validation.check_positive_int("max_iter", max_iter)
+    tol = small if tol is None else validation.check_tolerance(tol)
+    entries = open_entries(A, k, p, None, None, "raise")
+    with limited(), sized(*entries.shape):
+        entries = entries.centred()
+        task = Task(
+            entries.B, entries.k, entries.p, seed, max_iter, tol, lambda: entries.projected(k)
+        )
+        found = solve(task)
+    left = entries.in_user_units(found.left, found.right)
+    right = np.ascontiguousarray(found.right)
+    return HeuristicFactors(
+        left, right, method, found.n_iter, found.converged, found.note, found.history
+    )
