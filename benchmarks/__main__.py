@@ -15,9 +15,12 @@ from . import (
     coresets,
     demo,
     ellipsoids,
+    entries,
     mvee,
+    outofcore,
     pictures,
     report,
+    scaling,
     subspace,
 )
 
@@ -28,7 +31,10 @@ BENCHMARKS = {
     "coresets": coresets,
     "compare": compare,
     "ellipsoids": ellipsoids,
+    "entries": entries,
     "mvee": mvee,
+    "outofcore": outofcore,
+    "scaling": scaling,
     "pictures": pictures,
 }
 

@@ -39,7 +39,7 @@ READ_BYTES = 8 << 20
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--gigabytes", type=float, default=4.0, help="size of the file (4)")
+    command.add_argument("--gigabytes", type=float, default=20.0, help="size of the file (20)")
     command.add_argument("--columns", type=int, default=256)
     command.add_argument("--power", type=float, default=1.0, help="p (1)")
     command.add_argument("--limit", type=int, default=1536, help="MiB the process may allocate")

@@ -40,6 +40,9 @@ REGRESSION_WORK = 4e9
 ROUND_TOL = 1e-8
 """Least tol of alternating regressions, which themselves are solved to that."""
 
+ROUGH_STEPS, ROUGH_TOL = 200, 1e-5
+"""Of ADMM."""
+
 SMOOTH_STEPS, SMOOTH_TOL = 100, 1e-6
 """Of reweighted least squares, which come near a minimum soon and the whole way late."""
 
@@ -259,12 +262,14 @@ def _descend(
     large, small = n * d >= LARGE, n * d <= SMALL
     steps = max_iter or (200 if large else 500)
     eps = tol or (1e-10 if small else 1e-4)
+    # What regressions end need not be followed to the last digit before.
+    rough = tol or (ROUGH_TOL if small else 1e-4)
     work = float(n * d) * entries.k**2
     order = sorted(starts.values(), key=lambda start: start.cost)
     found = list(order)
     for start in order[: 1 if large else None if small else 2]:
         bar.stage(f"ADMM from {start.name}")
-        run = _split(entries, start, steps, eps, bar.step)
+        run = _split(entries, start, min(steps, ROUGH_STEPS), rough, bar.step)
         for way in (run, start) if small and run is not start else (run,):
             # From 2^16 entries on reweighting takes long, and for p < 2 ADMM ends lower.
             if small or (entries.p > 2.0 and work <= REGRESSION_WORK):

@@ -1,17 +1,23 @@
 """Proximal maps of ``lam |x|^p``, and the step of an entrywise splitting method, in one sweep.
 
 ``prox(v) = argmin_x lam |x|^p + (x - v)^2 / 2`` is odd, and for v > 0 the root in [0, v] of
-``x + lam p x^(p-1) = v``. At p = 1 it is max(v - lam, 0), at p = 2 it is v / (1 + 2 lam). For p > 2
-the left side is convex in x, for p < 2 in ``y = x^(p-1)``, where it is ``y^q + lam p y = v`` with
-q = 1 / (p - 1): Newton's method from a point above the root comes down to it and cannot overshoot.
+``x + lam p x^(p-1) = v``. At p = 1 it is max(v - lam, 0), at p = 2 v / (1 + 2 lam), at p = 3/2 or
+3 the root of a quadratic, written so that nothing cancels. Else the left side is convex: for
+p > 2 in x, for p < 2 in ``y = x^(p-1)``, where it is ``y^q + lam p y``, q = 1 / (p - 1). Newton's
+method from a point above the root comes down to it and cannot overshoot.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numba import njit
 
 _STEPS = 200
+
+_HUGE = 1e150
+"""Squares of numbers below this are in range."""
 
 
 @njit(cache=True, nogil=True)
@@ -39,6 +45,12 @@ def prox(v, lam, p):  # type: ignore[no-untyped-def]
         x = max(size - lam, 0.0)
     elif p == 2.0:
         x = size / (1.0 + 2.0 * lam)
+    elif p == 1.5 and lam < _HUGE:
+        b = 0.75 * lam  # x + 2 b sqrt(x) = v
+        y = size / (b + math.sqrt(b * b + size))
+        x = y * y
+    elif p == 3.0 and lam * size < _HUGE:
+        x = 2.0 * size / (1.0 + math.sqrt(1.0 + 12.0 * lam * size))
     else:
         c = lam * p
         if p > 2.0:
@@ -76,6 +88,10 @@ def split_step(A, L, U, M, W, lam, p, shrink):  # type: ignore[no-untyped-def]
                 power = size
             elif p == 2.0:
                 power = size * size
+            elif p == 1.5:
+                power = size * math.sqrt(size)
+            elif p == 3.0:
+                power = size * size * size
             else:
                 power = size**p
             z = r + np.float64(U[i, j])
