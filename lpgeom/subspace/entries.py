@@ -144,7 +144,7 @@ class Entries:
         size = np.abs(self.B[rows])
         if self.W is not None:
             size = size[self.W[rows] > 0.0]
-        return float(np.median(size)) or float(size.mean())
+        return (float(np.median(size)) or float(size.mean())) if size.size else 0.0
 
     def in_user_units(self, left: Array, right: Array) -> Array:
         """The left factor for A, where it is one for B."""

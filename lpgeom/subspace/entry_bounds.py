@@ -21,6 +21,9 @@ from lpgeom.subspace.entries import Entries
 MANY = 16
 """Groups that an orientation is cut into, at most."""
 
+HOPELESS = 8
+"""From this many groups on the bound from the whole is left out: it takes long and says little."""
+
 WIDE = 4096
 """Largest number of coordinates of one block: its certificate holds matrices of that size."""
 
@@ -37,12 +40,12 @@ def entry_bounds(
     `rows` is the whole matrix's certificate for rows, if there is one already.
     """
     n, d = entries.shape
-    plans = [
-        (axis, count)
-        for axis, width in (("rows", d), ("columns", n))
-        if width <= WIDE
-        for count in dict.fromkeys((1, _groups(width, entries.k)))
-    ]
+    plans = []
+    for axis, width in (("rows", d), ("columns", n)):
+        if whole_is_worth_it(width, entries.k):
+            plans.append((axis, 1))
+        if (groups := _groups(width, entries.k)) > 1:
+            plans.append((axis, groups))
     found = []
     for axis, count in plans:
         points, width = (n, d) if axis == "rows" else (d, n)
@@ -59,6 +62,11 @@ def entry_bounds(
         if blocks:
             found.append(EntriesBound(name, axis, tuple(blocks), entries.p, entries.unit))
     return tuple(sorted(found, key=lambda bound: -bound.scaled_value))
+
+
+def whole_is_worth_it(width: int, k: int) -> bool:
+    """Whether a bound from the whole may be the best, and can be had in reasonable time."""
+    return width <= WIDE and _groups(width, k) < HOPELESS
 
 
 def _groups(width: int, k: int) -> int:

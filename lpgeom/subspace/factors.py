@@ -19,7 +19,7 @@ from lpgeom.subspace.alternating import alternate, fit_left, fit_right
 from lpgeom.subspace.approx import approx_subspace
 from lpgeom.subspace.column_sets import column_sets
 from lpgeom.subspace.entries import Entries, open_entries
-from lpgeom.subspace.entry_bounds import entry_bounds
+from lpgeom.subspace.entry_bounds import entry_bounds, whole_is_worth_it
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.reweighted import reweight
 from lpgeom.subspace.splitting import split
@@ -49,7 +49,7 @@ SMOOTH_STEPS, SMOOTH_TOL = 100, 1e-6
 POLISH = 30
 """Half rounds of regressions that end a descent for p > 2, where reweighting comes as far."""
 
-RESTARTS, RESTART_WORK = 20, 5e7
+RESTARTS, RESTART_WORK = 20, 2e7
 """Further starts: at most that many, and as many as are descents of that n d k^2 altogether."""
 
 FOLLOWED, SAME = 3, 1e-6
@@ -222,13 +222,22 @@ def _starts(
     if entries.W is None:
         # B has the row weights inside, A has not: for the certificate it must be A.
         omega = entries.row_weights
-        best = approx_subspace(entries.A, k, p, row_weights=omega, certify=certify, seed=seed)
+        d = entries.shape[1]
+        best = approx_subspace(
+            entries.A,
+            k,
+            p,
+            method="auto" if entries.A.size <= SMALL else "irls",
+            row_weights=omega,
+            certify=certify if whole_is_worth_it(d, k) else False,
+            seed=seed,
+        )
         lewis = approx_subspace(
             entries.A, k, p, method="lewis", row_weights=omega, certify=False, seed=seed
         )
-        guarantee = lewis.guarantee * entries.shape[1] ** abs(1.0 / p - 0.5)
+        guarantee = lewis.guarantee * d ** abs(1.0 / p - 0.5)
         if best.lower_bound > 0.0 and best.certificate and entries.entry_weights is None:
-            rows = EntriesBlock(np.arange(entries.shape[1]), best.certificate)
+            rows = EntriesBlock(np.arange(d), best.certificate)
         for name, result in (("lewis", lewis), ("rows", best)):
             found[name] = (B @ result.basis, result.basis.T)
         columns = _columns(entries, seed)
@@ -246,7 +255,9 @@ def _columns(entries: Entries, seed: int) -> SubspaceResult | None:
     n, d = entries.shape
     if min(n, d) <= entries.k or n * d >= LARGE:
         return None
-    return approx_subspace(entries.B.T, entries.k, entries.p, certify=False, seed=seed)
+    return approx_subspace(
+        entries.B.T, entries.k, entries.p, method="irls", certify=False, seed=seed
+    )
 
 
 def _descend(
