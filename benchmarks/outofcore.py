@@ -5,7 +5,7 @@ is written, the others are holes, which read as zero rows at the speed of the pa
 ``--dense`` all of it is written. Before each measurement the file is dropped from the page cache;
 speed is ``bytes of the file * passes / seconds``, the pass that checks for NaN included.
 
-Run as ``python -m benchmarks.outofcore INPUT.npy P LIMIT_MIB`` it is the measured process:
+Run as ``python -m benchmarks.outofcore INPUT.npy P LIMIT_MIB STEPS`` it is the measured process:
 RLIMIT_DATA caps what it allocates, while pages of the mapped file are the system's to take back.
 """
 
@@ -43,6 +43,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--columns", type=int, default=256)
     command.add_argument("--power", type=float, default=1.0, help="p (1)")
     command.add_argument("--limit", type=int, default=1536, help="MiB the process may allocate")
+    command.add_argument("--steps", type=int, default=3, help="of each descent, at most (3)")
     command.add_argument("--dense", action="store_true", help="no holes")
     command.add_argument("--folder", help="where to write the file (a temporary directory)")
 
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "benchmarks.outofcore"),
-                *(str(path), str(options.power), str(options.limit)),
+                *(str(path), str(options.power), str(options.limit), str(options.steps)),
             ],
             capture_output=True,
             text=True,
@@ -79,6 +80,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             "file_GB": path.stat().st_size / 1e9,
             "on_disk_GB": path.stat().st_blocks * 512 / 1e9,
             "limit_MiB": options.limit,
+            "steps": options.steps,
             "read_alone_GB_per_s": path.stat().st_size / 1e9 / alone,
             **measured,
         }
@@ -116,12 +118,12 @@ def _forget(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def main(path: str, p: float, limit_mib: int) -> None:
+def main(path: str, p: float, limit_mib: int, steps: int) -> None:
     warm_up(lpgeom_certified, np.float32)
     A = np.load(path, mmap_mode="r")
     resource.setrlimit(resource.RLIMIT_DATA, (limit_mib << 20, limit_mib << 20))
     begin = time.perf_counter()
-    result = approx_subspace(A, RANK, p, method="irls")
+    result = approx_subspace(A, RANK, p, method="irls", max_iter=steps)
     print(
         json.dumps(
             {
@@ -135,4 +137,4 @@ def main(path: str, p: float, limit_mib: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

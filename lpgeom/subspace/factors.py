@@ -46,8 +46,8 @@ ROUGH_STEPS, ROUGH_TOL = 200, 1e-5
 SMOOTH_STEPS, SMOOTH_TOL = 100, 1e-6
 """Of reweighted least squares, which come near a minimum soon and the whole way late."""
 
-POLISH = 30
-"""Half rounds of regressions that end a descent for p > 2, where reweighting comes as far."""
+POLISH = 60
+"""Half rounds of regressions that end a descent for p > 1: reweighting comes nearly as far."""
 
 RESTARTS, RESTART_WORK = 20, 2e7
 """Further starts: at most that many, and as many as are descents of that n d k^2 altogether."""
@@ -294,7 +294,7 @@ def _descend(
     followed = _different(found, FOLLOWED if small else 1)
     best = followed[0]
     if work <= REGRESSION_WORK:
-        polish = steps if entries.p <= 2.0 else min(steps, POLISH)
+        polish = steps if entries.p == 1.0 else min(steps, POLISH)
         for run in (*followed, starts["svd"]) if small else followed:
             bar.stage(f"regressions from {run.name}")
             run = _alternated(entries, run, polish, eps, bar.step)
