@@ -40,10 +40,10 @@ READ_BYTES = 8 << 20
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--gigabytes", type=float, default=20.0, help="size of the file (20)")
-    command.add_argument("--columns", type=int, default=256)
+    command.add_argument("--columns", type=int, default=512)
     command.add_argument("--power", type=float, default=1.0, help="p (1)")
     command.add_argument("--limit", type=int, default=1536, help="MiB the process may allocate")
-    command.add_argument("--steps", type=int, default=3, help="of each descent, at most (3)")
+    command.add_argument("--steps", type=int, default=2, help="of each descent, at most (2)")
     command.add_argument("--dense", action="store_true", help="no holes")
     command.add_argument("--folder", help="where to write the file (a temporary directory)")
 

@@ -173,6 +173,41 @@ def test_lewis_weights(p: float, alone: None) -> None:
     np.testing.assert_allclose(ours.M, theirs.M, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"size": 90},
+        {"size": 90, "p": 3.0},
+        {"size": 90, "k": 3},
+        {"size": 90, "k": 2, "p": 5.0},
+        {"eps": 0.9, "p": 2.0},
+        {"size": 90, "method": "norm"},
+        {"size": 90, "method": "uniform"},
+        {"size": 5000},
+    ],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_coresets(options: dict[str, Any], weighted: bool, alone: None) -> None:
+    A = matrix(700, 6).astype(np.float32)
+    A[:20] = 0.0
+    omega = np.linspace(0.0, 2.0, len(A)) if weighted else None
+    ours, theirs = (lpgeom.coreset(M, row_weights=omega, **options) for M in (cut(A, 90), A))
+    np.testing.assert_array_equal(ours.indices, theirs.indices)
+    np.testing.assert_array_equal(ours.rows, theirs.rows)
+    np.testing.assert_allclose(ours.weights, theirs.weights, rtol=1e-6)
+    assert (ours.rows.dtype, ours.shape) == (np.dtype(np.float32), A.shape)
+    assert ours.provenance.theorem == theirs.provenance.theorem
+
+
+def test_refine_and_what_takes_too_many_passes(alone: None) -> None:
+    A = matrix(700, 6)
+    V = np.linalg.svd(A)[2][:2].T
+    ours, theirs = (lpgeom.refine(M, V, passes=2) for M in (cut(A), A))
+    np.testing.assert_allclose(ours @ ours.T, theirs @ theirs.T, atol=1e-10)
+    with pytest.raises(TypeError, match="a pass for each row chosen"):
+        lpgeom.coreset(cut(A), size=20, method="deterministic")
+
+
 def test_certify_and_cost(alone: None, watched: None) -> None:
     A = matrix(600, 6)
     V = np.linalg.svd(A)[2][:2].T
@@ -263,14 +298,13 @@ def client() -> Iterator[Any]:
         yield client
 
 
-def sent(client: Any) -> tuple[int, int]:
-    """(bytes, largest message) that workers have sent, to one another or to the scheduler."""
+def sent(client: Any) -> int:
+    """Bytes that workers have sent, to one another or to the scheduler."""
 
-    def of_one(dask_worker: Any) -> list[int]:
-        return [entry["total"] for entry in dask_worker.transfer_outgoing_log]
+    def of_one(dask_worker: Any) -> int:
+        return int(dask_worker.transfer_outgoing_bytes_total)
 
-    sizes = [size for log in client.run(of_one).values() for size in log]
-    return sum(sizes), max(sizes, default=0)
+    return int(sum(client.run(of_one).values()))
 
 
 def test_only_small_matrices_travel(client: Any) -> None:
@@ -283,10 +317,10 @@ def test_only_small_matrices_travel(client: Any) -> None:
     rows = DaskRows(cut(A, len(A) // chunks).persist())
     X = np.linalg.qr(np.random.default_rng(7).standard_normal((d, 9)))[0]
     rows.reweighted_gram(X, lambda t, lo, hi: np.sqrt(t))
-    totals = [sent(client)[0]]
+    totals = [sent(client)]
     for turn in range(7):
         rows.reweighted_gram((1.0 + turn) * X, lambda t, lo, hi: np.sqrt(t))
-        totals.append(sent(client)[0])
+        totals.append(sent(client))
     matrix_bytes = 8 * d * d
     assert 0 < np.median(np.diff(totals)) < 3 * chunks * matrix_bytes
     assert 3 * chunks * matrix_bytes < A.nbytes / 50

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.rows.base import Array
+from lpgeom.rows.vectors import entries, passed
 
 
 def stratified(weights: Array, uniforms: Array) -> tuple[NDArray[np.int64], Array]:
@@ -17,10 +18,6 @@ def stratified(weights: Array, uniforms: Array) -> tuple[NDArray[np.int64], Arra
     varies no more than that of as many draws from the whole.
     """
     size = len(uniforms)
-    ends = np.cumsum(weights)
-    places = (np.arange(size) + uniforms) / size * ends[-1]
-    found = np.searchsorted(ends, places, side="right")
-    # A place may round up to the very end.
-    found = np.minimum(found, np.flatnonzero(weights)[-1])
+    found, total = passed(weights, (np.arange(size) + uniforms) / size)
     indices, draws = np.unique(found, return_counts=True)
-    return indices.astype(np.int64), draws * (ends[-1] / weights[indices]) / size
+    return indices.astype(np.int64), draws * (total / entries(weights, indices)) / size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,9 @@ from lpgeom.coresets.sensitivity import (
 from lpgeom.coresets.sizes import every_subspace, fixed_subspace
 from lpgeom.geometry.spectrum import spectrum
 from lpgeom.rows.array import ArrayRows
-from lpgeom.rows.base import Array
-from lpgeom.rows.door import Problem, open_rows
+from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.door import Problem, open_anywhere, taken
+from lpgeom.rows.vectors import entries, numbers
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def coreset(
     if eps is not None and method in ("norm", "uniform"):
         raise ValueError(f'method="{method}" proves no eps; give size')
     with limited():
-        problem = open_rows(A, p, row_weights)
+        problem = open_anywhere(A, p, row_weights)
         n, d = problem.rows.shape
         if k is not None:
             k = validation.check_k(k, d)
@@ -152,8 +153,8 @@ def coreset(
     indices, factors, provenance = chosen
     omega = problem.omega
     return Coreset(
-        rows=_rows_of(problem.A, indices),
-        weights=factors if omega is None else factors * omega[indices],
+        rows=taken(problem.A, indices),
+        weights=factors if omega is None else factors * entries(omega, indices),
         indices=indices,
         p=problem.p,
         k=k if method == "ridge" else None,
@@ -166,7 +167,7 @@ def coreset(
 
 
 def _by_sensitivities(
-    problem: Problem[ArrayRows],
+    problem: Problem[Rows],
     k: int | None,
     size: int | None,
     eps: float | None,
@@ -188,10 +189,10 @@ def _by_sensitivities(
     return size, draw(sensitivities, size, uniforms, delta)
 
 
-def _by_barriers(
-    problem: Problem[ArrayRows], size: int | None, eps: float | None
-) -> tuple[int, Chosen]:
+def _by_barriers(problem: Problem[Rows], size: int | None, eps: float | None) -> tuple[int, Chosen]:
     rows, p = problem.rows, problem.p
+    if not isinstance(rows, ArrayRows):
+        raise TypeError('method="deterministic" takes a pass for each row chosen: give it an array')
     if size is None:
         assert eps is not None
         if p != 2.0:
@@ -202,16 +203,16 @@ def _by_barriers(
     return size, barrier_selection(rows, p, size)
 
 
-def _for_comparison(problem: Problem[ArrayRows], method: str, uniforms: Array) -> Chosen:
+def _for_comparison(problem: Problem[Rows], method: str, uniforms: Array) -> Chosen:
     n = problem.rows.shape[0]
     share = problem.rows.squared_norms() ** (problem.p / 2.0)
-    if method == "uniform" or not share.any():
+    if method == "uniform" or numbers(share.sum())[0] == 0.0:
         share = np.ones(n) if problem.omega is None else (problem.omega > 0.0).astype(np.float64)
     indices, factors = stratified(share, uniforms)
     return indices, factors, Provenance("none", math.inf, math.inf, 1.0)
 
 
-def sensitivities_of(rows: ArrayRows, p: float, k: int | None) -> Sensitivities:
+def sensitivities_of(rows: Rows, p: float, k: int | None) -> Sensitivities:
     """For every rank, or for ranks up to k."""
     return lewis_sensitivities(rows, p) if k is None else ridge_sensitivities(rows, p, k)
 
@@ -240,12 +241,7 @@ def draw(sensitivities: Sensitivities, size: int, uniforms: Uniforms, delta: flo
     )
 
 
-def _everything(problem: Problem[ArrayRows]) -> Chosen:
+def _everything(problem: Problem[Rows]) -> Chosen:
     n = problem.rows.shape[0]
-    kept = np.arange(n) if problem.omega is None else np.flatnonzero(problem.omega)
+    kept = np.arange(n) if problem.omega is None else np.flatnonzero(np.asarray(problem.omega))
     return kept.astype(np.int64), np.ones(len(kept)), EXACT
-
-
-def _rows_of(A: NDArray[Any], indices: NDArray[np.int64]) -> NDArray[Any]:
-    dtype = np.float32 if A.dtype == np.float32 else np.float64
-    return np.ascontiguousarray(A[indices], dtype=dtype)

@@ -399,6 +399,30 @@ def entries(v: da.Array, index: NDArray[np.intp]) -> Array:
     return np.concatenate([np.empty(0), *dask.compute(*tasks)])
 
 
+def passed(v: da.Array, shares: Array) -> tuple[NDArray[np.intp], float]:
+    """As `vectors.passed`: the chunk from the sums of all chunks, the row in the chunk."""
+    chunks = _chunks(v)
+    sums = np.array(dask.compute(*(dask.delayed(_total)(part) for part in chunks)))
+    ends = np.cumsum(sums)
+    places = shares * ends[-1]
+    inside = np.minimum(np.searchsorted(ends, places, side="right"), np.flatnonzero(sums)[-1])
+    starts = np.cumsum((0, *v.chunks[0])).tolist()
+    tasks = [
+        dask.delayed(_passed)(chunks[j], places[inside == j] - (ends[j] - sums[j]), starts[j])
+        for j in np.unique(inside).tolist()
+    ]
+    return np.concatenate(dask.compute(*tasks)), float(ends[-1])
+
+
+def _total(part: Array) -> float:
+    return float(part.sum())
+
+
+def _passed(part: Array, places: Array, lo: int) -> NDArray[np.intp]:
+    found = np.searchsorted(np.cumsum(part), places, side="right")
+    return np.asarray(lo + np.minimum(found, np.flatnonzero(part)[-1]))
+
+
 def compressed(v: da.Array, alive: da.Array) -> da.Array:
     """``v[alive]`` with chunk sizes known; v itself where nothing is left out."""
     if int(alive.sum()) == alive.size:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lpgeom import validation
 from lpgeom.rows.array import ArrayRows
@@ -68,6 +69,18 @@ def open_anywhere(
     scale, unit = _units(dask.largest_entry(array))
     factors, unit = _factors(omega, p, unit)
     return Problem(array, dask.DaskRows(array, factors, scale), factors, scale, unit, p, omega)
+
+
+def taken(A: Any, index: NDArray[np.intp]) -> NDArray[Any]:
+    """Rows of an opened A as they are, fetched: float32 if A is, else float64."""
+    dtype = np.float32 if A.dtype == np.float32 else np.float64
+    if is_distant(A):
+        from lpgeom.rows.dask import DaskRows
+
+        return DaskRows(A, dtype=dtype).take(index)._A
+    if isinstance(A, Stored):
+        return np.asarray(StoredRows(A, dtype=dtype).take(index)._A)
+    return np.ascontiguousarray(A[index], dtype=dtype)
 
 
 def _opened(

@@ -24,7 +24,7 @@ def is_distant(v: object) -> TypeGuard[da.Array]:
     return type(v).__module__.startswith("dask.array.") and hasattr(v, "to_delayed")
 
 
-def kept(v: Array) -> Array:
+def kept(v: Any) -> Any:
     """v, computed once and left where it is (a Dask array is a recipe until then)."""
     return v.persist() if is_distant(v) else v
 
@@ -63,6 +63,21 @@ def entries(v: Array, index: NDArray[np.intp]) -> Array:
 
         return dask.entries(v, index)
     return v[index]
+
+
+def passed(v: Array, shares: Array) -> tuple[NDArray[np.intp], float]:
+    """Where the running sum of v >= 0 passes these shares of its total, and the total.
+
+    `shares` ascending in [0, 1). The first row of positive v beyond; never one of v = 0.
+    """
+    if is_distant(v):
+        from lpgeom.rows import dask
+
+        return dask.passed(v, shares)
+    ends = np.cumsum(v)
+    found = np.searchsorted(ends, shares * ends[-1], side="right")
+    # A place may round up to the very end.
+    return np.minimum(found, np.flatnonzero(v)[-1]), float(ends[-1])
 
 
 def compressed(v: Array, alive: NDArray[np.bool_]) -> Array:

@@ -10,7 +10,7 @@ from lpgeom import validation
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.rows.base import Array, Rows, Rule
-from lpgeom.rows.door import open_rows
+from lpgeom.rows.door import open_anywhere
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.threads import limited, sized
 
@@ -40,7 +40,8 @@ def refine(
     Parameters
     ----------
     A : array_like, shape (n, d)
-        Read in blocks, float64 arithmetic.
+        Read in blocks, float64 arithmetic. A Dask array, and what is in chunked storage, stay where
+        they are.
     basis : array_like, shape (d, k)
     p : float
         1 <= p <= 2. At p = 2 the first pass leads to the optimum.
@@ -70,7 +71,7 @@ def refine(
     """
     passes = validation.check_positive_int("passes", passes)
     with limited():
-        problem = open_rows(A, p, row_weights)
+        problem = open_anywhere(A, p, row_weights)
         rows, p = problem.rows, problem.p
         if p > 2.0:
             raise ValueError(f"refine is for p <= 2, where its steps descend; got {p:g}")
