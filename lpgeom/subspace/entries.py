@@ -18,6 +18,9 @@ from lpgeom.rows.door import open_rows
 BLOCK = 2048
 """Rows of A in one block."""
 
+MOST = 1e280
+"""Larger weights of entries count as this in a lower bound: costs beyond it leave float64."""
+
 FILLS = 100
 """Rounds of filling in what is missing from the last low-rank fit, at most."""
 
@@ -89,8 +92,19 @@ class Entries:
         if self.row_weights is not None:
             omega = self.row_weights[:, None] if axis == "rows" else self.row_weights[J][:, None]
             with np.errstate(over="ignore"):
-                weights = np.minimum(weights * omega, np.finfo(np.float64).max)
+                weights = np.minimum(weights * omega, MOST)
         return np.asarray(weights.min(axis=1 if axis == "rows" else 0))
+
+    def is_exact(self, left: Array, right: Array) -> bool:
+        """Whether every residual that counts is rounding of what it is the difference of."""
+        eps = 4.0 * max(self.shape) * float(np.finfo(np.float64).eps)
+        for lo in range(0, len(self.B), BLOCK):
+            part = slice(lo, lo + BLOCK)
+            size = np.abs(self.B[part]) + np.abs(left[part]) @ np.abs(right)
+            fits = np.abs(self.B[part] - left[part] @ right) <= eps * size
+            if not (fits.all() if self.W is None else fits[self.W[part] > 0.0].all()):
+                return False
+        return True
 
     def largest(self, left: Array, right: Array) -> float:
         """The largest residual of an entry that counts."""

@@ -167,6 +167,8 @@ def approx_factors(
         best_already = entries.k >= n or (entries.p == 2.0 and entries.W is None)
         if run.cost > 0.0 and not best_already:
             run = _descend(entries, starts, seed, max_iter, tol, bar)
+        if entries.is_exact(run.left, run.right):
+            run.cost, run.history = 0.0, (*run.history[:-1], 0.0)
         bounds: tuple[EntriesBound, ...] = ()
         if certify and run.cost > 0.0:
             bounds = entry_bounds(entries, rows, certify, seed, bar.stage)

@@ -394,7 +394,9 @@ class _Block:
         # An optimal residual r* has no larger cost, and y . (r - r*) = (Q^T y) . (x* - x).
         d = r.shape[1]
         least = np.min(np.where(seen, w, np.inf), axis=1, initial=1.0)
-        far = d ** max(0.0, 0.5 - 1.0 / p) * (cost / least) ** (1.0 / p)
+        with np.errstate(over="ignore"):
+            far = d ** max(0.0, 0.5 - 1.0 / p) * (cost / least) ** (1.0 / p)
+        far = np.minimum(far, 1e300)
         slack = off * (np.sqrt((r**2).sum(axis=1)) + far)
         slack += d * _EPS * (np.abs(r) * np.abs(y)).sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
