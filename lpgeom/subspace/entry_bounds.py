@@ -24,6 +24,9 @@ MANY = 16
 HOPELESS = 8
 """From this many groups on the bound from the whole is left out: it takes long and says little."""
 
+BROAD = 1024
+"""Largest number of coordinates of a group."""
+
 WIDE = 4096
 """Largest number of coordinates of one block: its certificate holds matrices of that size."""
 
@@ -44,7 +47,8 @@ def entry_bounds(
     for axis, width in (("rows", d), ("columns", n)):
         if whole_is_worth_it(width, entries.k):
             plans.append((axis, 1))
-        if (groups := _groups(width, entries.k)) > 1:
+        groups = _groups(width, entries.k)
+        if groups > 1 and width <= groups * BROAD:
             plans.append((axis, groups))
     found = []
     for axis, count in plans:
