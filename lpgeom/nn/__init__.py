@@ -1,0 +1,71 @@
+"""Compress a torch model, and keep using it as before.
+
+``compress(model, ratio=0.28)`` replaces embeddings and linear layers by two factors each, which are
+ordinary modules; `save_pretrained` and `load_pretrained` keep them without the original weights.
+Needs torch (``pip install 'lpgeom[torch]'``); Hugging Face models need transformers
+(``pip install 'lpgeom[hf]'``). Importing this package loads neither.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lpgeom.nn.report import CompressionReport, LayerReport
+
+if TYPE_CHECKING:
+    from lpgeom.nn.checkpoint import load_pretrained, save_pretrained
+    from lpgeom.nn.compress import compress
+    from lpgeom.nn.dense import decompress
+    from lpgeom.nn.embedding import LowRankEmbedding
+    from lpgeom.nn.linear import LowRankLinear
+    from lpgeom.nn.parameter import LowRankParameter
+    from lpgeom.nn.resize import resize_token_embeddings
+    from lpgeom.nn.weights import token_weights
+
+__all__ = [
+    "CompressionReport",
+    "LayerReport",
+    "LowRankEmbedding",
+    "LowRankLinear",
+    "LowRankParameter",
+    "compress",
+    "decompress",
+    "load_pretrained",
+    "resize_token_embeddings",
+    "save_pretrained",
+    "token_weights",
+]
+
+_LAZY = {
+    "LowRankEmbedding": "lpgeom.nn.embedding",
+    "LowRankLinear": "lpgeom.nn.linear",
+    "LowRankParameter": "lpgeom.nn.parameter",
+    "compress": "lpgeom.nn.compress",
+    "decompress": "lpgeom.nn.dense",
+    "load_pretrained": "lpgeom.nn.checkpoint",
+    "resize_token_embeddings": "lpgeom.nn.resize",
+    "save_pretrained": "lpgeom.nn.checkpoint",
+    "token_weights": "lpgeom.nn.weights",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ImportError(
+            f"lpgeom.nn.{name} needs torch: pip install 'lpgeom[torch]' "
+            "(for Hugging Face models 'lpgeom[hf]')"
+        ) from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
