@@ -49,8 +49,8 @@ def svd_cost_curve(A: ArrayLike, p: float, *, row_weights: ArrayLike | None = No
     """Rows cost of the truncated SVD for k = 0, ..., d.
 
     ``cost[k]`` is `SubspaceResult.svd_cost` of ``approx_subspace(A, k, p, row_weights=...)``, whose
-    SVD is that of the rows ``omega_i^(1/p) a_i``: those on which the cost is an unweighted sum. (The
-    two agree to rounding below 2^20 entries of A; above, `svd_cost` may come from float32 passes.)
+    SVD is that of the rows ``omega_i^(1/p) a_i``, on which the cost is an unweighted sum. The two
+    agree to rounding below 2^20 entries of A; above, `svd_cost` may come from float32 passes.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ def svd_cost_curve(A: ArrayLike, p: float, *, row_weights: ArrayLike | None = No
     >>> import numpy as np
     >>> from lpgeom.subspace.curve import svd_cost_curve
     >>> curve = svd_cost_curve(np.diag([4.0, 3.0, 2.0]), p=1.0)
-    >>> curve.cost.tolist()
+    >>> curve.cost.round(12).tolist()
     [9.0, 5.0, 2.0, 0.0]
-    >>> curve.singular_values.tolist()
+    >>> curve.singular_values.round(12).tolist()
     [4.0, 3.0, 2.0]
     """
     with limited():
