@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lpgeom.nn.linear import LowRankLinear
     from lpgeom.nn.parameter import LowRankParameter
     from lpgeom.nn.resize import resize_token_embeddings
-    from lpgeom.nn.weights import token_weights
+    from lpgeom.nn.weights import frequency_weights
 
 __all__ = [
     "CompressionReport",
@@ -31,10 +31,10 @@ __all__ = [
     "LowRankParameter",
     "compress",
     "decompress",
+    "frequency_weights",
     "load_pretrained",
     "resize_token_embeddings",
     "save_pretrained",
-    "token_weights",
 ]
 
 _LAZY = {
@@ -43,10 +43,10 @@ _LAZY = {
     "LowRankParameter": "lpgeom.nn.parameter",
     "compress": "lpgeom.nn.compress",
     "decompress": "lpgeom.nn.dense",
+    "frequency_weights": "lpgeom.nn.weights",
     "load_pretrained": "lpgeom.nn.checkpoint",
     "resize_token_embeddings": "lpgeom.nn.resize",
     "save_pretrained": "lpgeom.nn.checkpoint",
-    "token_weights": "lpgeom.nn.weights",
 }
 
 

@@ -1,0 +1,226 @@
+"""``compress``: the weights of a model into factors, all of them or none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lpgeom.nn.calibration import metrics_of
+from lpgeom.nn.options import Options
+from lpgeom.nn.plan import items_of, line, ranked, solve
+from lpgeom.nn.replace import build_all, install
+from lpgeom.nn.report import CompressionReport, LayerReport
+from lpgeom.nn.sites import Group, Site, groups
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+def compress(
+    model: nn.Module,
+    *,
+    ratio: float | None = None,
+    rank: int | Mapping[str, int] | None = None,
+    max_norm_error: float | None = None,
+    p: float = 1.0,
+    objective: str = "rows",
+    layers: str | Sequence[str] = "embeddings",
+    exclude: str | Sequence[str] = (),
+    row_weights: str | ArrayLike | Mapping[str, Any] | None = None,
+    subspaces: int = 1,
+    allocate: str = "uniform",
+    tie: str = "keep",
+    calibration: Iterable[Any] | None = None,
+    certify: bool | str = True,
+    force: bool = False,
+    seed: int = 0,
+    progress: bool = True,
+    dry_run: bool = False,
+) -> CompressionReport:
+    """Replace weights of a model by two factors each, in place, with a certificate for each.
+
+    Weights are found by the types of their modules: `torch.nn.Embedding`, `torch.nn.Linear`,
+    Hugging Face's `Conv1D`, and the bare parameters of XLNet's attention. Embeddings are seen as a
+    row for each token, linear layers as a row for each output feature. Either all selected layers
+    are replaced or, on any error or Ctrl-C, none.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Changed in place; an optimizer made before still holds the old parameters.
+    ratio : float
+        Share of each selected layer's parameters to remove, at least; .28 leaves 72%. With
+        ``allocate="global"``, of all selected layers together.
+    rank : int or mapping
+        Instead: the rank of every layer, or of names or patterns.
+    max_norm_error : float
+        Instead: the least ranks found whose relative norm error, ``(cost / cost of zero)^(1/p)``,
+        is at most this. Never more than the truncated SVD needs.
+    p, objective
+        As in `lpgeom.approx_subspace`.
+    layers : str or sequence of str
+        "embeddings": word embeddings (of models without `get_input_embeddings`, all embeddings).
+        "linear": linear layers, Conv1D and bare parameters with at least 16 rows and columns.
+        "all": both. Or names or shell patterns such as ``"encoder.layer.*.output.dense"``; the name
+        of a module stands for all below it.
+    exclude : str or sequence of str
+        Of the same kind; what stays out.
+    row_weights : "frequency", array_like or mapping, optional
+        Importance omega of rows: an array for the one selected layer, or a mapping from names or
+        patterns. "frequency": for embeddings, `lpgeom.nn.frequency_weights`.
+    subspaces : int
+        Rows are split among that many subspaces, see `lpgeom.approx_subspaces`. One for bare
+        parameters.
+    allocate : {"uniform", "global"}
+        "global": one budget of parameters for all selected layers, spent where it takes off most of
+        the SVD's relative costs (p-th powers); some layers may stay as they are.
+    tie : {"keep", "untie"}
+        Layers that share a weight (input embedding and output layer) share the factors: counted
+        once. "untie": only the first, the embedding, is replaced; the others keep the dense weight
+        for themselves.
+    calibration : iterable of batches, optional
+        Run through the model (mappings as keywords, tuples as arguments); linear layers are then
+        approximated in the metric of their own inputs' second moment, ``E ||(W - L R) x||^2`` for
+        each output feature in place of ``||w - l R||^2``. Other kinds keep the plain metric.
+    certify : bool or "tight"
+        As in `lpgeom.approx_subspace`.
+    force : bool
+        Factor also where that takes no fewer parameters than the weight. If False, a layer at or
+        above its break-even rank ``n d / (n + j d)`` is left alone, and listed so.
+    seed : int
+    progress : bool
+        A bar on stderr.
+    dry_run : bool
+        Only ranks and parameters; nothing is solved or replaced. What ratio and rank ask for takes
+        no pass over the weights.
+
+    Returns
+    -------
+    CompressionReport
+        Costs are those of the factors as stored, in the weight's dtype.
+
+    Raises
+    ------
+    ValueError
+        A pattern that matches nothing (near names are listed), a ratio out of range, entries that
+        are not finite (the layer is named).
+    TypeError
+        Selected weights without data (meta), quantised or sparse.
+
+    Notes
+    -----
+    A layer's time is that of `approx_subspace` and one pass for the SVD's cost at every rank. Apart
+    from the new factors, memory is taken for one layer at a time.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lpgeom import nn
+    >>> model = torch.nn.Sequential(torch.nn.Embedding(300, 24), torch.nn.Linear(24, 24))
+    >>> report = nn.compress(model, ratio=0.28, progress=False)
+    >>> report["0"].rank, report["0"].parameters_after, report["0"].ratio < 2
+    (16, 5184, True)
+    >>> model[0]
+    LowRankEmbedding(300, 24, rank=16)
+    """
+    started = time.perf_counter()
+    options = Options.checked(
+        ratio=ratio, rank=rank, max_norm_error=max_norm_error, p=p, objective=objective,
+        layers=layers, exclude=exclude, row_weights=row_weights, subspaces=subspaces,
+        allocate=allocate, tie=tie, calibrated=calibration is not None, certify=certify,
+        force=force, seed=seed,
+    )  # fmt: skip
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    found = groups(model)
+    for group in found:
+        if group.name == "":
+            raise ValueError(
+                f"the model is itself a {type(model).__name__}, which cannot be replaced in place; "
+                f"use lpgeom.nn.LowRank{'Embedding.from_embedding' if group.kind == 'embedding' else 'Linear.from_linear'}"
+            )
+    items = items_of(found, model, options, {})
+    if calibration is not None:
+        metrics = metrics_of(model, [i.group for i in items if not i.note], calibration)
+        items = items_of(found, model, options, metrics)
+    items = ranked(items, options, read)
+    before, before_bytes = storage(model)
+    lines: list[LayerReport] = []
+    replacements: list[tuple[Site, nn.Module]] = []
+    todo = sum(item.rank is not None for item in items)
+    with tqdm(total=todo, disable=not progress or dry_run, leave=False, unit="layer") as bar:
+        for item in items:
+            if dry_run or item.rank is None:
+                lines.append(line(item))
+                continue
+            bar.set_description(item.group.name)
+            report, factors = solve(item, read(item.group))
+            lines.append(report)
+            replacements += build_all(
+                item.group, factors.left, factors.right, factors.labels, tied=tie == "keep"
+            )
+            bar.update()
+    lines = [counted(entry, tie) for entry in lines]
+    install(replacements)
+    if tie == "untie" and any(entry.compressed and entry.tied for entry in lines):
+        config = getattr(model, "config", None)
+        if not dry_run and getattr(config, "tie_word_embeddings", False):
+            config.tie_word_embeddings = False  # type: ignore[union-attr]
+    return totalled(type(model).__name__, lines, before, before_bytes, options, started, dry_run)
+
+
+def read(group: Group) -> Tensor:
+    """A group's weight as a matrix, from the model."""
+    return group.head.matrix(group.head.weight.detach())
+
+
+def counted(entry: LayerReport, tie: str) -> LayerReport:
+    """A line with the dense weight counted that untied layers keep."""
+    if tie == "keep" or not (entry.compressed and entry.tied):
+        return entry
+    return replace(
+        entry,
+        parameters_after=entry.parameters_after + entry.parameters_before,
+        bytes_after=entry.bytes_after + entry.bytes_before,
+        note="; ".join(filter(None, (entry.note, f"{entry.tied[0]} keeps the dense weight"))),
+    )
+
+
+def storage(model: nn.Module) -> tuple[int, int]:
+    """(parameters, bytes of parameters and stored buffers) of a model, shared ones once."""
+    parameters = list(model.parameters())
+    stored = {id(value): value for value in model.state_dict(keep_vars=True).values()}
+    count = sum(q.numel() for q in parameters)
+    tensors = [value for value in stored.values() if isinstance(value, Tensor)]
+    return count, sum(value.numel() * value.element_size() for value in tensors)
+
+
+def totalled(
+    model: str,
+    lines: Sequence[LayerReport],
+    before: int,
+    before_bytes: int,
+    options: Options,
+    started: float,
+    dry_run: bool,
+) -> CompressionReport:
+    """The report of a whole model."""
+    saved = sum(entry.parameters_before - entry.parameters_after for entry in lines)
+    saved_bytes = sum(entry.bytes_before - entry.bytes_after for entry in lines)
+    return CompressionReport(
+        model=model,
+        layers=tuple(lines),
+        parameters_before=before,
+        parameters_after=before - saved,
+        bytes_before=before_bytes,
+        bytes_after=before_bytes - saved_bytes,
+        options=options.to_dict(),
+        seconds=time.perf_counter() - started,
+        dry_run=dry_run,
+    )

@@ -1,0 +1,52 @@
+"""Factors multiplied out again."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from lpgeom.nn.embedding import LowRankEmbedding
+from lpgeom.nn.linear import LowRankLinear
+from lpgeom.nn.parameter import LowRankParameter
+
+
+def decompress(model: nn.Module) -> int:
+    """Put dense layers in the place of all low-rank ones; layers that share factors share weights.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Changed in place. What the compression lost stays lost.
+
+    Returns
+    -------
+    int
+        How many weights were multiplied out.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lpgeom import nn
+    >>> model = torch.nn.Sequential(torch.nn.Embedding(300, 24))
+    >>> _ = nn.compress(model, rank=5, progress=False)
+    >>> nn.decompress(model)
+    1
+    >>> model[0]
+    Embedding(300, 24)
+    """
+    dense: dict[int, nn.Parameter] = {}
+    made: dict[int, nn.Module] = {}
+    for module in list(model.modules()):
+        for key, child in list(module._modules.items()):
+            if isinstance(child, LowRankParameter):
+                del module._modules[key]
+                module.register_parameter(key, child.to_dense())
+                dense[id(child.left)] = module._parameters[key]  # type: ignore[assignment]
+            elif isinstance(child, LowRankEmbedding | LowRankLinear):
+                if id(child) not in made:
+                    layer = child.to_dense()
+                    layer.weight = dense.setdefault(id(child.left), layer.weight)
+                    if isinstance(layer, nn.Linear) and child.bias is not None:
+                        layer.bias = child.bias  # which may be shared as well
+                    made[id(child)] = layer
+                module._modules[key] = made[id(child)]
+    return len(dense)

@@ -1,0 +1,234 @@
+"""An embedding in two factors: a row of (n, k), then k -> d."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lpgeom.nn.split import check_factors, dense_rows, label_dtype, rows_times
+
+
+class LowRankEmbedding(nn.Module):
+    """``left[ids] @ right``: an embedding table whose weight is ``left @ right``.
+
+    An ordinary module: `state_dict`, pickling, ``.to``, ``.half``, deepcopy, autograd and
+    torch.export work as for `torch.nn.Embedding`. It has ``(n + d) k`` weights; a look-up reads k
+    numbers and multiplies them into d.
+
+    With several subspaces each row belongs to one of j, and `right` holds a (k, d) factor for each:
+    ``n k + j k d`` weights, and one byte for a row's label (four above 256 subspaces).
+
+    Parameters
+    ----------
+    num_embeddings, embedding_dim : int
+        n and d.
+    rank : int
+        k >= 1.
+    padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
+        As for `torch.nn.Embedding`. `max_norm` bounds the norm of the multiplied row, and shortens
+        ``left[i]`` in place. `sparse` and `scale_grad_by_freq` concern the gradient of `left`.
+    subspaces : int
+        j >= 1.
+    device, dtype
+        As for `torch.nn.Embedding`.
+
+    Attributes
+    ----------
+    left : Parameter, shape (n, k)
+    right : Parameter, shape (k, d); (j, k, d) if there are several subspaces
+    labels : Tensor, shape (n,), or None
+        The subspace of each row, a buffer; None if there is one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lpgeom.nn import LowRankEmbedding
+    >>> table = torch.nn.Embedding(1000, 64, padding_idx=0)
+    >>> low_rank = LowRankEmbedding.from_embedding(table, rank=16)
+    >>> low_rank(torch.tensor([[3, 0, 999]])).shape
+    torch.Size([1, 3, 64])
+    >>> sum(q.numel() for q in low_rank.parameters()) / table.weight.numel()
+    0.266
+    """
+
+    __constants__ = (
+        "embedding_dim", "max_norm", "norm_type", "num_embeddings", "padding_idx", "rank",
+        "scale_grad_by_freq", "sparse", "subspaces",
+    )  # fmt: skip
+    __jit_unused_properties__ = ("weight",)
+
+    num_embeddings: int
+    embedding_dim: int
+    rank: int
+    padding_idx: int | None
+    max_norm: float | None
+    norm_type: float
+    scale_grad_by_freq: bool
+    sparse: bool
+    subspaces: int
+    labels: Tensor | None
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        rank: int,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+        *,
+        subspaces: int = 1,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if padding_idx is not None:
+            if not -num_embeddings <= padding_idx < num_embeddings:
+                raise ValueError(
+                    f"padding_idx must lie within the {num_embeddings} rows, got {padding_idx}"
+                )
+            padding_idx %= num_embeddings
+        options = {"device": device, "dtype": dtype}
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.rank, self.subspaces = rank, subspaces
+        self.padding_idx, self.max_norm, self.norm_type = padding_idx, max_norm, norm_type
+        self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
+        several = (subspaces,) if subspaces > 1 else ()
+        self.left = nn.Parameter(torch.empty(num_embeddings, rank, **options))
+        self.right = nn.Parameter(torch.empty(*several, rank, embedding_dim, **options))
+        labels = None
+        if subspaces > 1:
+            labels = torch.arange(num_embeddings, device=device) % subspaces
+            labels = labels.to(label_dtype(subspaces))
+        self.register_buffer("labels", labels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Random factors whose product has entries of variance 1, as a new `torch.nn.Embedding`."""
+        nn.init.normal_(self.left)
+        nn.init.normal_(self.right, std=self.rank**-0.5)
+        if self.padding_idx is not None and not self.left.is_meta:
+            with torch.no_grad():
+                self.left[self.padding_idx].zero_()
+
+    @classmethod
+    def from_factors(
+        cls,
+        left: Tensor,
+        right: Tensor,
+        *,
+        labels: Tensor | None = None,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+    ) -> LowRankEmbedding:
+        """The embedding with these factors, which are used as they are (Parameters stay shared).
+
+        Raises
+        ------
+        ValueError
+            Shapes or dtypes that do not go together, or labels out of range.
+        """
+        n, k, d, j = check_factors(left, right, labels)
+        layer = cls(
+            n, d, k, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse,
+            subspaces=j, device="meta", dtype=left.dtype,
+        )  # fmt: skip
+        layer.left = left if isinstance(left, nn.Parameter) else nn.Parameter(left)
+        layer.right = right if isinstance(right, nn.Parameter) else nn.Parameter(right)
+        layer.labels = None if labels is None else labels.to(label_dtype(j))
+        return layer
+
+    @classmethod
+    def from_embedding(
+        cls, embedding: nn.Embedding, rank: int, p: float = 1.0, **options: Any
+    ) -> LowRankEmbedding:
+        """Factors of a `torch.nn.Embedding` by `approx_subspace`.
+
+        Parameters
+        ----------
+        embedding : torch.nn.Embedding
+            Left as it is; its options, dtype, device and requires_grad carry over.
+        rank : int
+            1 <= rank <= min(n, d).
+        p : float
+        **options
+            objective, row_weights, subspaces, certify, seed: as in `compress`.
+
+        Raises
+        ------
+        TypeError
+            Another module, a quantised or sparse weight, a weight without data.
+        ValueError
+            Rank out of range, entries that are not finite.
+        """
+        from lpgeom.nn.replace import factored
+
+        layer = factored(embedding, rank, p, ("embedding",), options)
+        assert isinstance(layer, cls)
+        return layer
+
+    @property
+    def weight(self) -> Tensor:
+        """The dense table (n, d), multiplied out at each access.
+
+        For code that reads ``embedding.weight``; gradients flow to the factors. It cannot be set.
+        """
+        return dense_rows(self.left, self.right, self.labels)
+
+    def to_dense(self) -> nn.Embedding:
+        """A `torch.nn.Embedding` with this table; its own memory."""
+        table = nn.Embedding(
+            self.num_embeddings, self.embedding_dim, self.padding_idx, self.max_norm,
+            self.norm_type, self.scale_grad_by_freq, self.sparse, device="meta",
+        )  # fmt: skip
+        grad = self.left.requires_grad
+        table.weight = nn.Parameter(self.weight.detach().clone(), requires_grad=grad)
+        return table.train(self.training)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Ids of any shape to (..., embedding_dim)."""
+        if self.max_norm is not None:
+            self._shorten(input, self.max_norm)
+        inner = F.embedding(
+            input,
+            self.left,
+            self.padding_idx,
+            scale_grad_by_freq=self.scale_grad_by_freq,
+            sparse=self.sparse,
+        )
+        if self.labels is None:
+            return torch.matmul(inner, self.right)
+        labels = self.labels[input].flatten()
+        return rows_times(inner.flatten(0, -2), self.right, labels).unflatten(
+            0, input.shape or (1,)
+        ).reshape(*input.shape, self.embedding_dim)  # fmt: skip
+
+    @torch.no_grad()
+    def _shorten(self, input: Tensor, max_norm: float) -> None:
+        """What `max_norm` asks for: looked-up rows longer than that become that long, in place."""
+        ids = torch.unique(input)
+        rows = self.left[ids]
+        labels = None if self.labels is None else self.labels[ids]
+        norms = dense_rows(rows, self.right, labels).norm(p=self.norm_type, dim=1, keepdim=True)
+        scale = torch.where(norms > max_norm, max_norm / (norms + 1e-7), torch.ones_like(norms))
+        self.left[ids] = rows * scale
+
+    def extra_repr(self) -> str:
+        """What print(embedding) shows."""
+        text = f"{self.num_embeddings}, {self.embedding_dim}, rank={self.rank}"
+        text += f", subspaces={self.subspaces}" if self.subspaces > 1 else ""
+        for name, usual in (
+            ("padding_idx", None), ("max_norm", None), ("norm_type", 2.0),
+            ("scale_grad_by_freq", False), ("sparse", False),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            text += "" if value == usual else f", {name}={value}"
+        return text

@@ -1,0 +1,275 @@
+"""From options to a rank for every weight, and from a rank to factors and a line of the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lpgeom import validation
+from lpgeom.nn import ranks
+from lpgeom.nn.factor import Factored, Metric, Spec, curve_of, factorise
+from lpgeom.nn.options import Options
+from lpgeom.nn.report import LayerReport
+from lpgeom.nn.select import by_name, selected
+from lpgeom.nn.sites import Group
+from lpgeom.nn.split import label_dtype
+from lpgeom.nn.weights import frequency_weights
+from lpgeom.results import Array
+from lpgeom.subspace.curve import SvdCurve
+
+Read = Callable[[Group], Tensor]
+"""Gives a group's weight as a matrix (n, d)."""
+
+RETRIES = 3
+"""Smaller ranks tried where the solver did better than the SVD whose error set the rank."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A selected weight and what is to become of it.
+
+    `rank` None: left alone, and `note` says why.
+    """
+
+    group: Group
+    size: ranks.Size
+    spec: Spec
+    dtype: torch.dtype
+    row_weights: Array | None = None
+    metric: Metric | None = None
+    curve: SvdCurve | None = None
+    rank: int | None = None
+    note: str = ""
+    error: float | None = None
+
+
+def items_of(
+    groups: Sequence[Group], model: nn.Module, options: Options, metrics: Mapping[str, Metric]
+) -> list[Item]:
+    """The selected weights, without ranks yet.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Patterns, weights of rows or ranks that do not fit the model.
+    """
+    chosen, notes = selected(groups, model, options.layers, options.exclude)
+    weights_of = _row_weights(chosen, notes, options.row_weights)
+    items = []
+    for group in chosen:
+        n, d = group.head.shape
+        # A bare parameter has no room for labels.
+        several = 1 if group.kind == "parameter" else min(options.spec.subspaces, n)
+        items.append(
+            Item(
+                group,
+                ranks.Size(n, d, several),
+                replace(options.spec, subspaces=several),
+                group.head.weight.dtype,
+                row_weights=weights_of(group),
+                metric=metrics.get(group.name),
+                note=notes.get(group.name, ""),
+            )
+        )
+    return items
+
+
+def ranked(items: Sequence[Item], options: Options, read: Read) -> list[Item]:
+    """The items with their ranks; those that are not worth it are left alone."""
+    if options.allocate == "global":
+        return _from_budget(items, options, read)
+    asked = None
+    if isinstance(options.rank, Mapping):
+        asked = by_name([item.group for item in items], options.rank, "rank")
+    done = []
+    for item in items:
+        if item.note:
+            done.append(item)
+            continue
+        size = item.size
+        if options.ratio is not None:
+            k: int | None = size.for_ratio(options.ratio)
+        elif options.max_norm_error is not None:
+            item = _with_curve(item, read)
+            assert item.curve is not None
+            k = ranks.for_error(item.curve.cost, item.spec.p, options.max_norm_error)
+            item = replace(item, error=options.max_norm_error)
+            k = min(k, size.full)
+        elif asked is not None:
+            k = asked(item.group)
+            if k is None:
+                raise ValueError(f"rank: there is none for {item.group.name}")
+        else:
+            assert isinstance(options.rank, int)
+            k = options.rank
+        if options.rank is not None and k > size.full:
+            raise ValueError(
+                f"rank must be at most min(n, d) = {size.full} for {item.group.name} "
+                f"({size.n} x {size.d}), got {k}"
+            )
+        done.append(_worth(item, k, options.force))
+    return done
+
+
+def _worth(item: Item, k: int | None, force: bool) -> Item:
+    """The item with that rank, or left alone."""
+    if k is None:
+        return replace(item, note="worth more as it is")
+    if k < 1:
+        return replace(item, note="too small for that ratio: rank 1 keeps more")
+    if not force and not item.size.worthwhile(k):
+        return replace(
+            item, note=f"rank {k} is at or above break-even ({item.size.break_even:.4g})"
+        )
+    return replace(item, rank=k)
+
+
+def _from_budget(items: Sequence[Item], options: Options, read: Read) -> list[Item]:
+    assert options.ratio is not None
+    open_items = [_with_curve(item, read) for item in items if not item.note]
+    curves = [item.curve.cost for item in open_items if item.curve is not None]
+    sizes = [item.size for item in open_items]
+    budget = (1.0 - options.ratio) * sum(size.dense for size in sizes)
+    given = iter(ranks.share_budget(curves, sizes, budget)) if sizes else iter(())
+    after = iter(open_items)
+    return [item if item.note else _worth(next(after), next(given), False) for item in items]
+
+
+def _with_curve(item: Item, read: Read) -> Item:
+    with _named(item.group.name):
+        curve = curve_of(read(item.group), item.spec.p, item.row_weights, item.metric)
+    return replace(item, curve=curve)
+
+
+def solve(item: Item, weight: Tensor) -> tuple[LayerReport, Factored]:
+    """Factors of an item with a rank, and its line of the report."""
+    assert item.rank is not None
+    started = time.perf_counter()
+    with _named(item.group.name):
+        found = _meeting_error(item, weight)
+    entry = item.dtype.itemsize
+    n, d = item.size.n, item.size.d
+    labels = 0 if found.labels is None else n * label_dtype(item.size.subspaces).itemsize
+    k = found.left.shape[1]
+    notes = [found.note, item.metric.note if item.metric is not None else ""]
+    report = replace(
+        line(item),
+        rank=k,
+        parameters_after=item.size.parameters(k),
+        bytes_after=item.size.parameters(k) * entry + labels,
+        size=found.size,
+        cost=found.cost,
+        lower_bound=found.lower_bound,
+        svd_cost=found.svd_cost,
+        failure_probability=found.failure_probability,
+        method=found.method,
+        spectrum=found.singular_values,
+        seconds=time.perf_counter() - started,
+        note="; ".join(note for note in notes if note),
+    )
+    return report, found
+
+
+def _meeting_error(item: Item, weight: Tensor) -> Factored:
+    """Factors of the item's rank, or of a smaller one that meets the error asked for as well."""
+    assert item.rank is not None
+    k = item.rank
+    found = factorise(weight, k, item.spec, item.row_weights, item.metric, item.curve)
+    if item.error is None or item.curve is None:
+        return found
+    shares = (item.curve.cost / (item.curve.cost[0] or 1.0)) ** (1.0 / item.spec.p)
+    for _ in range(RETRIES):
+        error = _error(found, item.spec.p)
+        # The SVD's errors at smaller ranks, less what the solver gained on it here.
+        enough = np.flatnonzero(shares - (shares[k] - error) <= item.error)
+        fewer = max(1, int(enough[0])) if enough.size else k
+        if fewer >= k:
+            break
+        tried = factorise(weight, fewer, item.spec, item.row_weights, item.metric, item.curve)
+        if _error(tried, item.spec.p) > item.error:
+            break
+        k, found = fewer, tried
+    return found
+
+
+def _error(found: Factored, p: float) -> float:
+    return (found.cost / found.size) ** (1.0 / p) if found.size else 0.0
+
+
+def line(item: Item) -> LayerReport:
+    """What is known of an item before it is solved."""
+    group, size = item.group, item.size
+    k = item.rank
+    labels = size.n * label_dtype(size.subspaces).itemsize if size.subspaces > 1 else 0
+    entry = item.dtype.itemsize
+    predicted: dict[str, Any] = {}
+    if item.curve is not None:
+        predicted = {
+            "size": float(item.curve.cost[0]),
+            "svd_cost": None if k is None else float(item.curve.cost[k]),
+        }
+    return LayerReport(
+        name=group.name,
+        kind=group.kind,
+        shape=(size.n, size.d),
+        rank=k,
+        parameters_before=size.dense,
+        parameters_after=size.dense if k is None else size.parameters(k),
+        bytes_before=size.dense * entry,
+        bytes_after=size.dense * entry if k is None else size.parameters(k) * entry + labels,
+        p=item.spec.p,
+        objective=item.spec.objective,
+        subspaces=size.subspaces,
+        tied=tuple(site.name for site in group.sites[1:]),
+        metric="weights" if item.metric is None else "activations",
+        note=item.note,
+        **predicted,
+    )
+
+
+class _named:
+    """Adds a layer's name to what goes wrong in its solution."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, ValueError | TypeError) and type(error) in (ValueError, TypeError):
+            raise type(error)(f"{self.name}: {error}") from error
+
+
+def _row_weights(
+    chosen: Sequence[Group], notes: Mapping[str, str], given: Any
+) -> Callable[[Group], Array | None]:
+    """Row weights of each group, or None."""
+    if isinstance(given, Mapping):
+        named = by_name(chosen, given, "row_weights")
+        return lambda group: _vector(group, named(group))
+    if given is None or isinstance(given, str):
+        # A frequency is one of tokens: linear layers have none.
+        return lambda group: _vector(group, given if group.kind == "embedding" else None)
+    open_groups = [group for group in chosen if group.name not in notes]
+    if len(open_groups) != 1:
+        names = ", ".join(group.name for group in open_groups[:5])
+        raise ValueError(
+            f"row_weights is an array, but {len(open_groups)} layers are selected ({names}): pass "
+            "a mapping from names to arrays"
+        )
+    return lambda group: _vector(group, given) if group is open_groups[0] else None
+
+
+def _vector(group: Group, value: Any) -> Array | None:
+    if isinstance(value, str):
+        validation.check_choice("row_weights", value, ("frequency",))
+        return frequency_weights(group.head.shape[0])
+    with _named(group.name):
+        return validation.check_weights(value, group.head.shape[0])

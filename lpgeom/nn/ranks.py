@@ -1,0 +1,152 @@
+"""How many ranks a layer gets: from a ratio, from an error, or out of one budget for all. No torch.
+
+A weight (n, d) in factors of rank k over j subspaces has ``n k + j d k`` parameters; its break-even
+rank is where these reach n d.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lpgeom.results import Array
+
+
+@dataclass(frozen=True)
+class Size:
+    """A weight (n, d) to be split among `subspaces`."""
+
+    n: int
+    d: int
+    subspaces: int = 1
+
+    @property
+    def dense(self) -> int:
+        """Parameters as it is."""
+        return self.n * self.d
+
+    @property
+    def per_rank(self) -> int:
+        """Parameters that one more rank costs."""
+        return self.n + self.subspaces * self.d
+
+    @property
+    def full(self) -> int:
+        """The rank that loses nothing."""
+        return min(self.n, self.d)
+
+    @property
+    def break_even(self) -> float:
+        """The rank at which factors are as large as the weight."""
+        return self.dense / self.per_rank
+
+    def parameters(self, k: int) -> int:
+        """Of factors of rank k."""
+        return k * self.per_rank
+
+    def worthwhile(self, k: int) -> bool:
+        """Whether factors of rank k are smaller than the weight."""
+        return self.parameters(k) < self.dense
+
+    def for_ratio(self, ratio: float) -> int:
+        """The largest rank that removes at least a share `ratio` of the parameters; may be 0."""
+        # A share written as a decimal, .28, is not one in binary: do not lose a rank to that.
+        return min(self.full, math.floor((1.0 - ratio) * self.dense / self.per_rank + 1e-9))
+
+
+def for_error(curve: Array, p: float, error: float) -> int:
+    """The smallest rank at which the truncated SVD's relative norm error is at most `error`.
+
+    `curve[k]` is the SVD's cost at rank k (a p-th power), k = 0..d. The solver's subspace of that
+    rank costs no more, so it meets `error` too.
+    """
+    if curve[0] == 0.0:
+        return 1
+    # Relative before the root: p-th powers may be beyond float64 where the ratio is not.
+    within = (curve / curve[0]) ** (1.0 / p) <= error
+    return max(1, int(within.argmax())) if within.any() else len(curve) - 1
+
+
+def share_budget(curves: Sequence[Array], sizes: Sequence[Size], budget: float) -> list[int | None]:
+    """Ranks for all layers whose parameters add up to at most `budget`; None: left as it is.
+
+    Minimises the sum over layers of ``curve[k] / curve[0]``, the share of each layer's p-th power
+    cost that is lost, by giving the next parameters to the layer where they take off most. On the
+    lower convex hulls of the curves, the dense weight (no loss, n d parameters) being their end,
+    this greedy choice is optimal for every budget at which it uses a hull up; between, the last
+    layer gets as many ranks as still fit.
+
+    Raises
+    ------
+    ValueError
+        If not even rank 1 everywhere fits.
+    """
+    least = sum(size.parameters(1) for size in sizes)
+    if least > budget:
+        raise ValueError(
+            f"rank 1 everywhere takes {least} parameters, more than the {int(budget)} allowed"
+        )
+    hulls = [_hull(curve, size) for curve, size in zip(curves, sizes, strict=True)]
+    at = [0] * len(hulls)
+    left = budget - least
+    heap = [(_slope(hull, 0), i) for i, hull in enumerate(hulls) if len(hull) > 1]
+    heapq.heapify(heap)
+    partial: dict[int, int] = {}
+    while heap:
+        _, i = heapq.heappop(heap)
+        hull = hulls[i]
+        price = hull[at[i] + 1][0] - hull[at[i]][0]
+        if price <= left:
+            left -= price
+            at[i] += 1
+            if at[i] + 1 < len(hull):
+                heapq.heappush(heap, (_slope(hull, at[i]), i))
+            continue
+        # The hull's next corner is too far: as many ranks towards it as there is room for. A
+        # later layer may still reach one of its own corners with what is left.
+        size = sizes[i]
+        k = int(hull[at[i]][0] // size.per_rank)
+        more = min(int(left // size.per_rank), size.full - k)
+        while more and not size.worthwhile(k + more):
+            more -= 1
+        if more > 0:
+            left -= more * size.per_rank
+            partial[i] = k + more
+    ranks: list[int | None] = []
+    for i, (hull, size) in enumerate(zip(hulls, sizes, strict=True)):
+        parameters = hull[at[i]][0]
+        if parameters >= size.dense:
+            ranks.append(None)
+        else:
+            ranks.append(partial.get(i, round(parameters / size.per_rank)))
+    return ranks
+
+
+def _hull(curve: Array, size: Size) -> list[tuple[float, float]]:
+    """Corners (parameters, share of the cost lost) of the lower convex hull, rank 1 first."""
+    total = float(curve[0]) or 1.0
+    points = [
+        (float(size.parameters(k)), float(curve[k]) / total)
+        for k in range(1, min(size.full, len(curve) - 1) + 1)
+        if size.worthwhile(k)
+    ]
+    points.append((float(size.dense), 0.0))
+    hull: list[tuple[float, float]] = []
+    for point in points:
+        while len(hull) > 1 and _turns_up(hull[-2], hull[-1], point):
+            hull.pop()
+        if not hull or point[1] < hull[-1][1]:  # nothing is paid for nothing
+            hull.append(point)
+    return hull
+
+
+def _turns_up(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
+    """Whether b lies on or above the line from a to c."""
+    return (b[1] - a[1]) * (c[0] - a[0]) >= (c[1] - a[1]) * (b[0] - a[0])
+
+
+def _slope(hull: list[tuple[float, float]], at: int) -> float:
+    (x0, y0), (x1, y1) = hull[at : at + 2]
+    return (y1 - y0) / (x1 - x0)

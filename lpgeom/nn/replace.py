@@ -1,0 +1,103 @@
+"""Factors into the place of a weight: ordinary modules, options and state carried over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from lpgeom import validation
+from lpgeom.nn.embedding import LowRankEmbedding
+from lpgeom.nn.factor import Spec, factorise
+from lpgeom.nn.linear import LowRankLinear
+from lpgeom.nn.parameter import LowRankParameter
+from lpgeom.nn.sites import Group, Site, _sites
+
+_HOOKS = (
+    "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called",
+    "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks",
+)  # fmt: skip
+
+
+def build(site: Site, left: Tensor, right: Tensor, labels: Tensor | None) -> nn.Module:
+    """The module that takes the weight's place at a site; Parameters given to it stay shared."""
+    owner = site.owner
+    if site.kind == "parameter":
+        return LowRankParameter.from_factors(left, right, site.weight.shape).train(owner.training)
+    made: nn.Module
+    if site.kind == "embedding":
+        assert isinstance(owner, nn.Embedding)
+        made = LowRankEmbedding.from_factors(
+            left, right, labels=labels,
+            padding_idx=owner.padding_idx, max_norm=owner.max_norm, norm_type=owner.norm_type,
+            scale_grad_by_freq=owner.scale_grad_by_freq, sparse=owner.sparse,
+        )  # fmt: skip
+    else:
+        bias = owner._parameters.get("bias")
+        made = LowRankLinear.from_factors(left, right, bias, labels=labels)
+    for name in _HOOKS:
+        setattr(made, name, getattr(owner, name))
+    return made.train(owner.training)
+
+
+def build_all(
+    group: Group, left: Tensor, right: Tensor, labels: Tensor | None, *, tied: bool = True
+) -> list[tuple[Site, nn.Module]]:
+    """Modules for every site of a group, from the same two Parameters; the head's only if not tied.
+
+    Tied layers keep using one another's weights: an output layer computes ``(x right^T) left^T``
+    with the embedding's own factors.
+    """
+    grad = group.head.weight.requires_grad
+    left, right = nn.Parameter(left, grad), nn.Parameter(right, grad)
+    sites = group.sites if tied else group.sites[:1]
+    return [(site, build(site, left, right, labels)) for site in sites]
+
+
+def install(replacements: Sequence[tuple[Site, nn.Module]]) -> None:
+    """Set all modules in their places, or none."""
+    done: list[tuple[nn.Module, str, Any]] = []
+    try:
+        for site, made in replacements:
+            for parent, key in site.places:
+                if site.kind == "parameter":
+                    old = parent._parameters.pop(key)
+                    done.append((parent, key, old))
+                    parent.add_module(key, made)
+                else:
+                    done.append((parent, key, parent._modules[key]))
+                    parent._modules[key] = made
+    except BaseException:
+        for parent, key, old in reversed(done):
+            parent._modules.pop(key, None) if isinstance(old, nn.Parameter) else None
+            (parent._parameters if isinstance(old, nn.Parameter) else parent._modules)[key] = old
+        raise
+
+
+def factored(
+    module: nn.Module, rank: int, p: float, kinds: tuple[str, ...], options: dict[str, Any]
+) -> nn.Module:
+    """A single module's replacement: `from_linear` and `from_embedding`."""
+    site = next(iter(_sites(module, False)), None)
+    if site is None or site.owner is not module or site.kind not in kinds:
+        wanted = " or ".join(
+            {"linear": "torch.nn.Linear", "conv1d": "Conv1D"}.get(k, "torch.nn.Embedding")
+            for k in kinds
+        )
+        raise TypeError(f"expected a {wanted}, got {type(module).__name__}")
+    if site.obstacle:
+        raise TypeError(f"the {type(module).__name__} {site.obstacle}")
+    row_weights = options.pop("row_weights", None)
+    unknown = set(options) - {"objective", "subspaces", "certify", "seed"}
+    if unknown:
+        raise TypeError(f"unknown option {sorted(unknown)[0]!r}")
+    spec = Spec(p=validation.check_p(p), **options)
+    n, d = site.shape
+    rank = validation.check_positive_int("rank", rank)
+    if rank > min(n, d):
+        raise ValueError(f"rank must be at most min{(n, d)} = {min(n, d)}, got {rank}")
+    found = factorise(
+        site.matrix(site.weight), rank, spec, validation.check_weights(row_weights, n)
+    )
+    return build_all(Group((site,)), found.left, found.right, found.labels)[0][1]
