@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from problems import KINDS, fixed, matrix
 
 import lpgeom
+from lpgeom.subspace import vertices
 
 POWERS = (1.0, 1.1, 1.5, 2.0, 2.5, 4.0, 10.0, 100.0)
 
@@ -101,6 +102,54 @@ def test_wrong_entries_are_left_out() -> None:
     np.testing.assert_allclose(exact.X, X, atol=1e-12)
     assert (exact.gap == 0.0).all()
     assert (exact.converged).all()
+
+
+def problem_that_stalls() -> tuple[Any, Any]:
+    """V and one right side of 30,000 at which interior points stay 1.3e-8 away."""
+    rng = np.random.default_rng(0)
+    B = rng.standard_t(1.5, size=(30_000, 384))[14854]
+    return np.linalg.qr(rng.standard_normal((384, 64)))[0], B
+
+
+def test_a_vertex_ends_what_interior_points_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    V, B = problem_that_stalls()
+    fit = lpgeom.lp_regression(V, B)
+    assert fit.converged.all()
+    assert fit.gap[0] <= 1e-11
+    monkeypatch.setattr("lpgeom.subspace.regression.vertex", lambda *problem: None)
+    assert lpgeom.lp_regression(V, B).gap[0] > fit.gap[0]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_p_1_is_solved_to_rounding_if_asked(weighted: bool) -> None:
+    rng = np.random.default_rng(6)
+    V, B = rng.standard_normal((90, 12)), rng.standard_t(1.2, (40, 90))
+    w = rng.random(B.shape) * (rng.random(B.shape) < 0.7) if weighted else None
+    assert lpgeom.lp_regression(V, B, weights=w, tol=1e-14).gap.max() <= 1e-11
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_vertex_proves_itself(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.standard_normal((30, 4)))[0]
+    b, w = rng.standard_t(1.5, 30), 0.1 + rng.random(30)
+    found = vertices.vertex(Q, b, w, b @ Q)
+    assert found is not None
+    x, y = found
+    r = b - Q @ x
+    assert np.sum(np.abs(r) < 1e-12) >= 4
+    assert (np.abs(y) <= w * (1.0 + 1e-12)).all()
+    np.testing.assert_allclose(Q.T @ y, 0.0, atol=1e-12)
+    assert y @ r == pytest.approx((w * np.abs(r)).sum(), rel=1e-12)
+
+
+def test_no_vertex_is_better_than_a_wrong_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    Q = np.linalg.qr(rng.standard_normal((30, 4)))[0]
+    b, w = rng.standard_normal(30), np.ones(30)
+    assert vertices.vertex(np.zeros((30, 1)), b, w, np.zeros(1)) is None
+    monkeypatch.setattr(vertices, "PIVOTS", 1)
+    assert vertices.vertex(Q, b, w, np.full(4, 5.0)) is None
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-140, 1e140, 1e300])

@@ -41,7 +41,7 @@ ROUND_TOL = 1e-8
 """Least tol of alternating regressions, which themselves are solved to that."""
 
 ROUGH_STEPS, ROUGH_TOL = 200, 1e-5
-"""Of ADMM."""
+"""Of ADMM: for p > 1 and for small matrices. At p = 1 it goes on slowly for a long time."""
 
 SMOOTH_STEPS, SMOOTH_TOL = 100, 1e-6
 """Of reweighted least squares, which come near a minimum soon and the whole way late."""
@@ -114,7 +114,7 @@ def approx_factors(
         500 below.
     tol : float, optional
         A descent ends when a step brings less than this share of the cost; if not given 1e-4 from
-        2^16 entries of A on, 1e-10 below.
+        2^16 entries of A on (1e-5 for steps of ADMM at p > 1), 1e-10 below.
     progress : bool
         A counter of steps on stderr.
 
@@ -276,7 +276,7 @@ def _descend(
     steps = max_iter or (200 if large else 500)
     eps = tol or (1e-10 if small else 1e-4)
     # What regressions end need not be followed to the last digit before.
-    rough = tol or (ROUGH_TOL if small else 1e-4)
+    rough = tol or (ROUGH_TOL if small or entries.p > 1.0 else 1e-4)
     work = float(n * d) * entries.k**2
     order = sorted(starts.values(), key=lambda start: start.cost)
     found = list(order)
