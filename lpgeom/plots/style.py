@@ -1,0 +1,53 @@
+"""What the pictures share: colours, figures that nothing global keeps, frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Okabe and Ito's palette, which people with any colour vision tell apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5C5C5C", "#8B6D00")
+MARKERS = "osD^vP*X<>phd8"
+BAND = "#E8E8E8"  # what is proved impossible
+QUIET = "#707070"  # remarks beside the picture
+
+
+def new_figure(width: float, height: float, **options: Any) -> Any:
+    """A figure that no global list keeps alive; sizes in inches.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is missing.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("pictures need matplotlib: pip install 'lpgeom[plot]'") from error
+    return Figure(figsize=(width, height), **options)
+
+
+def new_axes(width: float, height: float, *, three: bool = False) -> Any:
+    """Axes of a new figure."""
+    figure = new_figure(width, height)
+    if three:
+        return figure.add_subplot(projection="3d", proj_type="ortho")
+    return figure.add_subplot()
+
+
+def open_frame(ax: Any) -> None:
+    """Keep the axes' left and bottom lines only."""
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+
+
+def say(ax: Any, text: str) -> None:
+    ax.set_axis_off()
+    ax.annotate(
+        text, (0.0, 1.0), xytext=(0.0, -4.0), xycoords="axes fraction", va="top", fontsize=9,
+        textcoords="offset points", color=QUIET,
+    )  # fmt: skip
+
+
+def axes_width(ax: Any) -> float:
+    """Width in inches of the axes, before any layout engine has seen them."""
+    return float(ax.get_position().width * ax.get_figure().get_size_inches()[0])
