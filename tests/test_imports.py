@@ -16,7 +16,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "lpgeom"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"nn", "estimator", "plots", "warm"},
+    {"nn", "estimator"},
+    {"plots", "warm"},
     {"comparison"},
     {"judges"},
     {"heuristics"},
@@ -41,6 +42,7 @@ DEFERRED = {
 # Where each optional library may be imported at all.
 ONLY_IN = {
     "torch": {"nn"},
+    "transformers": {"nn"},
     "dask": {"rows"},
     "zarr": {"readers"},
     "h5py": {"readers"},
@@ -53,6 +55,7 @@ ONLY_IN = {
 }
 HEAVY = [
     "torch",
+    "transformers",
     "dask",
     "zarr",
     "h5py",
@@ -193,7 +196,9 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("module", ["lpgeom", "lpgeom.cli", "lpgeom.results", "lpgeom.readers"])
+@pytest.mark.parametrize(
+    "module", ["lpgeom", "lpgeom.cli", "lpgeom.results", "lpgeom.readers", "lpgeom.nn"]
+)
 def test_importing_loads_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
     assert run(code) == "[]"

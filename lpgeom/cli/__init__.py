@@ -1,4 +1,4 @@
-"""The command line: ``lpgeom approx``, ``verify``, ``compare`` and ``data``.
+"""The command line: ``lpgeom approx``, ``verify``, ``compare``, ``compress`` and ``data``.
 
 Exit codes: 0 done; 1 a certificate that does not hold; 2 wrong usage or input, told in one line on
 standard error, with nothing written; 130 interrupted.
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from lpgeom._version import __version__
-from lpgeom.cli import approx, compare, data, verify
+from lpgeom.cli import approx, compare, compress, data, verify
 from lpgeom.cli.approx import table_lines
 from lpgeom.cli.common import to_json
 from lpgeom.results import CertificateError
@@ -86,6 +86,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lpgeom {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (approx, verify, compare, data):
+    for command in (approx, verify, compare, compress, data):
         command.add(commands)
     return parser

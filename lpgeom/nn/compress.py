@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -141,9 +140,12 @@ def compress(
     found = groups(model)
     for group in found:
         if group.name == "":
+            maker = (
+                "Embedding.from_embedding" if group.kind == "embedding" else "Linear.from_linear"
+            )
             raise ValueError(
                 f"the model is itself a {type(model).__name__}, which cannot be replaced in place; "
-                f"use lpgeom.nn.LowRank{'Embedding.from_embedding' if group.kind == 'embedding' else 'Linear.from_linear'}"
+                f"use lpgeom.nn.LowRank{maker}"
             )
     items = items_of(found, model, options, {})
     if calibration is not None:

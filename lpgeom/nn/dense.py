@@ -40,7 +40,7 @@ def decompress(model: nn.Module) -> int:
             if isinstance(child, LowRankParameter):
                 del module._modules[key]
                 module.register_parameter(key, child.to_dense())
-                dense[id(child.left)] = module._parameters[key]  # type: ignore[assignment]
+                dense[id(child.left)] = module._parameters[key]
             elif isinstance(child, LowRankEmbedding | LowRankLinear):
                 if id(child) not in made:
                     layer = child.to_dense()

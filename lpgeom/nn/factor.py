@@ -147,6 +147,7 @@ class _Solved:
 def _solved(A: NDArray[Any], k: int, spec: Spec, row_weights: Array | None) -> _Solved:
     n, d = A.shape
     empty = torch.empty(0)
+    labels: NDArray[Any] | None
     options: dict[str, Any] = {
         "row_weights": row_weights, "certify": spec.certify, "seed": spec.seed,
     }  # fmt: skip
@@ -199,7 +200,9 @@ def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
 
 
 def _rounded(values: Array, like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64).to(like.dtype).to(like.device)
+    # Contiguous: a product of the same numbers in another layout rounds differently.
+    values = np.ascontiguousarray(values, np.float64)
+    return torch.tensor(values).to(like.dtype).to(like.device)
 
 
 def _fill_left(left: Tensor, A: NDArray[Any], right: Array, labels: NDArray[Any] | None) -> None:

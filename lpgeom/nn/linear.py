@@ -35,7 +35,8 @@ class LowRankLinear(nn.Module):
     Attributes
     ----------
     left : Parameter, shape (out_features, rank)
-    right : Parameter, shape (rank, in_features); (subspaces, rank, in_features) if there are several
+    right : Parameter, shape (rank, in_features)
+        (subspaces, rank, in_features) if there are several.
     bias : Parameter, shape (out_features,), or None
     labels : Tensor, shape (out_features,), or None
         The subspace of each output feature, a buffer; None if there is one.

@@ -108,7 +108,7 @@ def ranked(items: Sequence[Item], options: Options, read: Read) -> list[Item]:
         else:
             assert isinstance(options.rank, int)
             k = options.rank
-        if options.rank is not None and k > size.full:
+        if options.rank is not None and k is not None and k > size.full:
             raise ValueError(
                 f"rank must be at most min(n, d) = {size.full} for {item.group.name} "
                 f"({size.n} x {size.d}), got {k}"
@@ -154,8 +154,7 @@ def solve(item: Item, weight: Tensor) -> tuple[LayerReport, Factored]:
     with _named(item.group.name):
         found = _meeting_error(item, weight)
     entry = item.dtype.itemsize
-    n, d = item.size.n, item.size.d
-    labels = 0 if found.labels is None else n * label_dtype(item.size.subspaces).itemsize
+    labels = 0 if found.labels is None else item.size.n * label_dtype(item.size.subspaces).itemsize
     k = found.left.shape[1]
     notes = [found.note, item.metric.note if item.metric is not None else ""]
     report = replace(

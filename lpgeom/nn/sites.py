@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,8 @@ class Site:
         The weight's name in it.
     places : list of (parent, key)
         Everywhere the owner hangs: what has to be set to replace it.
+    paths : tuple of str
+        The names of these places.
     obstacle : str
         Why it cannot be replaced, if it cannot.
     fatal : bool
@@ -46,6 +48,7 @@ class Site:
     owner: nn.Module
     attribute: str
     places: list[tuple[nn.Module, str]] = field(repr=False)
+    paths: tuple[str, ...] = ()
     obstacle: str = ""
     fatal: bool = False
 
@@ -136,7 +139,7 @@ def groups(model: nn.Module, *, meta: bool = False) -> list[Group]:
 
 
 def _obstructed(site: Site, reason: str) -> Site:
-    return Site(site.name, site.kind, site.owner, site.attribute, site.places, reason)
+    return replace(site, obstacle=reason)
 
 
 def _holders(model: nn.Module) -> dict[int, list[tuple[int, str, str]]]:
@@ -156,6 +159,9 @@ def _sites(model: nn.Module, meta: bool) -> Iterator[Site]:
         for key, child in parent._modules.items():
             if child is not None:
                 places.setdefault(id(child), []).append((parent, key))
+    paths: dict[int, list[str]] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        paths.setdefault(id(module), []).append(path)
     in_attention = {
         id(child)
         for _, module in model.named_modules()
@@ -172,12 +178,14 @@ def _sites(model: nn.Module, meta: bool) -> Iterator[Site]:
                     "belongs to torch.nn.MultiheadAttention, which reads its weight",
                     False,
                 )
-            yield Site(name, kind, module, "weight", where, reason, fatal)
+            yield Site(name, kind, module, "weight", where, tuple(paths[id(module)]), reason, fatal)
         for key in BARE.get(type(module).__name__, ()):
-            path = f"{name}.{key}".lstrip(".")
             if key in module._parameters:
                 reason, fatal = _obstacle(module, key, "parameter", meta)
-                yield Site(path, "parameter", module, key, [(module, key)], reason, fatal)
+                names = tuple(f"{path}.{key}".lstrip(".") for path in paths[id(module)])
+                yield Site(
+                    names[0], "parameter", module, key, [(module, key)], names, reason, fatal
+                )
 
 
 def _kind(module: nn.Module) -> str:

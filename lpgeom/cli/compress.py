@@ -1,0 +1,163 @@
+"""``lpgeom compress``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from lpgeom.cli.approx import CERTIFY
+from lpgeom.cli.common import UsageError
+from lpgeom.readers import read_vector
+
+
+def add(commands: Any) -> None:
+    """The command's arguments."""
+    command = commands.add_parser(
+        "compress",
+        help="compress a Hugging Face model's embeddings or linear layers into two factors each",
+        description="Read the model in MODEL_DIR (config.json and .safetensors), replace weights by "
+        "certified low-rank factors one at a time, and write the smaller model to a new directory. "
+        "Load it with lpgeom.nn.load_pretrained(DIR).",
+    )
+    command.add_argument("model", metavar="MODEL_DIR", help="the model; it is only read")
+    size = command.add_mutually_exclusive_group(required=True)
+    size.add_argument(
+        "--ratio", type=float, help="share of each layer's parameters to remove, such as .28"
+    )
+    size.add_argument("--rank", type=int, help="rank of every layer")
+    size.add_argument(
+        "--max-norm-error", type=float, metavar="E", help="largest relative norm error of a layer"
+    )
+    command.add_argument("-p", "--p", type=float, default=1.0, help="exponent >= 1 (default: 1)")
+    command.add_argument(
+        "--objective",
+        choices=("rows", "entries"),
+        default="rows",
+        help="sum over rows of distance^p, or over entries of |difference|^p (default: rows)",
+    )
+    command.add_argument(
+        "--layers",
+        nargs="+",
+        default=["embeddings"],
+        metavar="NAME",
+        help="embeddings, linear, all, or names and patterns such as 'encoder.layer.*.output.dense'"
+        " (default: embeddings)",
+    )
+    command.add_argument(
+        "--exclude", nargs="+", default=[], metavar="NAME", help="kinds or patterns to leave alone"
+    )
+    command.add_argument(
+        "--row-weights",
+        metavar="frequency|FILE",
+        help="weights of tokens: by their place in the vocabulary, or one for each row from a file",
+    )
+    command.add_argument(
+        "--subspaces", type=int, default=1, metavar="J", help="split rows among J subspaces"
+    )
+    command.add_argument(
+        "--allocate",
+        choices=("uniform", "global"),
+        default="uniform",
+        help="the same ratio for every layer, or one budget for all (default: uniform)",
+    )
+    command.add_argument(
+        "--tie",
+        choices=("keep", "untie"),
+        default="keep",
+        help="an output layer that shares the embedding's weight shares its factors, or keeps the "
+        "dense weight for itself (default: keep)",
+    )
+    command.add_argument(
+        "--certify", choices=tuple(CERTIFY), default="fast", help="lower bounds (default: fast)"
+    )
+    command.add_argument("--seed", type=int, default=0, help="seed of all randomness (default: 0)")
+    command.add_argument(
+        "--force", action="store_true", help="factor also where that saves no parameters"
+    )
+    command.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="file in MODEL_DIR to read instead of model.safetensors; a pickle is only read if it "
+        "is named here, and then with torch's weights_only",
+    )
+    command.add_argument("--out", metavar="DIR", help="new directory for the compressed model")
+    command.add_argument(
+        "--report", metavar="FILE", help="write the report too: .html (with pictures) or .json"
+    )
+    command.add_argument("--json", action="store_true", help="print the report as JSON")
+    command.add_argument("--quiet", action="store_true", help="no table and no progress bar")
+    command.add_argument(
+        "--dry-run", action="store_true", help="print ranks and parameters; write nothing"
+    )
+    command.set_defaults(run=_compress)
+
+
+def _compress(options: argparse.Namespace) -> int:
+    if options.dry_run == (options.out is not None):
+        raise UsageError(
+            "--dry-run writes nothing: leave --out away"
+            if options.dry_run
+            else "--out DIR is needed (or --dry-run)"
+        )
+    if options.report is not None:
+        _check_report(Path(options.report), options.out)
+    weights = options.row_weights
+    if weights is not None and weights != "frequency":
+        weights = read_vector(weights)
+    try:
+        from lpgeom.nn.options import Options
+        from lpgeom.nn.stream import compress_directory
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise UsageError("lpgeom compress needs torch: pip install 'lpgeom[hf]'") from error
+    _quiet_libraries()
+    layers = options.layers[0] if len(options.layers) == 1 else options.layers
+    asked = Options.checked(
+        ratio=options.ratio, rank=options.rank, max_norm_error=options.max_norm_error,
+        p=options.p, objective=options.objective, layers=layers, exclude=options.exclude,
+        row_weights=weights, subspaces=options.subspaces, allocate=options.allocate,
+        tie=options.tie, certify=CERTIFY[options.certify], force=options.force, seed=options.seed,
+    )  # fmt: skip
+    try:
+        report = compress_directory(
+            options.model,
+            options.out if options.out is not None else os.devnull,
+            asked,
+            weights=options.weights,
+            progress=sys.stderr.isatty() and not options.quiet,
+            dry_run=options.dry_run,
+        )
+    except ImportError as error:
+        raise UsageError(str(error)) from error
+    if options.report is not None:
+        report.save(options.report)
+    if options.json:
+        print(report.to_json())
+    elif not options.quiet:
+        print(report.table())
+    return 0
+
+
+def _check_report(path: Path, out: str | None) -> None:
+    """Raise what would make writing the report fail, before any work is done."""
+    if path.suffix.lower() not in (".html", ".htm", ".json"):
+        raise UsageError(f"--report {path}: a report is an .html or a .json file")
+    if not path.parent.is_dir() or path.is_dir():
+        raise UsageError(f"--report {path}: cannot be written there")
+    if out is not None and Path(out).resolve() in path.resolve().parents:
+        raise UsageError(f"--report {path}: lies inside {out}, which is not there yet")
+    if path.suffix.lower() != ".json":
+        try:
+            import lpgeom.nn.html  # noqa: F401
+        except ImportError as error:
+            raise UsageError(str(error)) from error
+
+
+def _quiet_libraries() -> None:
+    """transformers' advice and progress bars are not this command's output."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -1,0 +1,321 @@
+"""``save_pretrained`` and ``load_pretrained``: a compressed model without its original weights."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lpgeom.nn.embedding import LowRankEmbedding
+from lpgeom.nn.linear import LowRankLinear
+from lpgeom.nn.parameter import LowRankParameter
+from lpgeom.nn.recipe import NAME, CheckpointError, Layer, Recipe, read_recipe
+from lpgeom.nn.report import CompressionReport
+from lpgeom.nn.tensors import TensorWriter, aliases_of, sha256_of
+
+EMBEDDING_OPTIONS = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
+
+
+def save_pretrained(
+    model: nn.Module,
+    directory: str | os.PathLike[str],
+    *,
+    report: CompressionReport | None = None,
+) -> None:
+    """Write a compressed model: its tensors, a recipe, and a Hugging Face model's own config.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any; layers that are not in factors are stored as they are, shared tensors once.
+    directory : path-like
+        Made if it is not there. Tensors go into a .safetensors file named after their checksum;
+        then ``lpgeom.json`` is moved over an older one in a single step, so that at every moment
+        the directory holds the old model or the new one. Other files stay.
+    report : CompressionReport, optional
+        Kept in the recipe.
+
+    Raises
+    ------
+    TypeError
+        A model that is not a Module, tensors that .safetensors cannot hold (quantised, sparse).
+    ValueError
+        A model without data (meta).
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from lpgeom import nn
+    >>> make = lambda: torch.nn.Sequential(torch.nn.Embedding(300, 24), torch.nn.Linear(24, 2))
+    >>> model = make()
+    >>> report = nn.compress(model, ratio=0.5, progress=False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nn.save_pretrained(model, folder, report=report)
+    ...     again = nn.load_pretrained(folder, model=make())
+    >>> ids = torch.tensor([1, 2, 3])
+    >>> torch.equal(again(ids), model(ids))
+    True
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    state = model.state_dict(keep_vars=True)
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name}: extra state of a module cannot be stored")
+        if value.is_meta:
+            raise ValueError(f"{name} has no data (it is on the meta device)")
+    aliases = aliases_of(state)
+    library = "transformers" if transformers_class(type(model).__name__, type(model)) else None
+    recipe = Recipe(type(model).__name__, library, tuple(layers_of(model)), aliases, report=report)
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    if library:
+        model.config.architectures = [recipe.model]
+        model.config.save_pretrained(folder)
+        generation = getattr(model, "generation_config", None)
+        if generation is not None:
+            generation.save_pretrained(folder)
+    names = [name for name in state if name not in aliases]
+    write(folder, names, ((name, state[name]) for name in names), lambda: recipe)
+
+
+def write(
+    folder: Path,
+    names: list[str],
+    tensors: Iterable[tuple[str, Tensor]],
+    recipe: Callable[[], Recipe],
+) -> None:
+    """Write tensors as they come, then the recipe that makes them the directory's model.
+
+    `recipe` is asked once all tensors are written; it may depend on what their making told.
+    """
+    temporary = folder / f".lpgeom.{secrets.token_hex(6)}.tmp"
+    try:
+        with TensorWriter(temporary, names) as writer:
+            for name, tensor in tensors:
+                writer.write(name, tensor)
+        digest = sha256_of(temporary)
+        file = f"lpgeom-{digest[:8]}.safetensors"
+        os.replace(temporary, folder / file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    replace(recipe(), tensors=file, sha256=digest).write(folder)
+    for old in folder.glob("lpgeom-????????.safetensors"):
+        if old.name != file:
+            old.unlink()
+
+
+def load_pretrained(
+    directory: str | os.PathLike[str],
+    *,
+    model: nn.Module | None = None,
+    device: Any = None,
+) -> nn.Module:
+    """Read what `save_pretrained` or ``lpgeom compress`` wrote: the same model, bit for bit.
+
+    Parameters
+    ----------
+    directory : path-like
+    model : torch.nn.Module, optional
+        A freshly made model of the same structure, for classes that transformers does not have; its
+        layers are replaced and its tensors filled in place. Its own weights do not matter.
+    device : optional
+        Where to put it; the CPU if not given.
+
+    Returns
+    -------
+    torch.nn.Module
+        In evaluation mode, in the dtypes it was saved with.
+
+    Raises
+    ------
+    CheckpointError (a ValueError)
+        A directory of another kind, an older or newer format, damaged or missing files, a `model`
+        of another structure.
+    ImportError
+        A Hugging Face model without transformers.
+
+    Notes
+    -----
+    Loading runs nothing that is in the files: JSON, .safetensors, and classes by their names in
+    transformers. The tensors' checksum is compared.
+    """
+    folder = Path(directory)
+    recipe = read_recipe(folder)
+    path = folder / recipe.tensors
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: {recipe.tensors} is missing")
+    if sha256_of(path) != recipe.sha256:
+        raise CheckpointError(f"{path}: damaged (its checksum is not the one in {NAME})")
+    try:
+        state = load_file(path)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    if model is None:
+        model = _rebuilt(folder, recipe)
+    prepare(model, recipe.layers)
+    _fill(model, state, recipe, folder)
+    model.eval()
+    return model if device is None else model.to(device)
+
+
+def layers_of(model: nn.Module) -> Iterable[Layer]:
+    """The modules in factors, under every name they have."""
+    for name, module in model.named_modules(remove_duplicate=False):
+        several = getattr(module, "subspaces", 1)
+        if isinstance(module, LowRankEmbedding):
+            options = {key: getattr(module, key) for key in EMBEDDING_OPTIONS}
+            n, d = module.num_embeddings, module.embedding_dim
+            yield Layer(name, "embedding", n, d, module.rank, several, options)
+        elif isinstance(module, LowRankLinear):
+            n, d = module.out_features, module.in_features
+            options = {"bias": module.bias is not None}
+            yield Layer(name, "linear", n, d, module.rank, several, options)
+        elif isinstance(module, LowRankParameter):
+            n, d = module.shape[0], math.prod(module.shape[1:])
+            options = {"shape": list(module.shape)}
+            yield Layer(name, "parameter", n, d, module.rank, 1, options)
+
+
+def prepare(model: nn.Module, layers: Iterable[Layer]) -> None:
+    """Put empty modules in factors where a recipe has them.
+
+    Raises
+    ------
+    CheckpointError
+        A layer that the model has not, or has in another shape; the model is as it was.
+    """
+    places: list[tuple[nn.Module, str, nn.Module]] = []
+    for layer in layers:
+        parent_name, _, key = layer.name.rpartition(".")
+        try:
+            parent = model.get_submodule(parent_name)
+        except AttributeError:
+            parent = None
+        old = None if parent is None else parent._modules.get(key, parent._parameters.get(key))
+        weight = old if isinstance(old, Tensor) else getattr(old, "weight", None)
+        if parent is None or not isinstance(weight, Tensor):
+            raise CheckpointError(f"the model has no layer {layer.name}")
+        shape = sorted((weight.shape[0], math.prod(weight.shape[1:])))
+        if shape != sorted((layer.n, layer.d)):
+            raise CheckpointError(
+                f"{layer.name} is {tuple(weight.shape)} in the model, {layer.n} x {layer.d} in the "
+                "saved one"
+            )
+        places.append((parent, key, _empty(layer)))
+    for parent, key, made in places:
+        parent._parameters.pop(key, None)
+        parent._modules[key] = made
+
+
+def _empty(layer: Layer) -> nn.Module:
+    """A module of that kind, without data."""
+    options = dict(layer.options)
+    makers: dict[str, Callable[..., nn.Module]] = {
+        "embedding": lambda: LowRankEmbedding(
+            layer.n, layer.d, layer.rank, subspaces=layer.subspaces, device="meta",
+            **{key: options[key] for key in EMBEDDING_OPTIONS},
+        ),
+        "linear": lambda: LowRankLinear(
+            layer.d, layer.n, layer.rank, bool(options["bias"]),
+            subspaces=layer.subspaces, device="meta",
+        ),
+        "parameter": lambda: LowRankParameter(
+            [int(size) for size in options["shape"]], layer.rank, device="meta"
+        ),
+    }  # fmt: skip
+    try:
+        return makers[layer.kind]()
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{NAME}: damaged options of {layer.name} ({error})") from error
+
+
+def _fill(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe, folder: Path) -> None:
+    """Put the stored tensors in, and share again what was shared."""
+    expected = model.state_dict(keep_vars=True)
+    wrong = next(
+        (
+            name
+            for name, tensor in state.items()
+            if name not in expected or expected[name].shape != tensor.shape
+        ),
+        None,
+    )
+    if wrong is not None:
+        raise CheckpointError(f"{folder}: the stored tensor {wrong} does not fit the model")
+    missing = expected.keys() - state.keys() - recipe.aliases.keys()
+    if missing:
+        raise CheckpointError(f"{folder}: {sorted(missing)[0]} is missing")
+    for name, source in recipe.aliases.items():
+        if name not in expected or source not in state:
+            raise CheckpointError(f"{folder}: {name} cannot be the same tensor as {source}")
+    for name, tensor in state.items():
+        owner, _, key = name.rpartition(".")
+        # In memory of its own: products of mapped, unaligned numbers may round differently.
+        _set(model.get_submodule(owner), key, tensor.clone())
+    for name, source in recipe.aliases.items():
+        from_owner, _, from_key = source.rpartition(".")
+        held = model.get_submodule(from_owner)
+        shared = held._parameters.get(from_key, held._buffers.get(from_key))
+        owner, _, key = name.rpartition(".")
+        target = model.get_submodule(owner)
+        if isinstance(shared, nn.Parameter):
+            target._parameters[key] = shared
+        else:
+            target._buffers[key] = shared
+
+
+def _set(owner: nn.Module, key: str, tensor: Tensor) -> None:
+    if key in owner._parameters:
+        old = owner._parameters[key]
+        grad = bool(old is not None and old.requires_grad) and tensor.is_floating_point()
+        owner._parameters[key] = nn.Parameter(tensor, requires_grad=grad)
+    else:
+        owner._buffers[key] = tensor
+
+
+def transformers_class(name: str, wanted: type | None = None) -> Any:
+    """The model class of that name in transformers, or None.
+
+    With `wanted`, None too if transformers' class is another one (a user's own of the same name).
+    """
+    try:
+        import transformers
+    except ModuleNotFoundError:
+        if wanted is not None:  # nothing that transformers made
+            return None
+        raise ImportError(f"{name} is a Hugging Face model: pip install 'lpgeom[hf]'") from None
+    found = getattr(transformers, name, None)
+    if not isinstance(found, type) or not issubclass(found, transformers.PreTrainedModel):
+        return None
+    return found if wanted is None or found is wanted else None
+
+
+def _rebuilt(folder: Path, recipe: Recipe) -> nn.Module:
+    """A model of the recipe's class from the directory's config."""
+    if recipe.library is None:
+        raise CheckpointError(
+            f"{folder}: {recipe.model} is not a class of transformers; pass "
+            "load_pretrained(..., model=a new one)"
+        )
+    cls = transformers_class(recipe.model)
+    if cls is None:
+        raise CheckpointError(f"{folder}: this transformers has no model class {recipe.model}")
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{folder}: config.json is missing")
+    try:
+        config = cls.config_class.from_pretrained(folder, local_files_only=True)
+        with torch.random.fork_rng(devices=[]):  # new weights, thrown away, disturb no seed
+            return cls(config)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{folder}: config.json makes no {recipe.model} ({error})") from error
