@@ -81,27 +81,25 @@ class Plan:
 def simulate(plan: Plan, costs: Costs, seed: int = 0) -> tuple[float, float]:
     """(seconds, bytes moved between workers) of one reweighted pass.
 
-    Chunks lie on the workers in stretches, as Dask puts them. The scheduler gives them out one by
-    one; a worker runs one task a core and, if the rows are on storage, reads them one at a time.
-    Then the (d, d) matrices are added up the tree: those of other workers come over the network,
-    one after another into each worker.
+    Chunks lie on the workers in equal numbers and in no order, which is how Dask leaves them. The
+    scheduler gives them out one by one; a worker runs one task a core and, if the rows are on
+    storage, reads them one at a time. Then the (d, d) matrices are added up the tree, each sum
+    where most of its terms are: those of other workers come over the network, one after another
+    into each worker.
     """
     rng = np.random.default_rng(seed)
-    own = np.arange(plan.chunks) * plan.workers // plan.chunks
+    own = rng.permutation(np.arange(plan.chunks) % plan.workers)
     compute = plan.operations / plan.chunks / costs.flops
     load = 0.0 if plan.resident else plan.n * plan.d * plan.itemsize / plan.chunks / costs.read
-    given = np.arange(1, plan.chunks + 1) * costs.chunk
-    # The scheduler serves all workers in turn.
-    order = np.argsort(np.arange(plan.chunks) - own * (plan.chunks / plan.workers), kind="stable")
     slots = np.zeros((plan.workers, plan.cores))
     disk = np.zeros(plan.workers)
     done = np.empty(plan.chunks)
-    for turn, j in enumerate(order):
-        w = own[j]
+    for j, w in enumerate(own):
+        given = (j + 1) * costs.chunk
         slot = int(slots[w].argmin())
-        begin = max(given[turn], slots[w, slot])
+        begin = max(given, slots[w, slot])
         if load:
-            disk[w] = max(disk[w], given[turn]) + load
+            disk[w] = max(disk[w], given) + load
             begin = max(begin, disk[w])
         done[j] = begin + compute * rng.lognormal(0.0, SPREAD)
         slots[w, slot] = done[j]
@@ -111,15 +109,16 @@ def simulate(plan: Plan, costs: Costs, seed: int = 0) -> tuple[float, float]:
     while done.size > 1:
         ready, place = [], []
         for lo in range(0, done.size, FAN_IN):
-            here = int(own[lo])
+            group = own[lo : lo + FAN_IN]
+            homes, counts = np.unique(group, return_counts=True)
+            here = int(rng.choice(homes[counts == counts.max()]))
             last = 0.0
-            for j in range(lo, min(lo + FAN_IN, done.size)):
-                arrival = float(done[j])
-                if own[j] != here:
+            for w, arrival in zip(group, done[lo : lo + FAN_IN], strict=True):
+                if w != here:
                     line[here] = max(line[here], arrival) + costs.latency + matrix / costs.network
-                    arrival = float(line[here])
+                    arrival = line[here]
                     moved += matrix
-                last = max(last, arrival)
+                last = max(last, float(arrival))
             ready.append(last)
             place.append(here)
         done, own = np.array(ready), np.array(place)
@@ -197,7 +196,6 @@ def measure(quick: bool) -> tuple[dict[str, Any], Costs]:
     rng = np.random.default_rng(0)
     A = rng.standard_normal((n, d))
     counts = (8, 32, 128) if quick else (8, 32, 128, 512)
-    flops = core_speed(d, rank, np.float64)
     with (
         distributed.LocalCluster(
             n_workers=PROCESSES, threads_per_worker=1, processes=True, dashboard_address=None
@@ -215,7 +213,11 @@ def measure(quick: bool) -> tuple[dict[str, Any], Costs]:
                 bytes_by_d.append(
                     {"d": width, "chunks": c, "bytes": moved, "of": moved / (8 * width**2 * c)}
                 )
-    slope, base = np.polyfit([c for c, _ in idle], [s for _, s in idle], 1)
+        at_once = client.map(core_speed, [d] * PROCESSES, rank=rank, dtype=np.float64, pure=False)
+        flops = min(client.gather(at_once))
+    # Weighted: few chunks tell what a pass takes at least, many what a chunk takes.
+    counted, seconds = np.array(idle).T
+    slope, base = np.polyfit(counted, seconds, 1, w=1.0 / seconds)
     costs = Costs(
         flops=flops,
         chunk=float(slope),

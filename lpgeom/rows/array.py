@@ -304,9 +304,12 @@ def _joined(n: int, pieces: list[Kept]) -> list[Array]:
 
 
 def plain(block: NDArray[Any]) -> NDArray[Any]:
-    """The block as C-contiguous native float32 or float64, which the kernels are compiled for."""
+    """The block as C-contiguous, aligned native float32 or float64: kernels are compiled for that.
+
+    Arrays that came through a socket, as chunks of Dask do, may start anywhere.
+    """
     dtype = np.float32 if block.dtype == np.float32 else np.float64
-    return np.ascontiguousarray(block, dtype=dtype)
+    return np.require(block, dtype, ["C", "A"])
 
 
 def dense(rows: ArrayRows) -> Array:
