@@ -13,6 +13,7 @@ import select
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -150,16 +151,16 @@ class Browser:
             raise RuntimeError(json.dumps(answer["exceptionDetails"]))
         return answer["result"].get("value")
 
-    def screenshot(self, path: Path | None = None) -> np.ndarray:
-        """(height, width, 3) pixels of the whole page."""
+    def screenshot(self, box: Sequence[float] | None = None) -> np.ndarray:
+        """(height, width, 3) pixels of the page, or of a box (x, y, width, height) of it."""
         from PIL import Image
 
-        picture = base64.b64decode(
-            self("Page.captureScreenshot", captureBeyondViewport=True)["data"]
-        )
-        if path is not None:
-            path.write_bytes(picture)
-        return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+        if box is None:
+            size = self("Page.getLayoutMetrics")["cssContentSize"]
+            box = (0, 0, size["width"], size["height"])
+        clip = {**dict(zip(("x", "y", "width", "height"), box, strict=True)), "scale": 1}
+        picture = self("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB"))
 
     def requests(self) -> list[str]:
         """Addresses asked for since `show`."""
