@@ -104,6 +104,9 @@ def test_certainty_is_said() -> None:
     assert "Certainty" in text
     assert "metric: activations" in text
     assert "8 × 64" in text
+    assert "n × k + j × k × d" in text
+    assert "2 of 3 layers are certified" in text
+    assert "are certified" not in Elements(page(minilm())).text
 
 
 def test_plans_and_the_untouched_say_so() -> None:

@@ -131,7 +131,10 @@ def _tiles(report: CompressionReport) -> str:
     ratios = [layer.ratio for layer in report.compressed if layer.ratio is not None]
     if ratios:
         worst = f"≤ {ratio_text(max(ratios))} ×"
-        tiles.append(("Error, certified", worst, "the least possible at that rank"))
+        best = "the least possible at that rank"
+        if len(ratios) < len(report.compressed):
+            best += f"; {len(ratios)} of {len(report.compressed)} layers are certified"
+        tiles.append(("Error, certified", worst, best))
     if not report.dry_run:
         tiles.append(("Time", _seconds(report.seconds), "in all"))
     body = "\n".join(
@@ -186,7 +189,9 @@ def _how_to_read(report: CompressionReport) -> str:
         return ""
     items = [
         "<dt>Rank</dt><dd>Each weight, a matrix of n rows and d columns, is replaced by two thin "
-        "factors of rank k: n × d numbers become n × k + k × d.</dd>",
+        "factors of rank k: n × d numbers become n × k + k × d"
+        + (", with j subspaces n × k + j × k × d" if any(x.subspaces > 1 for x in done) else "")
+        + ".</dd>",
     ]
     if any(layer.error is not None for layer in done):
         items.append(
