@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lpgeom._version import __version__
+from lpgeom.clustering import ClusterResult
 from lpgeom.ellipsoids import Ellipsoid, Rounding
 from lpgeom.factorization import FactorResult
 from lpgeom.results import Bound, Certificate, CertificateError, LewisWeights, SubspaceResult
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from lpgeom.geometry.lp_svd import LpSVD, lp_svd
     from lpgeom.geometry.mvee import min_volume_ellipsoid
     from lpgeom.subspace.approx import approx_subspace
+    from lpgeom.subspace.clusters import approx_subspaces
     from lpgeom.subspace.factors import approx_factors
     from lpgeom.subspace.given import certify, cost
     from lpgeom.subspace.refine import refine
@@ -36,6 +38,7 @@ __all__ = [
     "Bound",
     "Certificate",
     "CertificateError",
+    "ClusterResult",
     "Coreset",
     "Ellipsoid",
     "FactorResult",
@@ -48,6 +51,7 @@ __all__ = [
     "__version__",
     "approx_factors",
     "approx_subspace",
+    "approx_subspaces",
     "certify",
     "compare",
     "coreset",
@@ -65,6 +69,7 @@ __all__ = [
 _LAZY = {
     "approx_factors": "lpgeom.subspace.factors",
     "approx_subspace": "lpgeom.subspace.approx",
+    "approx_subspaces": "lpgeom.subspace.clusters",
     "certify": "lpgeom.subspace.given",
     "compare": "lpgeom.comparison",
     "Coreset": "lpgeom.coresets.record",

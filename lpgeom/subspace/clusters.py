@@ -1,0 +1,405 @@
+"""``approx_subspaces``: rows split among several subspaces, each solved and certified."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lpgeom import validation
+from lpgeom.clustering import ClusterResult
+from lpgeom.geometry.spectrum import HEALTHY, LARGE, spectrum
+from lpgeom.results import SubspaceResult, to_cost_units
+from lpgeom.rows.array import ArrayRows, Stop
+from lpgeom.rows.base import Array
+from lpgeom.rows.door import Problem, open_rows
+from lpgeom.subspace.approx import LARGE_TOL, approx_subspace
+from lpgeom.subspace.assemble import centred, in_span, rescaled
+from lpgeom.subspace.cost import lp_cost
+from lpgeom.subspace.lloyd import Labels, Points, Split, descend
+from lpgeom.subspace.progress import Progress
+from lpgeom.subspace.sampling import sampler
+from lpgeom.subspace.seeding import starts
+from lpgeom.threads import limited, sized
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+ROUNDS = 2
+"""Rounds after which starts are compared on large data."""
+
+KEPT = 2
+"""Starts that are then followed to their ends."""
+
+WORK = 2e9
+"""Floating-point operations that all starts together may take, about; FEWEST are taken anyway."""
+
+FEWEST, MOST = 5, 24
+
+LARGE_ROUND, SMALL_ROUND = 1e-4, 1e-10
+"""A descent ends where a round brings less than this share of the cost, on large and small data."""
+
+RESOLVES = 4
+"""Solves of all subspaces at most, each after rows have moved to where they are nearest."""
+
+SAMPLE = 1 << 16
+"""Rows on which the starts of larger data are compared; PER_COLUMN times j k where that is more."""
+
+PER_COLUMN = 16
+
+DEFAULT_MAX_ITER = 100
+
+
+def approx_subspaces(
+    A: ArrayLike,
+    k: int,
+    p: float = 1.0,
+    *,
+    subspaces: int,
+    row_weights: ArrayLike | None = None,
+    certify: bool | str = True,
+    seed: int = 0,
+    restarts: int | None = None,
+    max_iter: int | None = None,
+    progress: bool = False,
+) -> ClusterResult:
+    """Several rank-k subspaces, every row to its own, of small l_p cost (projective clustering).
+
+    Looks for labels and orthonormal V_1, ..., V_j of shape (d, k) with a small
+
+        cost = sum_i omega_i dist(a_i, V_label(i))^p,
+
+    and certifies each subspace for the rows of its label. It takes n k + j d k numbers to store the
+    rows so, against n k + d k for one subspace.
+
+    Parameters
+    ----------
+    A : array_like, shape (n, d)
+        Rows are points, in memory or a memory map. Floating or integer, any layout. Reported
+        numbers come from float64 passes whatever the dtype.
+    k : int
+        1 <= k <= d - 1.
+    p : float
+        1 <= p <= 100.
+    subspaces : int
+        j >= 1. For 1 this is `approx_subspace`; from as many as there are different rows over k
+        on the cost is 0.
+    row_weights : array_like, shape (n,), optional
+        omega >= 0, not all zero. A row of weight 0 gets the label of the subspace nearest to it.
+    certify : bool or "tight"
+        As in `approx_subspace`, for each subspace.
+    seed : int
+        For the starts, samples, and tight bounds. The same seed gives the same result; other
+        numbers of threads agree up to rounding.
+    restarts : int, optional
+        Starts tried. If not given: 5 for large A, up to 24 for small ones.
+    max_iter : int, optional
+        Rounds of one descent, at most. 100 if not given.
+    progress : bool
+        A counter of rounds on stderr.
+
+    Returns
+    -------
+    ClusterResult
+        `labels`, `bases`, the result of each subspace, `cost`, `lower_bound`, `ratio`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `approx_subspace`; p = inf is not among the exponents.
+
+    Notes
+    -----
+    What is promised (docs/clusters.md has the proofs): the cost never exceeds that of the one
+    subspace `approx_subspace` finds for the same arguments, and never rises along `history`; the
+    lower bound holds for every choice of j subspaces *under the labels returned*. For other labels
+    nothing is promised: already for k = 1 and j of the order of n the problem is NP-hard.
+    A round costs about ``2 n d (j min(k, d - k) + d)`` operations and j eigendecompositions.
+    Sources: Bradley and Mangasarian, "k-plane clustering", J. Global Optim. 16 (2000); Tseng,
+    "Nearest q-flat to m points", J. Optim. Theory Appl. 105 (2000); Maalouf, Lang, Rus, Feldman,
+    "Deep learning meets projective clustering", ICLR 2021.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> rng = np.random.default_rng(0)
+    >>> lines = rng.standard_normal((3, 8))  # three lines in R^8
+    >>> A = rng.standard_normal((300, 1)) * lines[np.arange(300) % 3]
+    >>> A += 0.01 * rng.standard_normal(A.shape)
+    >>> found = lpgeom.approx_subspaces(A, k=1, subspaces=3)
+    >>> found.bases.shape, found.cost < 0.1 * found.single_cost, found.ratio < 1.1
+    ((3, 8, 1), True, True)
+    """
+    started = time.perf_counter()
+    j = validation.check_positive_int("subspaces", subspaces)
+    validation.check_choice("certify", certify, (False, True, "tight"))
+    seed = validation.check_seed(seed)
+    if restarts is not None:
+        restarts = validation.check_positive_int("restarts", restarts)
+    steps = DEFAULT_MAX_ITER
+    if max_iter is not None:
+        steps = validation.check_positive_int("max_iter", max_iter)
+    problem = open_rows(A, p, row_weights)
+    k = validation.check_k(k, problem.rows.shape[1])
+    task = _Task(problem, k, j, certify, seed, started)
+    single = task.solved(None, certify if j == 1 else False)
+    if j == 1 or single.method == "rank":
+        return task.of_single(single)
+    with limited(), sized(*problem.rows.shape), Progress(progress) as bar:
+        found = _searched(problem, k, j, seed, restarts, steps, bar)
+        bar.stage("each subspace")
+        return task.of_split(found, single)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Where the search ended: bases in the space of A, and costs in user units."""
+
+    bases: list[Array]
+    history: list[float]
+    name: str
+    n_iter: int
+    converged: bool
+
+
+def _searched(
+    problem: Problem[ArrayRows],
+    k: int,
+    j: int,
+    seed: int,
+    restarts: int | None,
+    max_iter: int,
+    bar: Progress,
+) -> _Found:
+    """The best end of descents from several starts."""
+    n, d = problem.rows.shape
+    rng = np.random.default_rng(seed)
+    p, f = problem.p, problem.factors
+    plain = replace(problem, rows=ArrayRows(problem.A, None, problem.scale))
+    inner, span = in_span(plain)
+    bar.stage("Gram")
+    spec = spectrum(inner.rows, None if f is None else f * f)
+    inner, spec = centred(inner, spec, k)
+    large = n * d >= LARGE and spec.squared and bool(spec.eigvals[0] > HEALTHY * spec.eigvals[-1])
+    rows: Any = inner.rows.single() if large else inner.rows
+    points = Points(rows, f, k, p, rng)
+    few = max(SAMPLE, PER_COLUMN * j * k)
+    some = points
+    if large and n > 2 * few:
+        weighted = rescaled(problem, inner.unit).rows.single()
+        t = points.scaled(points.rows.quadratic_form(spec.U[:, : d - k]))
+        drawn: Any = sampler(weighted, spec.whitener(), t, p, rng).draw(few, rng)
+        some = Points(drawn, None, k, p, rng)
+    r = rows.shape[1]
+    work = 40.0 * some.norms.size * r * (j * min(k, r - k) + r) + 200.0 * j * r**3
+    count = restarts or min(max(int(WORK / work), FEWEST), MOST)
+    tol = LARGE_ROUND if large else SMALL_ROUND
+    bar.stage("starts")
+    rounds = ROUNDS if large else max_iter
+    begun: list[tuple[str, Split]] = []
+    for name, frames in starts(some, spec.U, j, count):
+        split = descend(some, frames, tol=tol, max_iter=min(rounds, max_iter), tick=bar.step)
+        begun.append((name, split))
+        if split.cost == 0.0:
+            break
+    begun.sort(key=lambda start: start[1].cost)
+    if large:
+        bar.stage("descent")
+        begun = [
+            (name, _continued(split, points, tol, max_iter, bar)) for name, split in begun[:KEPT]
+        ]
+    name, best = min(begun, key=lambda start: start[1].cost)
+    bases = [frame.V if span is None else span @ frame.V for frame in best.frames]
+    costs = [to_cost_units(cost, inner.unit, p) for cost in best.history]
+    return _Found(bases, costs, name, best.n_iter, best.converged)
+
+
+def _continued(begun: Split, points: Points, tol: float, max_iter: int, bar: Progress) -> Split:
+    """The descent on all rows from where a start had got."""
+    end = descend(points, begun.frames, tol=tol, max_iter=max_iter, tick=bar.step)
+    return replace(end, n_iter=begun.n_iter + end.n_iter)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """From labels to results: what is solved, and the record of it."""
+
+    problem: Problem[ArrayRows]
+    k: int
+    j: int
+    certify: bool | str
+    seed: int
+    started: float
+
+    def solved(self, index: Labels | None, certify: bool | str) -> SubspaceResult:
+        """`approx_subspace` on some rows; None: on all of them."""
+        A, omega = self.problem.A, self.problem.omega
+        if index is None:
+            return approx_subspace(
+                A, self.k, self.problem.p, row_weights=omega, certify=certify, seed=self.seed
+            )
+        large = A.shape[0] * A.shape[1] >= LARGE
+        return approx_subspace(
+            np.asarray(A[index]),
+            self.k,
+            self.problem.p,
+            # The whole's descents have been here: no search.
+            method="irls" if large else "auto",
+            tol=LARGE_TOL if large else None,
+            row_weights=None if omega is None else omega[index],
+            certify=certify,
+            seed=self.seed,
+        )
+
+    def of_single(
+        self, single: SubspaceResult, before: SubspaceResult | None = None
+    ) -> ClusterResult:
+        """Every row in the one subspace, which each label has a copy of."""
+        labels = np.zeros(single.shape[0], dtype=np.int64)
+        results = (single, *[None] * (self.j - 1))
+        bases = [single.basis] * self.j
+        method = single.method if single.method == "rank" else "single"
+        return self._record(
+            labels, bases, results, single, (single.cost,), method, single.n_iter, single.converged
+        )
+
+    def of_split(self, found: _Found, single: SubspaceResult) -> ClusterResult:
+        """Labels by distance, each label's rows solved, and rows moved while that pays."""
+        p = self.problem.p
+        tol = LARGE_ROUND if self.problem.A.size >= LARGE else SMALL_ROUND
+        bases = found.bases
+        history = [single.cost, *found.history]
+        labels: Labels | None = None
+        results: list[SubspaceResult | None] = [None] * self.j
+        norm = math.inf
+        converged = False
+        for _ in range(RESOLVES):
+            moved, t = self._nearest(bases)
+            here = lp_cost(t, p) ** (1.0 / p) * self.problem.unit
+            converged = labels is not None and here >= norm * (1.0 - tol / p)
+            if converged:
+                break
+            for c in range(self.j):
+                index = np.flatnonzero(moved == c)
+                if labels is None or not np.array_equal(index, np.flatnonzero(labels == c)):
+                    results[c] = self._of_label(index, bases[c], t)
+            labels = moved
+            bases = [V if r is None else r.basis for V, r in zip(bases, results, strict=True)]
+            norm = _norm([r.norm_error for r in results if r is not None], p)
+            history.append(math.fsum(r.cost for r in results if r is not None))
+        assert labels is not None
+        if not (norm <= single.norm_error and history[-1] <= single.cost):
+            return self.of_single(self.solved(None, self.certify) if self.certify else single)
+        falling = np.maximum(np.minimum.accumulate(history), history[-1]).tolist()
+        return self._record(
+            labels.astype(np.int64),
+            bases,
+            tuple(results),
+            single,
+            tuple(falling),
+            f"k-subspaces from {found.name}",
+            found.n_iter,
+            found.converged and converged,
+        )
+
+    def _of_label(self, index: Labels, V: Array, t: Array) -> SubspaceResult | None:
+        """The result for some rows: `approx_subspace`'s, or V where that is cheaper.
+
+        The certificate's bounds are about every subspace, so that it serves V as well.
+        """
+        omega = self.problem.omega
+        if index.size == 0 or (omega is not None and not omega[index].any()):
+            return None
+        p = self.problem.p
+        result = self.solved(index, self.certify)
+        norm = lp_cost(t[index], p) ** (1.0 / p) * self.problem.unit
+        if norm >= result.norm_error:
+            return result
+        certificate = result.certificate
+        cost = to_cost_units(1.0, norm, p)
+        if certificate is not None:
+            scaled = (norm / certificate.unit) ** p
+            certificate = replace(certificate, basis=V, scaled_cost=scaled)
+            cost = certificate.cost
+        return replace(
+            result,
+            basis=V,
+            cost=cost,
+            norm_error=norm,
+            ratio=math.inf if certificate is None else certificate.ratio,
+            certificate=certificate,
+            method="k-subspaces",
+            history=(*(max(c, cost) for c in result.history), cost),
+        )
+
+    def _nearest(self, bases: list[Array]) -> tuple[Labels, Array]:
+        """The label of the nearest basis, and the squared distance times the squared row factor.
+
+        From residual vectors in float64: bases need no complements, which for n < d are large.
+        """
+        rows = ArrayRows(self.problem.A, None, self.problem.scale)
+        n = rows.shape[0]
+        least = np.full(n, np.inf)
+        labels = np.zeros(n, dtype=np.intp)
+
+        def work(worker: int, workers: int, stopped: Stop) -> None:
+            for lo, hi, block, c in rows.blocks(worker, workers, stopped):
+                for label, V in enumerate(bases):
+                    residual = block - (block @ V) @ V.T
+                    t = c * np.einsum("ij,ij->i", residual, residual)
+                    closer = t < least[lo:hi]
+                    least[lo:hi][closer] = t[closer]
+                    labels[lo:hi][closer] = label
+
+        rows.run(work)
+        f = self.problem.factors
+        return labels, least if f is None else least * f * f
+
+    def _record(
+        self,
+        labels: Labels,
+        bases: list[Array],
+        results: tuple[SubspaceResult | None, ...],
+        single: SubspaceResult,
+        history: tuple[float, ...],
+        method: str,
+        n_iter: int,
+        converged: bool,
+    ) -> ClusterResult:
+        p = self.problem.p
+        parts = [r for r in results if r is not None]
+        norm = _norm([r.norm_error for r in parts], p)
+        proved = _norm([r.norm_error / r.ratio for r in parts], p)
+        ratio = 1.0 if norm <= proved else (norm / proved if proved > 0.0 else math.inf)
+        return ClusterResult(
+            labels=labels,
+            bases=np.stack(bases),
+            results=results,
+            cost=history[-1],
+            norm_error=norm,
+            lower_bound=math.fsum(r.lower_bound for r in parts),
+            ratio=ratio,
+            single_cost=single.cost,
+            svd_cost=single.svd_cost,
+            history=history,
+            p=p,
+            k=self.k,
+            shape=single.shape,
+            method=method,
+            n_iter=n_iter,
+            converged=converged,
+            seconds=time.perf_counter() - self.started,
+            seed=self.seed,
+            row_weights=self.problem.omega,
+        )
+
+
+def _norm(parts: list[float], p: float) -> float:
+    """``(sum x^p)^(1/p)``, relative to the largest."""
+    top = max(parts, default=0.0)
+    if top == 0.0 or math.isinf(top):
+        return top
+    return float(top * math.fsum((x / top) ** p for x in parts) ** (1.0 / p))
