@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,17 +18,19 @@ from lpgeom.results import SubspaceResult, to_cost_units
 from lpgeom.rows.array import ArrayRows, Stop
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem, open_rows
-from lpgeom.subspace.approx import LARGE_TOL, approx_subspace
+from lpgeom.subspace.approx import approx_subspace
 from lpgeom.subspace.assemble import centred, in_span, rescaled
 from lpgeom.subspace.cost import lp_cost
-from lpgeom.subspace.lloyd import Labels, Points, Split, descend
+from lpgeom.subspace.lloyd import Labels, Points, Split, descend, each
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.sampling import sampler
 from lpgeom.subspace.seeding import starts
-from lpgeom.threads import limited, sized
+from lpgeom.threads import limited, requested_threads, sized
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+T = TypeVar("T")
 
 ROUNDS = 2
 """Rounds after which starts are compared on large data."""
@@ -41,6 +45,9 @@ FEWEST, MOST = 5, 24
 
 LARGE_ROUND, SMALL_ROUND = 1e-4, 1e-10
 """A descent ends where a round brings less than this share of the cost, on large and small data."""
+
+LARGE_SOLVE = 1e-5
+"""Tolerance of the last solves on large data, which start about where the descent has ended."""
 
 RESOLVES = 4
 """Solves of all subspaces at most, each after rows have moved to where they are nearest."""
@@ -248,7 +255,7 @@ class _Task:
             self.problem.p,
             # The whole's descents have been here: no search.
             method="irls" if large else "auto",
-            tol=LARGE_TOL if large else None,
+            tol=LARGE_SOLVE if large else None,
             row_weights=None if omega is None else omega[index],
             certify=certify,
             seed=self.seed,
@@ -282,10 +289,17 @@ class _Task:
             converged = labels is not None and here >= norm * (1.0 - tol / p)
             if converged:
                 break
-            for c in range(self.j):
-                index = np.flatnonzero(moved == c)
-                if labels is None or not np.array_equal(index, np.flatnonzero(labels == c)):
-                    results[c] = self._of_label(index, bases[c], t)
+            rows_of = [np.flatnonzero(moved == c) for c in range(self.j)]
+            changed = [
+                c
+                for c, index in enumerate(rows_of)
+                if labels is None or not np.array_equal(index, np.flatnonzero(labels == c))
+            ]
+            solved = _side_by_side(
+                [partial(self._of_label, rows_of[c], bases[c], t) for c in changed]
+            )
+            for c, result in zip(changed, solved, strict=True):
+                results[c] = result
             labels = moved
             bases = [V if r is None else r.basis for V, r in zip(bases, results, strict=True)]
             norm = _norm([r.norm_error for r in results if r is not None], p)
@@ -395,6 +409,13 @@ class _Task:
             seed=self.seed,
             row_weights=self.problem.omega,
         )
+
+
+def _side_by_side(jobs: Sequence[Callable[[], T]]) -> list[T]:
+    """What each job returns: a worker for each, so that none depends on the number of threads."""
+    if requested_threads() is not None:  # every solve sets the BLAS's threads, which are everyone's
+        return [job() for job in jobs]
+    return each(lambda c: jobs[c](), len(jobs), math.inf)
 
 
 def _norm(parts: list[float], p: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from lpgeom.threads import spread
 
 Labels = NDArray[np.intp]
 Tick = Callable[[str], None]
+T = TypeVar("T")
 
 COOL, FALL = 0.3, 0.3
 """eps is lowered once a round brings less than the first share of what the smoothing hides; by the
@@ -93,6 +95,7 @@ class Points:
         self.k = k
         self.p = p
         self.rng = rng
+        self.size = float(rows.shape[0]) * rows.shape[1]
         norms = self.scaled(rows.squared_norms())
         self.norms = norms
         alive = max(1, int(np.count_nonzero(norms)))
@@ -147,7 +150,7 @@ class Points:
             w = None if t is None or power == 0.0 else np.maximum(t[index], eps) ** power
             return self.leading(index, w)
 
-        return self._each(one, j)
+        return each(one, j, self.size)
 
     def stepped(self, labels: Labels, t: Array, frames: Sequence[Frame]) -> list[Frame | None]:
         """For p > 2: some damped steps of each subspace on its own rows."""
@@ -163,7 +166,7 @@ class Points:
                 self.take(index), frames[c], self.p, max_iter=DAMPED, tol=1e-12, t=own
             ).best
 
-        return self._each(one, len(frames))
+        return each(one, len(frames), self.size)
 
     def leading(self, index: Labels, w: Array | None = None) -> Frame:
         """The k leading eigenvectors of ``sum_i w_i a_i a_i^T`` over some rows."""
@@ -186,22 +189,22 @@ class Points:
         count = min(count, int(np.count_nonzero(self.norms)))
         return self.leading(np.sort(np.argsort(-cosine, kind="stable")[:count]))
 
-    def _each(self, one: Callable[[int], Frame | None], j: int) -> list[Frame | None]:
-        """``one(c)`` for every c < j, each by one worker."""
-        waiting = deque(range(j))
-        found: list[Frame | None] = [None] * j
 
-        def work(worker: int, workers: int, stopped: Callable[[], bool]) -> None:
-            while not stopped():
-                try:
-                    c = waiting.popleft()
-                except IndexError:
-                    return
-                found[c] = one(c)
+def each(one: Callable[[int], T], count: int, size: float) -> list[T]:
+    """``one(c)`` for every c < count, each by one worker; `size` as in `spread`."""
+    waiting = deque(range(count))
+    found: dict[int, T] = {}
 
-        n, d = self.rows.shape
-        spread(work, float(n) * d)
-        return found
+    def work(worker: int, workers: int, stopped: Callable[[], bool]) -> None:
+        while not stopped():
+            try:
+                c = waiting.popleft()
+            except IndexError:
+                return
+            found[c] = one(c)
+
+    spread(work, size)
+    return [found[c] for c in range(count)]
 
 
 def descend(
