@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lpgeom import validation
 from lpgeom.nn.split import check_factors, dense_rows, label_dtype, rows_times
 
 
@@ -69,7 +70,6 @@ class LowRankEmbedding(nn.Module):
     scale_grad_by_freq: bool
     sparse: bool
     subspaces: int
-    labels: Tensor | None
 
     def __init__(
         self,
@@ -87,6 +87,8 @@ class LowRankEmbedding(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        rank = validation.check_positive_int("rank", rank)
+        subspaces = validation.check_positive_int("subspaces", subspaces)
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ValueError(
@@ -207,9 +209,8 @@ class LowRankEmbedding(nn.Module):
         if self.labels is None:
             return torch.matmul(inner, self.right)
         labels = self.labels[input].flatten()
-        return rows_times(inner.flatten(0, -2), self.right, labels).unflatten(
-            0, input.shape or (1,)
-        ).reshape(*input.shape, self.embedding_dim)  # fmt: skip
+        rows = rows_times(inner.reshape(-1, self.rank), self.right, labels)
+        return rows.reshape(*input.shape, self.embedding_dim)
 
     @torch.no_grad()
     def _shorten(self, input: Tensor, max_norm: float) -> None:

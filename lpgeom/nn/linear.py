@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lpgeom import validation
 from lpgeom.nn.split import Labels, check_factors, dense_rows, label_dtype
 
 
@@ -60,7 +61,6 @@ class LowRankLinear(nn.Module):
     out_features: int
     rank: int
     subspaces: int
-    labels: Tensor | None
 
     def __init__(
         self,
@@ -74,6 +74,8 @@ class LowRankLinear(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        rank = validation.check_positive_int("rank", rank)
+        subspaces = validation.check_positive_int("subspaces", subspaces)
         options = {"device": device, "dtype": dtype}
         self.in_features, self.out_features = in_features, out_features
         self.rank, self.subspaces = rank, subspaces

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lpgeom import validation
+from lpgeom.nn.split import check_factors
+
 
 class LowRankParameter(nn.Module):
     """Takes the place of a parameter, and is a tensor to torch's functions.
@@ -54,7 +57,7 @@ class LowRankParameter(nn.Module):
         if len(shape) < 2:
             raise ValueError(f"a parameter of shape {tuple(shape)} has no factors")
         self.shape = torch.Size(shape)
-        self.rank = rank
+        self.rank = rank = validation.check_positive_int("rank", rank)
         options = {"device": device, "dtype": dtype}
         self.left = nn.Parameter(torch.empty(shape[0], rank, **options))
         self.right = nn.Parameter(torch.empty(rank, math.prod(shape[1:]), **options))
@@ -63,7 +66,14 @@ class LowRankParameter(nn.Module):
 
     @classmethod
     def from_factors(cls, left: Tensor, right: Tensor, shape: Sequence[int]) -> LowRankParameter:
-        """The parameter of that shape with these factors."""
+        """The parameter of that shape with these factors.
+
+        Raises
+        ------
+        ValueError
+            Shapes or dtypes that do not go together.
+        """
+        check_factors(left, right, None)
         if left.shape[0] != shape[0] or right.shape[1] != math.prod(shape[1:]):
             raise ValueError(
                 f"factors {tuple(left.shape)} and {tuple(right.shape)} are not of {tuple(shape)}"
@@ -76,7 +86,7 @@ class LowRankParameter(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The parameter multiplied out, in its own shape."""
-        return (self.left @ self.right).view(self.shape)
+        return (self.left @ self.right).reshape(self.shape)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -149,7 +159,7 @@ def _contracted(equation: Any, *operands: Any) -> Tensor | None:
     if len(own) != len(q.shape) or len(set(own)) != len(own):
         return None
     left = (own[0] + "Z", q.left)
-    right = ("Z" + own[1:], q.right.view(q.rank, *q.shape[1:]))
+    right = ("Z" + own[1:], q.right.reshape(q.rank, *q.shape[1:]))
     summed = [index for index in own if index in other and index not in output]
     first, second = (left, right) if own[0] in summed else (right, left)
     between = _kept(other, first[0], output + second[0])

@@ -31,9 +31,13 @@ def check_factors(left: Tensor, right: Tensor, labels: Tensor | None) -> tuple[i
             f"the factors must have one floating dtype, got {left.dtype}, {right.dtype}"
         )
     n, k = left.shape
+    if k < 1:
+        raise ValueError("the factors must have rank 1 at least, got 0")
     if labels is None:
         return n, k, right.shape[1], 1
     j = right.shape[0]
+    if j < 2:
+        raise ValueError(f"labels go with two subspaces or more, got factors of {j}")
     if labels.shape != (n,) or labels.dtype.is_floating_point or labels.dtype == torch.bool:
         raise ValueError(
             f"labels must be {n} integers, got shape {tuple(labels.shape)}, {labels.dtype}"
@@ -50,8 +54,7 @@ def dense_rows(left: Tensor, right: Tensor, labels: Tensor | None) -> Tensor:
 
 def rows_times(z: Tensor, right: Tensor, labels: Tensor) -> Tensor:
     """``z[i] @ right[labels[i]]`` for rows z (m, k), right (j, k, d), labels (m,)."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        # Graphs want shapes that do not depend on labels: j times the work, nothing to sort.
+    if _fixed_shapes(labels):  # j times the work, nothing to sort
         one_hot = F.one_hot(labels.long(), right.shape[0]).to(z.dtype)
         wide = (one_hot[:, :, None] * z[:, None, :]).flatten(1)
         return wide @ right.flatten(0, 1)
@@ -61,6 +64,11 @@ def rows_times(z: Tensor, right: Tensor, labels: Tensor) -> Tensor:
     if not products:
         return z @ right[0]
     return torch.empty_like(joined := torch.cat(products)).index_copy(0, order, joined)
+
+
+def _fixed_shapes(labels: Tensor) -> bool:
+    """Whether no shape may depend on the labels' values: in graphs, and where there are none."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or labels.is_meta
 
 
 def sorted_by_label(labels: Tensor, j: int) -> tuple[Tensor, list[int]]:
@@ -77,7 +85,7 @@ class Labels:
 
     def gathered(self, inner: Tensor, left: Tensor) -> Tensor:
         """``inner[..., labels[i], :] . left[i]`` for inner (..., j, k), left (n, k): (..., n)."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if _fixed_shapes(self.labels):
             one_hot = F.one_hot(self.labels.long(), self.j).to(left.dtype)
             wide = (one_hot[:, :, None] * left[:, None, :]).flatten(1)
             return F.linear(inner.flatten(-2), wide)
