@@ -20,6 +20,7 @@ from lpgeom.coresets.barrier import size_for
 from lpgeom.coresets.draw import stratified
 from lpgeom.coresets.sensitivity import lewis_sensitivities, ridge_sensitivities
 from lpgeom.coresets.sizes import every_subspace, fixed_subspace
+from lpgeom.geometry.subspaces import Frame
 from lpgeom.rows.door import open_rows
 from lpgeom.subspace.refine import _first_floor
 
@@ -224,13 +225,23 @@ def test_enough_rows_are_all_rows(method: str) -> None:
     assert c.provenance.eps == 0.0
 
 
-def test_zero_data_is_one_row() -> None:
-    c = lpgeom.coreset(np.zeros((30, 4)), size=5)
+@pytest.mark.parametrize("method", ["lewis", "deterministic"])
+@pytest.mark.parametrize("p", [1.0, 2.0])
+def test_zero_data_is_one_row(method: str, p: float) -> None:
+    c = lpgeom.coreset(np.zeros((30, 4)), size=5, p=p, method=method)
     assert len(c) == 1
     assert c.provenance.theorem == "exact"
-    assert lpgeom.approx_subspace(c, 2).cost == 0.0
+    assert lpgeom.approx_subspace(c, 2, p).cost == 0.0
     omega = np.r_[0.0, np.ones(29)]
-    assert lpgeom.coreset(np.zeros((30, 4)), eps=0.5, row_weights=omega).weights[0] == 1.0
+    c = lpgeom.coreset(np.zeros((30, 4)), p=2.0, eps=0.5, row_weights=omega, method=method)
+    assert c.weights[0] == 1.0
+
+
+@pytest.mark.parametrize("method", ["norm", "uniform"])
+def test_sampling_zero_data_for_comparison(method: str) -> None:
+    c = lpgeom.coreset(np.zeros((30, 4)), size=5, method=method)
+    assert 1 <= len(c) <= 5
+    assert (c.weights > 0.0).all()
 
 
 @pytest.mark.parametrize("method", ["lewis", "ridge", "deterministic", "norm"])
@@ -488,8 +499,6 @@ def test_a_pass_never_raises_the_smoothed_cost(problem: tuple[Any, float, int]) 
     p = min(p, 2.0)
     (V,) = random_bases(A.shape[1], 1, 1, np.random.default_rng(seed))
     opened = open_rows(A, p)
-    from lpgeom.subspace.refine import Frame
-
     e = _first_floor(opened.rows, Frame.of(V), p) * opened.unit**2
     before = smoothed(A, V, p, e)
     better = lpgeom.refine(A, V, p)

@@ -6,12 +6,14 @@ import math
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import lpgeom
+from lpgeom.kernels.cpu import rowwise
 from lpgeom.rows import vectors
 from lpgeom.rows.array import ArrayRows
 
@@ -122,12 +124,15 @@ def test_approx_subspace(p: float, method: str, alone: None, watched: None) -> N
     A = matrix()
     ours, theirs = (lpgeom.approx_subspace(M, 3, p, method=method) for M in (cut(A), A))
     same(ours, theirs)
+    assert ours.certificate is not None
     ours.certificate.verify(A)
 
 
 def test_a_certificate_is_checked_slice_by_slice(alone: None) -> None:
     A = matrix()
-    lpgeom.approx_subspace(A, 3, method="svd").certificate.verify(cut(A))
+    certificate = lpgeom.approx_subspace(A, 3, method="svd").certificate
+    assert certificate is not None
+    certificate.verify(cut(A))
 
 
 def test_the_search_runs_on_a_copy_of_small_data(alone: None) -> None:
@@ -299,31 +304,40 @@ def client() -> Iterator[Any]:
 
 
 def sent(client: Any) -> int:
-    """Bytes that workers have sent, to one another or to the scheduler."""
+    """Bytes that have left workers, to one another or to the client, and the scheduler's streams.
+
+    The latter carry tasks to the workers, and the subspace with them.
+    """
 
     def of_one(dask_worker: Any) -> int:
         return int(dask_worker.transfer_outgoing_bytes_total)
 
-    return int(sum(client.run(of_one).values()))
+    def of_the_scheduler(dask_scheduler: Any) -> int:
+        return int(sum(stream.byte_count for stream in dask_scheduler.stream_comms.values()))
+
+    data = sum(client.run(of_one).values())
+    return int(data + client.run_on_scheduler(of_the_scheduler))
 
 
-def test_only_small_matrices_travel(client: Any) -> None:
-    """Bytes sent in one iteration: O(chunks d^2), whatever the number of rows.
-
-    In most iterations, that is: Dask may move a whole chunk once, to even out the load.
-    """
-    d, chunks = 16, 6
-    A = matrix(48_000, d)
-    rows = DaskRows(cut(A, len(A) // chunks).persist())
+def bytes_of_an_iteration(client: Any, n: int, d: int, chunks: int) -> float:
+    """Median over seven; Dask may move a whole chunk once, to even out the load."""
+    rows = DaskRows(cut(matrix(n, d), n // chunks).persist())
     X = np.linalg.qr(np.random.default_rng(7).standard_normal((d, 9)))[0]
     rows.reweighted_gram(X, lambda t, lo, hi: np.sqrt(t))
     totals = [sent(client)]
     for turn in range(7):
         rows.reweighted_gram((1.0 + turn) * X, lambda t, lo, hi: np.sqrt(t))
         totals.append(sent(client))
-    matrix_bytes = 8 * d * d
-    assert 0 < np.median(np.diff(totals)) < 3 * chunks * matrix_bytes
-    assert 3 * chunks * matrix_bytes < A.nbytes / 50
+    return float(np.median(np.diff(totals)))
+
+
+def test_only_small_matrices_travel(client: Any) -> None:
+    """Bytes in one iteration: O(chunks d^2) and the tasks, whatever the number of rows."""
+    tasks = 20_000  # bytes a chunk
+    for d, chunks in ((16, 6), (64, 12)):
+        few, many = (bytes_of_an_iteration(client, n, d, chunks) for n in (1500, 15_000))
+        assert 8 * d * d < few < chunks * (3 * 8 * d * d + tasks)
+        assert many < 1.5 * few
 
 
 def test_a_killed_worker_changes_nothing(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,17 +347,57 @@ def test_a_killed_worker_changes_nothing(client: Any, monkeypatch: pytest.Monkey
     whole = lpgeom.approx_subspace(there, 3, **few)
     same(whole, lpgeom.approx_subspace(A, 3, **few))
     calls = []
+    killed = []
     step = DaskRows.reweighted_gram
 
     def with_a_loss(self: DaskRows, *args: Any) -> Any:
         calls.append(self)
         if len(calls) == 3:
-            os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+            killed.append(next(iter(client.run(os.getpid).values())))
+            os.kill(killed[0], signal.SIGKILL)
         return step(self, *args)
 
     monkeypatch.setattr(DaskRows, "reweighted_gram", with_a_loss)
     again = lpgeom.approx_subspace(there, 3, **few)
     assert len(calls) > 3
+    assert killed[0] not in client.run(os.getpid).values()
     np.testing.assert_array_equal(again.basis, whole.basis)
     assert again.cost == whole.cost
     assert again.lower_bound == whole.lower_bound
+
+
+def test_a_worker_that_dies_inside_a_pass_changes_nothing(client: Any, tmp_path: Path) -> None:
+    """The chunk's own task kills its process, in one pass out of the middle of the solve."""
+    A = matrix(1200, 12)
+    turns, order = tmp_path / "turns", tmp_path / "order"
+
+    def read(block: Any, turns: Path = turns, order: Path = order) -> Any:
+        with turns.open("a") as file:
+            file.write("x")
+        if turns.stat().st_size > 20 and order.exists():
+            order.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return block
+
+    read_anew = cut(A, 300).map_blocks(read, dtype=A.dtype, meta=A[:0])  # in every pass
+    few: dict[str, Any] = {"method": "irls", "max_iter": 3}
+    whole = lpgeom.approx_subspace(cut(A, 300), 3, **few)
+    order.touch()
+    again = lpgeom.approx_subspace(read_anew, 3, **few)
+    assert not order.exists()
+    assert turns.stat().st_size > 30
+    np.testing.assert_array_equal(again.basis, whole.basis)
+    assert again.cost == whole.cost
+    assert again.lower_bound == whole.lower_bound
+
+
+def test_chunks_that_are_not_aligned(alone: None) -> None:
+    """As they come out of a socket: the same numbers, by the same kernels."""
+    A = matrix()
+    raw = np.empty(A.nbytes + 1, np.uint8)
+    raw[1:] = np.frombuffer(A.tobytes(), np.uint8)
+    odd = raw[1:].view(np.float64).reshape(A.shape)
+    assert not odd.flags.aligned
+    same(*(lpgeom.approx_subspace(M, 3, method="irls") for M in (odd, A)))
+    for kernel in (rowwise.scale_rows, rowwise.add_row_squares):
+        assert all(array.aligned for call in kernel.signatures for array in call)

@@ -12,6 +12,7 @@ import pytest
 
 import lpgeom
 from lpgeom.factorization import EntriesBlock, EntriesBound, EntriesCertificate, FactorResult
+from lpgeom.subspace.entries import open_entries
 
 POWERS = (1.0, 1.5, 2.0, 3.0)
 
@@ -275,6 +276,20 @@ def test_masks_and_missing_entries_are_one(p: float) -> None:
     np.testing.assert_allclose(b.cost, naive_cost(b, A, W=there), rtol=1e-10)
     # What is not there is read by nobody but the scaling.
     np.testing.assert_allclose(c.cost, b.cost, rtol=1e-4)
+
+
+@pytest.mark.parametrize("p", [8.0, 100.0])
+def test_missing_entries_cost_nothing_though_their_powers_overflow(p: float) -> None:
+    """Few entries are there: a fit may be 10^6 where nothing is, and that to the p-th infinite."""
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((14, 6))
+    A[rng.random(A.shape) < 0.8] = np.nan
+    result = lpgeom.approx_factors(A, 2, p, missing="ignore", certify=False, max_iter=10)
+    assert result.cost <= result.svd_cost
+    entries = open_entries([[1.0, np.nan], [0.5, 1.0]], 1, p, None, None, "ignore")
+    there = np.abs(entries.B[:, 0] - [1.0, 0.0]) ** p
+    far = entries.cost(np.array([[1.0], [0.0]]), np.array([[1.0, 1e6]]))
+    assert far == pytest.approx(there.sum() + abs(entries.B[1, 1]) ** p)
 
 
 @pytest.mark.parametrize("p", POWERS)

@@ -176,9 +176,8 @@ def _by_sensitivities(
 ) -> tuple[int, Chosen]:
     n = problem.rows.shape[0]
     sensitivities = sensitivities_of(problem.rows, problem.p, k)
-    if sensitivities.rank == 0:  # zero rows cost nothing: one that counts says it all
-        indices, factors, _ = _everything(problem)
-        return size or 1, (indices[:1], factors[:1], EXACT)
+    if sensitivities.rank == 0:
+        return size or 1, _any_one(problem)
     if size is None:
         assert eps is not None
         theorems = every_subspace(sensitivities, delta) or [fixed_subspace(sensitivities, delta)]
@@ -189,15 +188,24 @@ def _by_sensitivities(
     return size, draw(sensitivities, size, uniforms, delta)
 
 
+def _any_one(problem: Problem[Rows]) -> Chosen:
+    """Zero rows cost nothing: one that counts says it all."""
+    indices, factors, _ = _everything(problem)
+    return indices[:1], factors[:1], EXACT
+
+
 def _by_barriers(problem: Problem[Rows], size: int | None, eps: float | None) -> tuple[int, Chosen]:
     rows, p = problem.rows, problem.p
     if not isinstance(rows, ArrayRows):
         raise TypeError('method="deterministic" takes a pass for each row chosen: give it an array')
+    if size is None and p != 2.0:
+        raise ValueError('method="deterministic" proves an eps at p = 2 only; give size')
+    rank = spectrum(rows).rank
+    if rank == 0:
+        return size or 1, _any_one(problem)
     if size is None:
         assert eps is not None
-        if p != 2.0:
-            raise ValueError('method="deterministic" proves an eps at p = 2 only; give size')
-        size = size_for(eps, spectrum(rows).rank)
+        size = size_for(eps, rank)
         if size >= rows.shape[0]:
             return rows.shape[0], _everything(problem)
     return size, barrier_selection(rows, p, size)

@@ -72,6 +72,8 @@ class Entries:
             for lo in range(0, len(self.B), BLOCK):
                 part = slice(lo, lo + BLOCK)
                 r = np.abs(self.B[part] - left[part] @ right)
+                if self.W is not None:
+                    r[self.W[part] == 0.0] = 0.0  # 0 times a power that overflows is not 0
                 if self.p != 1.0:
                     r **= self.p
                 total += float(r.sum() if self.W is None else (self.W[part] * r).sum())

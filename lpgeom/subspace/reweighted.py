@@ -75,6 +75,8 @@ def reweight(
 
 
 def _cost(residual: Array, p: float, W: Array | None) -> float:
+    if W is not None:  # 0 times a power that overflows is not 0
+        residual = np.where(W > 0.0, residual, 0.0)
     with np.errstate(over="ignore"):
         powers = residual if p == 1.0 else residual**p
         return float(powers.sum() if W is None else (W * powers).sum())
