@@ -14,6 +14,7 @@ from torch import Tensor
 from lpgeom.nn.split import label_dtype
 from lpgeom.results import Array, to_cost_units
 from lpgeom.subspace.approx import approx_subspace
+from lpgeom.subspace.clusters import approx_subspaces
 from lpgeom.subspace.curve import SvdCurve, svd_cost_curve
 from lpgeom.subspace.factors import approx_factors
 
@@ -92,12 +93,16 @@ def factorise(
     """
     target = seen_by(weight, metric)
     found = _solved(target, k, spec, row_weights)
-    right = found.right if metric is None else found.right @ metric.inverse
+    lossless = k >= weight.shape[1]  # the identity, and the weight itself
+    right = found.right if metric is None or lossless else found.right @ metric.inverse
     stored = _rounded(right, weight)
     exact = stored.double().cpu().numpy()
     left = torch.empty(weight.shape[0], k, dtype=weight.dtype)
     if found.left is None:
-        _fill_left(left, target, exact if metric is None else exact @ metric.root, found.labels)
+        if lossless:
+            left.copy_(weight)
+        else:
+            _fill_left(left, target, exact if metric is None else exact @ metric.root, found.labels)
     else:
         # left R = (left R S^+) S for the rounded S: S has the same row space up to rounding.
         turn = np.linalg.lstsq(exact.T, right.T, rcond=None)[0].T
@@ -162,8 +167,6 @@ def _solved(A: NDArray[Any], k: int, spec: Spec, row_weights: Array | None) -> _
         return _Solved(np.broadcast_to(right, (spec.subspaces, d, d)), None, labels, facts)
     found: Any
     if spec.subspaces > 1:
-        from lpgeom.subspace.clusters import approx_subspaces
-
         found = approx_subspaces(A, k, spec.p, subspaces=spec.subspaces, **options)
         right, left, labels = found.bases.transpose(0, 2, 1), None, found.labels
         chance = sum(

@@ -75,53 +75,75 @@ def share_budget(curves: Sequence[Array], sizes: Sequence[Size], budget: float) 
     Minimises the sum over layers of ``curve[k] / curve[0]``, the share of each layer's p-th power
     cost that is lost, by giving the next parameters to the layer where they take off most. On the
     lower convex hulls of the curves, the dense weight (no loss, n d parameters) being their end,
-    this greedy choice is optimal for every budget at which it uses a hull up; between, the last
-    layer gets as many ranks as still fit.
+    this greedy choice is optimal for every budget at which it uses a hull up. What is left where
+    no hull's next corner fits goes, again, where it takes off most.
 
     Raises
     ------
     ValueError
         If not even rank 1 everywhere fits.
     """
-    least = sum(size.parameters(1) for size in sizes)
-    if least > budget:
-        raise ValueError(
-            f"rank 1 everywhere takes {least} parameters, more than the {int(budget)} allowed"
-        )
     hulls = [_hull(curve, size) for curve, size in zip(curves, sizes, strict=True)]
     at = [0] * len(hulls)
-    left = budget - least
+    left = budget - sum(hull[0][0] for hull in hulls)
+    if left < 0:
+        raise ValueError(
+            f"rank 1 everywhere takes {budget - left:.0f} parameters, more than the {int(budget)} "
+            "allowed"
+        )
     heap = [(_slope(hull, 0), i) for i, hull in enumerate(hulls) if len(hull) > 1]
     heapq.heapify(heap)
-    partial: dict[int, int] = {}
     while heap:
         _, i = heapq.heappop(heap)
         hull = hulls[i]
         price = hull[at[i] + 1][0] - hull[at[i]][0]
-        if price <= left:
+        if price <= left:  # else a later layer may still reach one of its own corners
             left -= price
             at[i] += 1
             if at[i] + 1 < len(hull):
                 heapq.heappush(heap, (_slope(hull, at[i]), i))
-            continue
-        # The hull's next corner is too far: as many ranks towards it as there is room for. A
-        # later layer may still reach one of its own corners with what is left.
-        size = sizes[i]
-        k = int(hull[at[i]][0] // size.per_rank)
-        more = min(int(left // size.per_rank), size.full - k)
-        while more and not size.worthwhile(k + more):
-            more -= 1
-        if more > 0:
-            left -= more * size.per_rank
-            partial[i] = k + more
-    ranks: list[int | None] = []
-    for i, (hull, size) in enumerate(zip(hulls, sizes, strict=True)):
-        parameters = hull[at[i]][0]
-        if parameters >= size.dense:
-            ranks.append(None)
-        else:
-            ranks.append(partial.get(i, round(parameters / size.per_rank)))
+    ranks = [
+        None if hull[j][0] >= size.dense else round(hull[j][0] / size.per_rank)
+        for hull, size, j in zip(hulls, sizes, at, strict=True)
+    ]
+    return _rest_spent(ranks, curves, sizes, left)
+
+
+def _rest_spent(
+    ranks: list[int | None], curves: Sequence[Array], sizes: Sequence[Size], left: float
+) -> list[int | None]:
+    """More ranks for what no corner could use."""
+    steps = [_best_step(*layer, left) for layer in zip(ranks, curves, sizes, strict=True)]
+    while steps:
+        i = max(range(len(steps)), key=lambda i: steps[i][0])
+        gain, k, price = steps[i]
+        if gain <= 0.0:
+            break
+        if price <= left:
+            left -= price
+            ranks[i] = k
+        steps[i] = _best_step(ranks[i], curves[i], sizes[i], left)
     return ranks
+
+
+def _best_step(
+    k: int | None, curve: Array, size: Size, left: float
+) -> tuple[float, int | None, float]:
+    """(share taken off for each parameter, new rank, price) of the best affordable step from k."""
+    if k is None or curve[k] == 0.0:
+        return 0.0, k, 0.0
+    last = min(size.full, len(curve) - 1, k + int(left // size.per_rank))
+    best: tuple[float, int | None, float] = (0.0, k, 0.0)
+    for more in range(k + 1, last + 1):
+        if not size.worthwhile(more):
+            break
+        price = float((more - k) * size.per_rank)
+        best = max(best, (float((curve[k] - curve[more]) / curve[0]) / price, more, price))
+    price = float(size.dense - size.parameters(k))
+    if 0.0 < price <= left:
+        gain = float(curve[k] / curve[0]) / price
+        best = (gain, None, price) if gain > best[0] else best
+    return best
 
 
 def _hull(curve: Array, size: Size) -> list[tuple[float, float]]:
