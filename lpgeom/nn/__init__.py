@@ -15,7 +15,7 @@ from lpgeom.nn.report import CompressionReport, LayerReport
 
 if TYPE_CHECKING:
     from lpgeom.nn.checkpoint import load_pretrained, save_pretrained
-    from lpgeom.nn.compress import compress
+    from lpgeom.nn.compression import compress
     from lpgeom.nn.dense import decompress
     from lpgeom.nn.embedding import LowRankEmbedding
     from lpgeom.nn.linear import LowRankLinear
@@ -41,7 +41,7 @@ _LAZY = {
     "LowRankEmbedding": "lpgeom.nn.embedding",
     "LowRankLinear": "lpgeom.nn.linear",
     "LowRankParameter": "lpgeom.nn.parameter",
-    "compress": "lpgeom.nn.compress",
+    "compress": "lpgeom.nn.compression",
     "decompress": "lpgeom.nn.dense",
     "frequency_weights": "lpgeom.nn.weights",
     "load_pretrained": "lpgeom.nn.checkpoint",

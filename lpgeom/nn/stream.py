@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lpgeom.nn.checkpoint import EMBEDDING_OPTIONS, write
-from lpgeom.nn.compress import counted, totalled
+from lpgeom.nn.compression import counted, totalled
 from lpgeom.nn.directory import Stored, copy_others, keys_of, open_tensors, structure
 from lpgeom.nn.factor import FLOATING
 from lpgeom.nn.options import Options
