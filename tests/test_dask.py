@@ -256,6 +256,8 @@ def test_what_is_refused(alone: None) -> None:
         lpgeom.lewis_weights(A[:0], 1.0)
     with pytest.raises(TypeError, match="real numbers, got dtype complex128"):
         lpgeom.lewis_weights(A * 1j, 1.0)
+    with pytest.raises(TypeError, match="A is masked; fill or drop"):
+        lpgeom.cost(da.ma.masked_greater(A, 1.0), V)
     with pytest.raises(NotImplementedError, match="p = inf is not built for Dask arrays"):
         lpgeom.approx_subspace(A, 3, math.inf)
     with pytest.raises(TypeError, match=r"A is a Dask Array; .*A\.compute\(\)"):

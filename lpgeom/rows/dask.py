@@ -277,7 +277,7 @@ def check_matrix(A: da.Array) -> da.Array:
     Raises
     ------
     TypeError
-        Entries that are not real numbers, or chunks that are not NumPy arrays.
+        Entries that are not real numbers, or chunks that are masked or not NumPy arrays.
     ValueError
         Not two-dimensional, unknown chunk sizes, several chunks along the columns, or empty.
     """
@@ -286,6 +286,8 @@ def check_matrix(A: da.Array) -> da.Array:
     if not isinstance(A._meta, np.ndarray):
         kind = type(A._meta).__name__
         raise TypeError(f"the chunks of A must be NumPy arrays, they are {kind}")
+    if isinstance(A._meta, np.ma.MaskedArray):
+        raise TypeError("A is masked; fill or drop the masked entries first (da.ma.filled)")
     if A.ndim != 2:
         raise ValueError(f"A must be two-dimensional (rows are points), got shape {A.shape}")
     if np.isnan(A.shape).any():
