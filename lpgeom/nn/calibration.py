@@ -39,9 +39,10 @@ def metrics_of(
     """
     moments = {g.name: _Moment() for g in groups if g.kind in ("linear", "conv1d")}
     handles = [
-        group.head.owner.register_forward_pre_hook(moments[group.name].add)
+        site.owner.register_forward_pre_hook(moments[group.name].add, with_kwargs=True)
         for group in groups
         if group.name in moments
+        for site in group.sites
     ]
     modes = [(module, module.training) for module in model.modules()]
     count = 0
@@ -81,11 +82,12 @@ class _Moment:
         self.total: Array | None = None
         self.rows = 0
 
-    def add(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def add(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A forward pre-hook."""
-        x = inputs[0].detach().flatten(0, -2) if inputs[0].ndim > 1 else inputs[0].detach()[None]
-        x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        gram = (x.T @ x).double().cpu().numpy()
+        given = args[0] if args else next(iter(kwargs.values()))
+        # In float64: rounding must not pass for directions that the inputs have.
+        x = given.detach().reshape(-1, given.shape[-1]).double()
+        gram = (x.T @ x).cpu().numpy()
         self.total = gram if self.total is None else self.total + gram
         self.rows += len(x)
 

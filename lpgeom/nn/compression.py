@@ -60,7 +60,8 @@ def compress(
         Instead: the rank of every layer, or of names or patterns.
     max_norm_error : float
         Instead: the least ranks found whose relative norm error, ``(cost / cost of zero)^(1/p)``,
-        is at most this. Never more than the truncated SVD needs.
+        is at most this. For rows never more than the truncated SVD needs, but for the rounding of
+        16-bit weights. An error that no rank below break-even reaches is a warning and noted.
     p, objective
         As in `lpgeom.approx_subspace`.
     layers : str or sequence of str

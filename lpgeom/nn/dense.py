@@ -7,6 +7,7 @@ from torch import nn
 from lpgeom.nn.embedding import LowRankEmbedding
 from lpgeom.nn.linear import LowRankLinear
 from lpgeom.nn.parameter import LowRankParameter
+from lpgeom.nn.replace import carried_over
 
 
 def decompress(model: nn.Module) -> int:
@@ -15,12 +16,17 @@ def decompress(model: nn.Module) -> int:
     Parameters
     ----------
     model : torch.nn.Module
-        Changed in place. What the compression lost stays lost.
+        Changed in place; hooks stay. What the compression lost stays lost.
 
     Returns
     -------
     int
         How many weights were multiplied out.
+
+    Raises
+    ------
+    ValueError
+        A model that is itself a low-rank layer: use its `to_dense`.
 
     Examples
     --------
@@ -33,6 +39,11 @@ def decompress(model: nn.Module) -> int:
     >>> model[0]
     Embedding(300, 24)
     """
+    if isinstance(model, LowRankEmbedding | LowRankLinear | LowRankParameter):
+        raise ValueError(
+            f"the model is itself a {type(model).__name__}, which cannot be replaced in place; use "
+            "its to_dense()"
+        )
     dense: dict[int, nn.Parameter] = {}
     made: dict[int, nn.Module] = {}
     for module in list(model.modules()):
@@ -47,6 +58,6 @@ def decompress(model: nn.Module) -> int:
                     layer.weight = dense.setdefault(id(child.left), layer.weight)
                     if isinstance(layer, nn.Linear) and child.bias is not None:
                         layer.bias = child.bias  # which may be shared as well
-                    made[id(child)] = layer
+                    made[id(child)] = carried_over(child, layer)
                 module._modules[key] = made[id(child)]
     return len(dense)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +18,7 @@ from lpgeom.nn.factor import Factored, Metric, Spec, curve_of, factorise
 from lpgeom.nn.options import Options
 from lpgeom.nn.report import LayerReport
 from lpgeom.nn.select import by_name, selected
-from lpgeom.nn.sites import Group
+from lpgeom.nn.sites import FACTORED, Group
 from lpgeom.nn.split import label_dtype
 from lpgeom.nn.weights import frequency_weights
 from lpgeom.results import Array
@@ -28,6 +29,9 @@ Read = Callable[[Group], Tensor]
 
 RETRIES = 3
 """Smaller ranks tried where the solver did better than the SVD whose error set the rank."""
+
+STEPS = 8
+"""Larger ranks tried where it did worse: an entrywise error, or one of a dtype's rounding."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def items_of(
                 group,
                 ranks.Size(n, d, several),
                 replace(options.spec, subspaces=several),
-                group.head.weight.dtype,
+                group.head.dtype,
                 row_weights=weights_of(group),
                 metric=metrics.get(group.name),
                 note=notes.get(group.name, ""),
@@ -183,6 +187,8 @@ def _meeting_error(item: Item, weight: Tensor) -> Factored:
     if item.error is None or item.curve is None:
         return found
     shares = (item.curve.cost / (item.curve.cost[0] or 1.0)) ** (1.0 / item.spec.p)
+    if _error(found, item.spec.p) > item.error:
+        return _grown(item, weight, found, shares)
     for _ in range(RETRIES):
         error = _error(found, item.spec.p)
         # The SVD's errors at smaller ranks, less what the solver gained on it here.
@@ -197,6 +203,28 @@ def _meeting_error(item: Item, weight: Tensor) -> Factored:
     return found
 
 
+def _grown(item: Item, weight: Tensor, found: Factored, shares: Array) -> Factored:
+    """Factors of a larger rank that meet the error asked for; if none does, the largest, noted."""
+    assert item.rank is not None
+    assert item.error is not None
+    k, size = item.rank, item.size
+    most = max([k, *(r for r in range(k, size.full + 1) if size.worthwhile(r))])
+    error = _error(found, item.spec.p)
+    for left in reversed(range(STEPS)):
+        if error <= item.error or k == most:
+            break
+        # Where the SVD's errors have fallen by as much as this one has to.
+        enough = np.flatnonzero(shares <= shares[k] * item.error / error)
+        k = min(most, max(k + 1, int(enough[0]))) if enough.size and left else most
+        found = factorise(weight, k, item.spec, item.row_weights, item.metric, item.curve)
+        error = _error(found, item.spec.p)
+    if error <= item.error:
+        return found
+    note = f"error {error:.3g}: no rank below break-even meets {item.error:g} in {item.dtype}"
+    warnings.warn(f"{item.group.name}: {note}", stacklevel=5)
+    return replace(found, note="; ".join(filter(None, (found.note, note))))
+
+
 def _error(found: Factored, p: float) -> float:
     return (found.cost / found.size) ** (1.0 / p) if found.size else 0.0
 
@@ -207,8 +235,14 @@ def line(item: Item) -> LayerReport:
     k = item.rank
     labels = size.n * label_dtype(size.subspaces).itemsize if size.subspaces > 1 else 0
     entry = item.dtype.itemsize
+    now, now_bytes = size.dense, size.dense * entry
+    if isinstance(group.head.owner, FACTORED):
+        held = [group.head.owner.left, group.head.owner.right]
+        now = sum(factor.numel() for factor in held)
+        labels_now = getattr(group.head.owner, "labels", None)
+        now_bytes = now * entry + (0 if labels_now is None else labels_now.nbytes)
     predicted: dict[str, Any] = {}
-    if item.curve is not None:
+    if item.curve is not None and item.spec.objective == "rows":
         predicted = {
             "size": float(item.curve.cost[0]),
             "svd_cost": None if k is None else float(item.curve.cost[k]),
@@ -218,10 +252,10 @@ def line(item: Item) -> LayerReport:
         kind=group.kind,
         shape=(size.n, size.d),
         rank=k,
-        parameters_before=size.dense,
-        parameters_after=size.dense if k is None else size.parameters(k),
-        bytes_before=size.dense * entry,
-        bytes_after=size.dense * entry if k is None else size.parameters(k) * entry + labels,
+        parameters_before=now,
+        parameters_after=now if k is None else size.parameters(k),
+        bytes_before=now_bytes,
+        bytes_after=now_bytes if k is None else size.parameters(k) * entry + labels,
         p=item.spec.p,
         objective=item.spec.objective,
         subspaces=size.subspaces,

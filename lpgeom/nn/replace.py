@@ -17,7 +17,7 @@ from lpgeom.nn.sites import Group, Site, _sites
 _HOOKS = (
     "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called",
     "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs",
-    "_backward_hooks", "_backward_pre_hooks",
+    "_backward_hooks", "_backward_pre_hooks", "_is_full_backward_hook",
 )  # fmt: skip
 
 
@@ -37,9 +37,14 @@ def build(site: Site, left: Tensor, right: Tensor, labels: Tensor | None) -> nn.
     else:
         bias = owner._parameters.get("bias")
         made = LowRankLinear.from_factors(left, right, bias, labels=labels)
+    return carried_over(owner, made)
+
+
+def carried_over(old: nn.Module, made: nn.Module) -> nn.Module:
+    """The new module with the old one's hooks and mode."""
     for name in _HOOKS:
-        setattr(made, name, getattr(owner, name))
-    return made.train(owner.training)
+        setattr(made, name, getattr(old, name))
+    return made.train(old.training)
 
 
 def build_all(
@@ -58,21 +63,25 @@ def build_all(
 
 def install(replacements: Sequence[tuple[Site, nn.Module]]) -> None:
     """Set all modules in their places, or none."""
-    done: list[tuple[nn.Module, str, Any]] = []
+    # Whole tables, so that what is put back keeps its place in their order.
+    before = {
+        parent: (dict(parent._parameters), dict(parent._modules))
+        for site, _ in replacements
+        for parent, _ in site.places
+    }
     try:
         for site, made in replacements:
             for parent, key in site.places:
                 if site.kind == "parameter":
-                    old = parent._parameters.pop(key)
-                    done.append((parent, key, old))
+                    del parent._parameters[key]
                     parent.add_module(key, made)
                 else:
-                    done.append((parent, key, parent._modules[key]))
                     parent._modules[key] = made
     except BaseException:
-        for parent, key, old in reversed(done):
-            parent._modules.pop(key, None) if isinstance(old, nn.Parameter) else None
-            (parent._parameters if isinstance(old, nn.Parameter) else parent._modules)[key] = old
+        for parent, tables in before.items():
+            for table, old in zip((parent._parameters, parent._modules), tables, strict=True):
+                table.clear()
+                table.update(old)
         raise
 
 

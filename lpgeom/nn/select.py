@@ -85,14 +85,20 @@ def selected(
 def matches(groups: Sequence[Group], pattern: str, option: str) -> list[Group]:
     """The groups with a site of that name, of a name that fits it, or under a module of that name.
 
+    A module in several places has several names.
+
     Raises
     ------
     ValueError
         None; the error lists near names.
     """
-    found = [group for group in groups if any(_fits(site.name, pattern) for site in group.sites)]
+    found = [
+        group
+        for group in groups
+        if any(_fits(path, pattern) for site in group.sites for path in site.paths)
+    ]
     if not found:
-        names = [site.name for group in groups for site in group.sites]
+        names = [path for group in groups for site in group.sites for path in site.paths]
         near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.5)
         near = near or [name for name in names if pattern.strip("*").lower() in name.lower()][:3]
         hint = f"; near names: {', '.join(near)}" if near else ""
@@ -134,7 +140,7 @@ def _names(option: str, value: Any) -> list[str]:
 
 
 def _word_embeddings(model: nn.Module) -> set[int]:
-    """ids of the modules that a Hugging Face model calls its input embeddings; empty for others."""
+    """ids of the modules in what a Hugging Face model calls its input embeddings; else empty."""
     get = getattr(model, "get_input_embeddings", None)
     if get is None:
         return set()
@@ -142,4 +148,4 @@ def _word_embeddings(model: nn.Module) -> set[int]:
         module = get()
     except (NotImplementedError, AttributeError):
         return set()
-    return {id(module)} if isinstance(module, nn.Module) else set()
+    return {id(m) for m in module.modules()} if isinstance(module, nn.Module) else set()

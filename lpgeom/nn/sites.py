@@ -60,8 +60,17 @@ class Site:
         return value
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the weight."""
+        if isinstance(self.owner, FACTORED):
+            return self.owner.left.dtype
+        return self.weight.dtype
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(n, d) of the matrix it is seen as."""
+        if isinstance(self.owner, FACTORED):  # without multiplying out
+            return self.owner.left.shape[0], self.owner.right.shape[-1]
         shape = self.weight.shape
         if self.kind == "parameter":
             return shape[0], math.prod(shape[1:])
@@ -190,10 +199,12 @@ def _sites(model: nn.Module, meta: bool) -> Iterator[Site]:
 
 def _kind(module: nn.Module) -> str:
     """The kind of a module that is one weight and how it is applied; "" for others."""
-    if isinstance(module, FACTORED):
-        return "embedding" if isinstance(module, LowRankEmbedding) else "linear"
-    if isinstance(module, nn.Embedding):
+    if isinstance(module, LowRankParameter):
+        return "parameter"
+    if isinstance(module, LowRankEmbedding | nn.Embedding | nn.EmbeddingBag):
         return "embedding"
+    if isinstance(module, LowRankLinear):
+        return "linear"
     if isinstance(module, nn.Linear):
         return "linear"
     cls = type(module)
@@ -213,6 +224,8 @@ def _obstacle(module: nn.Module, attribute: str, kind: str, meta: bool) -> tuple
     weight = module._parameters.get(attribute)
     if weight is None:
         return "has a weight that is computed (a parametrization or weight norm)", False
+    if isinstance(weight, nn.UninitializedParameter):
+        return "has no data yet (it is lazy); run the model once first", True
     if weight.layout != torch.strided:
         return f"has a sparse weight ({weight.layout}); make it dense first", True
     if weight.dtype not in FLOATING:
@@ -223,7 +236,7 @@ def _obstacle(module: nn.Module, attribute: str, kind: str, meta: bool) -> tuple
     if kind in ("embedding", "linear"):
         usual = nn.Embedding.forward if kind == "embedding" else nn.Linear.forward
         if type(module).forward is not usual:
-            return f"is a {type(module).__name__}, whose forward is its own", False
+            return f"is of type {type(module).__name__}, whose forward is its own", False
     if "forward" in vars(module):
         return "has a forward of its own (set on the instance)", False
     if weight.is_meta and not meta:
