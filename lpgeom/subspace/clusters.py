@@ -35,29 +35,31 @@ T = TypeVar("T")
 ROUNDS = 2
 """Rounds after which starts are compared on large data."""
 
-KEPT = 2
-"""Starts that are then followed to their ends."""
+KEPT, CLOSE = 2, 0.01
+"""Starts that are then followed to their ends: so many at most, and only those within this share of
+the best."""
 
 WORK = 2e9
 """Floating-point operations that all starts together may take, about; FEWEST are taken anyway."""
 
 FEWEST, MOST = 5, 24
 
-LARGE_ROUND, SMALL_ROUND = 1e-4, 1e-10
+LARGE_ROUND, SMALL_ROUND = 3e-4, 1e-10
 """A descent ends where a round brings less than this share of the cost, on large and small data."""
 
-LARGE_SOLVE = 1e-5
-"""Tolerance of the last solves on large data, which start about where the descent has ended."""
+LARGE_SOLVE = 1e-5, 30
+"""Tolerance and steps of a solve on large data, where the descent has done most of it."""
 
 RESOLVES = 4
-"""Solves of all subspaces at most, each after rows have moved to where they are nearest."""
+"""Solves of a subspace at most, each after rows have moved to where they are nearest; one on large
+data."""
 
 SAMPLE = 1 << 16
 """Rows on which the starts of larger data are compared; PER_COLUMN times j k where that is more."""
 
 PER_COLUMN = 16
 
-DEFAULT_MAX_ITER = 100
+DEFAULT_MAX_ITER, LARGE_MAX_ITER = 100, 40
 
 
 def approx_subspaces(
@@ -104,7 +106,7 @@ def approx_subspaces(
     restarts : int, optional
         Starts tried. If not given: 5 for large A, up to 24 for small ones.
     max_iter : int, optional
-        Rounds of one descent, at most. 100 if not given.
+        Rounds of one descent, at most. If not given: 40 for large A, 100 for small ones.
     progress : bool
         A counter of rounds on stderr.
 
@@ -146,10 +148,10 @@ def approx_subspaces(
     seed = validation.check_seed(seed)
     if restarts is not None:
         restarts = validation.check_positive_int("restarts", restarts)
-    steps = DEFAULT_MAX_ITER
+    problem = open_rows(A, p, row_weights)
+    steps = LARGE_MAX_ITER if _is_large(problem) else DEFAULT_MAX_ITER
     if max_iter is not None:
         steps = validation.check_positive_int("max_iter", max_iter)
-    problem = open_rows(A, p, row_weights)
     k = validation.check_k(k, problem.rows.shape[1])
     task = _Task(problem, k, j, certify, seed, started)
     single = task.solved(None, certify if j == 1 else False)
@@ -159,6 +161,12 @@ def approx_subspaces(
         found = _searched(problem, k, j, seed, restarts, steps, bar)
         bar.stage("each subspace")
         return task.of_split(found, single)
+
+
+def _is_large(problem: Problem[ArrayRows]) -> bool:
+    """Few starts, in float32 where that resolves enough, and no more digits than are of use."""
+    n, d = problem.rows.shape
+    return n * d >= LARGE
 
 
 @dataclass(frozen=True)
@@ -190,8 +198,11 @@ def _searched(
     bar.stage("Gram")
     spec = spectrum(inner.rows, None if f is None else f * f)
     inner, spec = centred(inner, spec, k)
-    large = n * d >= LARGE and spec.squared and bool(spec.eigvals[0] > HEALTHY * spec.eigvals[-1])
-    rows: Any = inner.rows.single() if large else inner.rows
+    large = _is_large(problem)
+    # What float32 has to resolve is what k directions leave.
+    left = float(spec.eigvals[: spec.eigvals.size - k].mean())
+    single = large and spec.squared and left > HEALTHY * float(spec.eigvals[-1])
+    rows: Any = inner.rows.single() if single else inner.rows
     points = Points(rows, f, k, p, rng)
     few = max(SAMPLE, PER_COLUMN * j * k)
     some = points
@@ -212,11 +223,14 @@ def _searched(
         begun.append((name, split))
         if split.cost == 0.0:
             break
-    begun.sort(key=lambda start: start[1].cost)
     if large:
         bar.stage("descent")
+        begun.sort(key=lambda start: start[1].cost)
+        most = begun[0][1].cost * (1.0 + CLOSE)
         begun = [
-            (name, _continued(split, points, tol, max_iter, bar)) for name, split in begun[:KEPT]
+            (name, _continued(split, points, tol, max_iter, bar))
+            for name, split in begun[:KEPT]
+            if split.cost <= most
         ]
     name, best = min(begun, key=lambda start: start[1].cost)
     bases = [frame.V if span is None else span @ frame.V for frame in best.frames]
@@ -248,22 +262,21 @@ class _Task:
             return approx_subspace(
                 A, self.k, self.problem.p, row_weights=omega, certify=certify, seed=self.seed
             )
-        large = A.shape[0] * A.shape[1] >= LARGE
+        tol, steps = LARGE_SOLVE if (large := _is_large(self.problem)) else (None, None)
         return approx_subspace(
             np.asarray(A[index]),
             self.k,
             self.problem.p,
             # The whole's descents have been here: no search.
             method="irls" if large else "auto",
-            tol=LARGE_SOLVE if large else None,
+            tol=tol,
+            max_iter=steps,
             row_weights=None if omega is None else omega[index],
             certify=certify,
             seed=self.seed,
         )
 
-    def of_single(
-        self, single: SubspaceResult, before: SubspaceResult | None = None
-    ) -> ClusterResult:
+    def of_single(self, single: SubspaceResult) -> ClusterResult:
         """Every row in the one subspace, which each label has a copy of."""
         labels = np.zeros(single.shape[0], dtype=np.int64)
         results = (single, *[None] * (self.j - 1))
@@ -276,18 +289,18 @@ class _Task:
     def of_split(self, found: _Found, single: SubspaceResult) -> ClusterResult:
         """Labels by distance, each label's rows solved, and rows moved while that pays."""
         p = self.problem.p
-        tol = LARGE_ROUND if self.problem.A.size >= LARGE else SMALL_ROUND
+        large = _is_large(self.problem)
         bases = found.bases
         history = [single.cost, *found.history]
         labels: Labels | None = None
         results: list[SubspaceResult | None] = [None] * self.j
         norm = math.inf
-        converged = False
-        for _ in range(RESOLVES):
+        settled = large
+        for _ in range(1 if large else RESOLVES):
             moved, t = self._nearest(bases)
             here = lp_cost(t, p) ** (1.0 / p) * self.problem.unit
-            converged = labels is not None and here >= norm * (1.0 - tol / p)
-            if converged:
+            if labels is not None and here >= norm * (1.0 - SMALL_ROUND / p):
+                settled = True
                 break
             rows_of = [np.flatnonzero(moved == c) for c in range(self.j)]
             changed = [
@@ -316,7 +329,7 @@ class _Task:
             tuple(falling),
             f"k-subspaces from {found.name}",
             found.n_iter,
-            found.converged and converged,
+            found.converged and settled,
         )
 
     def _of_label(self, index: Labels, V: Array, t: Array) -> SubspaceResult | None:
