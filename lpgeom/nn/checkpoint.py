@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,17 @@ from torch import Tensor, nn
 from lpgeom.nn.embedding import LowRankEmbedding
 from lpgeom.nn.linear import LowRankLinear
 from lpgeom.nn.parameter import LowRankParameter
-from lpgeom.nn.recipe import NAME, CheckpointError, Layer, Recipe, read_recipe
+from lpgeom.nn.recipe import (
+    EMBEDDING_OPTIONS,
+    NAME,
+    CheckpointError,
+    Layer,
+    Recipe,
+    read_recipe,
+)
 from lpgeom.nn.report import CompressionReport
+from lpgeom.nn.sites import kind_of
 from lpgeom.nn.tensors import TensorWriter, aliases_of, sha256_of
-
-EMBEDDING_OPTIONS = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
 
 
 def save_pretrained(
@@ -39,8 +46,9 @@ def save_pretrained(
         Any; layers that are not in factors are stored as they are, shared tensors once.
     directory : path-like
         Made if it is not there. Tensors go into a .safetensors file named after their checksum;
-        then ``lpgeom.json`` is moved over an older one in a single step, so that at every moment
-        the directory holds the old model or the new one. Other files stay.
+        then ``lpgeom.json``, which holds the config too, is moved over an older one in a single
+        step, so that at every moment the directory holds the old model or the new one. Other files
+        stay.
     report : CompressionReport, optional
         Kept in the recipe.
 
@@ -75,17 +83,23 @@ def save_pretrained(
             raise ValueError(f"{name} has no data (it is on the meta device)")
     aliases = aliases_of(state)
     library = "transformers" if transformers_class(type(model).__name__, type(model)) else None
-    recipe = Recipe(type(model).__name__, library, tuple(layers_of(model)), aliases, report=report)
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
+    others: list[Any] = []
+    config = None
     if library:
-        model.config.architectures = [recipe.model]
-        model.config.save_pretrained(folder)
-        generation = getattr(model, "generation_config", None)
-        if generation is not None:
-            generation.save_pretrained(folder)
+        model.config.architectures = [type(model).__name__]
+        config = model.config.to_json_string()
+        others = [model.config, getattr(model, "generation_config", None)]
+    recipe = Recipe(
+        type(model).__name__, library, tuple(layers_of(model)), aliases,
+        report=report, config=config,
+    )  # fmt: skip
     names = [name for name in state if name not in aliases]
     write(folder, names, ((name, state[name]) for name in names), lambda: recipe)
+    for other in others:
+        if other is not None:
+            other.save_pretrained(folder)
 
 
 def write(
@@ -162,9 +176,10 @@ def load_pretrained(
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     if model is None:
-        model = _rebuilt(folder, recipe)
+        model = _rebuilt(folder, recipe, state)
     prepare(model, recipe.layers)
-    _fill(model, state, recipe, folder)
+    _check(model, state, recipe, folder)
+    _fill(model, state, recipe)
     model.eval()
     return model if device is None else model.to(device)
 
@@ -212,10 +227,23 @@ def prepare(model: nn.Module, layers: Iterable[Layer]) -> None:
                 f"{layer.name} is {tuple(weight.shape)} in the model, {layer.n} x {layer.d} in the "
                 "saved one"
             )
+        kind = "parameter" if isinstance(old, Tensor) else kind_of(old)
+        kind = "linear" if kind == "conv1d" else kind or "module of another kind"
+        if kind == "parameter" and list(weight.shape) != layer.options.get("shape"):
+            kind = f"parameter of shape {tuple(weight.shape)}"
+        if kind != layer.kind:
+            raise CheckpointError(
+                f"{layer.name} is {_article(kind)} in the model, {_article(layer.kind)} in the "
+                "saved one"
+            )
         places.append((parent, key, _empty(layer)))
     for parent, key, made in places:
         parent._parameters.pop(key, None)
         parent._modules[key] = made
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def _empty(layer: Layer) -> nn.Module:
@@ -227,21 +255,19 @@ def _empty(layer: Layer) -> nn.Module:
             **{key: options[key] for key in EMBEDDING_OPTIONS},
         ),
         "linear": lambda: LowRankLinear(
-            layer.d, layer.n, layer.rank, bool(options["bias"]),
+            layer.d, layer.n, layer.rank, options["bias"],
             subspaces=layer.subspaces, device="meta",
         ),
-        "parameter": lambda: LowRankParameter(
-            [int(size) for size in options["shape"]], layer.rank, device="meta"
-        ),
+        "parameter": lambda: LowRankParameter(options["shape"], layer.rank, device="meta"),
     }  # fmt: skip
     try:
         return makers[layer.kind]()
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{NAME}: damaged options of {layer.name} ({error})") from error
+    except (TypeError, ValueError, RuntimeError) as error:  # sizes beyond what torch can count
+        raise CheckpointError(f"{NAME}: no layer {layer.name} can be made ({error})") from error
 
 
-def _fill(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe, folder: Path) -> None:
-    """Put the stored tensors in, and share again what was shared."""
+def _check(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe, folder: Path) -> None:
+    """Raise a CheckpointError where the stored tensors are not those of the model."""
     expected = model.state_dict(keep_vars=True)
     wrong = next(
         (
@@ -257,8 +283,27 @@ def _fill(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe, folder:
     if missing:
         raise CheckpointError(f"{folder}: {sorted(missing)[0]} is missing")
     for name, source in recipe.aliases.items():
-        if name not in expected or source not in state:
+        if (
+            name not in expected
+            or source not in state
+            or expected[name].shape != expected[source].shape
+            or isinstance(expected[name], nn.Parameter)
+            is not isinstance(expected[source], nn.Parameter)
+        ):
             raise CheckpointError(f"{folder}: {name} cannot be the same tensor as {source}")
+    for layer in recipe.layers:
+        labels = state.get(f"{layer.name}.labels")
+        if labels is not None and not _are_labels(labels, layer.subspaces):
+            raise CheckpointError(f"{folder}: {layer.name} has labels that are none")
+
+
+def _are_labels(labels: Tensor, j: int) -> bool:
+    whole = labels.dtype in (torch.uint8, torch.int32)
+    return whole and bool(((labels >= 0) & (labels < j)).all())
+
+
+def _fill(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe) -> None:
+    """Put the stored tensors in, and share again what was shared."""
     for name, tensor in state.items():
         owner, _, key = name.rpartition(".")
         # In memory of its own: products of mapped, unaligned numbers may round differently.
@@ -295,14 +340,17 @@ def transformers_class(name: str, wanted: type | None = None) -> Any:
         if wanted is not None:  # nothing that transformers made
             return None
         raise ImportError(f"{name} is a Hugging Face model: pip install 'lpgeom[hf]'") from None
-    found = getattr(transformers, name, None)
+    try:
+        found = getattr(transformers, name, None)
+    except (ImportError, RuntimeError):  # a class of a library that is not here
+        return None
     if not isinstance(found, type) or not issubclass(found, transformers.PreTrainedModel):
         return None
     return found if wanted is None or found is wanted else None
 
 
-def _rebuilt(folder: Path, recipe: Recipe) -> nn.Module:
-    """A model of the recipe's class from the directory's config."""
+def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Module:
+    """A model of the recipe's class from its config."""
     if recipe.library is None:
         raise CheckpointError(
             f"{folder}: {recipe.model} is not a class of transformers; pass "
@@ -311,11 +359,27 @@ def _rebuilt(folder: Path, recipe: Recipe) -> nn.Module:
     cls = transformers_class(recipe.model)
     if cls is None:
         raise CheckpointError(f"{folder}: this transformers has no model class {recipe.model}")
-    if not (folder / "config.json").is_file():
+    if recipe.config is None and not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder}: config.json is missing")
     try:
-        config = cls.config_class.from_pretrained(folder, local_files_only=True)
+        config = _config(cls.config_class, folder, recipe.config)
         with torch.random.fork_rng(devices=[]):  # new weights, thrown away, disturb no seed
+            with torch.device("meta"):
+                outline = cls(config)
+            # Before memory is taken for what a damaged config may ask for.
+            prepare(outline, recipe.layers)
+            _check(outline, state, recipe, folder)
             return cls(config)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{folder}: config.json makes no {recipe.model} ({error})") from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever a class raises that is given another one's config
+        raise CheckpointError(f"{folder}: its config makes no {recipe.model} ({error})") from error
+
+
+def _config(config_class: Any, folder: Path, text: str | None) -> Any:
+    """The config in the directory, or this one, which is read in the same way."""
+    if text is None:
+        return config_class.from_pretrained(folder, local_files_only=True)
+    with tempfile.TemporaryDirectory() as own:
+        (Path(own) / "config.json").write_text(text, encoding="utf-8")
+        return config_class.from_pretrained(own, local_files_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from lpgeom.nn.report import CompressionReport, _finite
 FORMAT, VERSION = "lpgeom.nn", 1
 NAME = "lpgeom.json"
 KINDS = ("embedding", "linear", "parameter")
+EMBEDDING_OPTIONS = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
 
 _LARGEST = 64 << 20
 """A recipe of more bytes than this is none."""
@@ -67,6 +69,9 @@ class Recipe:
     tensors, sha256 : str
         The file with the tensors, in the same directory, and its checksum.
     report : CompressionReport or None
+    config : str or None
+        A Hugging Face model's config.json. Here it changes in one step with the tensors; None: it
+        is the one in the directory.
     """
 
     model: str
@@ -76,6 +81,7 @@ class Recipe:
     tensors: str = ""
     sha256: str = ""
     report: CompressionReport | None = None
+    config: str | None = None
 
     def write(self, directory: Path) -> None:
         """Write it into a directory; appears complete or not at all."""
@@ -85,11 +91,12 @@ class Recipe:
             "lpgeom": __version__,
             "model": self.model,
             "library": self.library,
-            "layers": [vars(layer) for layer in self.layers],
+            "layers": [_with_infinities(vars(layer)) for layer in self.layers],
             "aliases": self.aliases,
             "tensors": self.tensors,
             "sha256": self.sha256,
             "report": None if self.report is None else self.report.to_dict(),
+            "config": self.config,
         }
         text = json.dumps(_finite(values), indent=1, allow_nan=False) + "\n"
         write_atomically(directory / NAME, lambda file: file.write(text.encode()))
@@ -125,7 +132,7 @@ def read_recipe(directory: str | os.PathLike[str]) -> Recipe:
         )
     try:
         return _checked(values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error})") from error
 
 
@@ -143,7 +150,9 @@ def _checked(values: Mapping[str, Any]) -> Recipe:
     aliases = values["aliases"]
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in aliases.items()):
         raise ValueError("aliases are not names")
-    report = values.get("report")
+    report, config = values.get("report"), values.get("config")
+    if not isinstance(config, str | None):
+        raise ValueError("config is not a text")
     return Recipe(
         model,
         values["library"],
@@ -152,16 +161,50 @@ def _checked(values: Mapping[str, Any]) -> Recipe:
         tensors,
         digest,
         None if report is None else CompressionReport.from_dict(report),
+        config,
     )
 
 
 def _layer(values: Mapping[str, Any]) -> Layer:
-    layer = Layer(**values)
+    layer = Layer(**_with_infinities(values))
     numbers = (layer.n, layer.d, layer.rank, layer.subspaces)
     if not all(type(number) is int and 0 < number < 2**62 for number in numbers):
         raise ValueError(f"sizes {numbers}")
     if not isinstance(layer.name, str) or layer.kind not in KINDS:
         raise ValueError(f"layer {layer.name!r} of kind {layer.kind!r}")
-    if not isinstance(layer.options, dict):
-        raise ValueError(f"options of {layer.name}")
+    if not _possible(layer):
+        raise ValueError(f"options {layer.options!r} of {layer.name}")
     return layer
+
+
+def _possible(layer: Layer) -> bool:
+    """Whether a layer of its kind and size can have these options."""
+    options = layer.options
+    if layer.kind == "linear":
+        return options.keys() == {"bias"} and type(options["bias"]) is bool
+    if layer.kind == "parameter":
+        shape = options["shape"]
+        whole = len(shape) > 1 and all(type(size) is int and size > 0 for size in shape)
+        return whole and shape[0] == layer.n and math.prod(shape[1:]) == layer.d
+    padding = options["padding_idx"]
+    return (
+        options.keys() == set(EMBEDDING_OPTIONS)
+        and (padding is None or (type(padding) is int and -layer.n <= padding < layer.n))
+        and (options["max_norm"] is None or _is_number(options["max_norm"]))
+        and _is_number(options["norm_type"])
+        and all(type(options[key]) is bool for key in ("scale_grad_by_freq", "sparse"))
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and not math.isnan(value)
+
+
+def _with_infinities(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """A layer with "inf" for infinite options, which JSON has not, and the other way round."""
+    options = dict(layer["options"])
+    for key in ("max_norm", "norm_type"):
+        value = options.get(key)
+        if value in ("inf", math.inf):
+            options[key] = math.inf if value == "inf" else "inf"
+    return {**layer, "options": options}

@@ -179,7 +179,7 @@ def _sites(model: nn.Module, meta: bool) -> Iterator[Site]:
     }
     for name, module in model.named_modules():
         where = places.get(id(module), [])
-        kind = _kind(module)
+        kind = kind_of(module)
         if kind:
             reason, fatal = _obstacle(module, "weight", kind, meta)
             if id(module) in in_attention:
@@ -197,7 +197,7 @@ def _sites(model: nn.Module, meta: bool) -> Iterator[Site]:
                 )
 
 
-def _kind(module: nn.Module) -> str:
+def kind_of(module: nn.Module) -> str:
     """The kind of a module that is one weight and how it is applied; "" for others."""
     if isinstance(module, LowRankParameter):
         return "parameter"

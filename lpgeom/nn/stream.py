@@ -14,13 +14,13 @@ from typing import Any
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lpgeom.nn.checkpoint import EMBEDDING_OPTIONS, write
+from lpgeom.nn.checkpoint import write
 from lpgeom.nn.compression import counted, totalled
 from lpgeom.nn.directory import Stored, copy_others, keys_of, open_tensors, structure
 from lpgeom.nn.factor import FLOATING
 from lpgeom.nn.options import Options
 from lpgeom.nn.plan import Item, items_of, line, ranked, solve
-from lpgeom.nn.recipe import Layer, Recipe
+from lpgeom.nn.recipe import EMBEDDING_OPTIONS, Layer, Recipe
 from lpgeom.nn.report import CompressionReport, LayerReport
 from lpgeom.nn.sites import Group, Site, groups
 from lpgeom.nn.tensors import aliases_of

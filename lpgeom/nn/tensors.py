@@ -26,14 +26,14 @@ DTYPES = {
 }  # fmt: skip
 """What a stored model holds; as the format calls it."""
 
-_ENTRY = 160
-"""Room for a tensor's entry in the header, beside its name."""
+_ENTRY = 256
+"""Room for a tensor's entry in the header, beside its name: enough for its 64 dimensions."""
 
 
 class TensorWriter:
     """Writes the tensors called `names`, in the order in which they come.
 
-    Used as a context; the file is complete once it ends without an exception.
+    Used as a context; the file is complete once it ends without an exception, and else removed.
     """
 
     def __init__(self, path: str | os.PathLike[str], names: Sequence[str]) -> None:
@@ -81,18 +81,26 @@ class TensorWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._file:
-            if kind is not None:
-                return
-            missing = self._names - self._header.keys()
-            if missing:
-                raise ValueError(f"{self._path}: {sorted(missing)[0]} was not written")
-            header = json.dumps(self._header, separators=(",", ":")).encode()
-            assert len(header) <= self._room
-            self._file.seek(0)
-            self._file.write(struct.pack("<Q", self._room) + header.ljust(self._room))
-            self._file.flush()
-            os.fsync(self._file.fileno())
+        try:
+            with self._file:
+                if kind is None:
+                    self._complete()
+        except BaseException:
+            self._path.unlink(missing_ok=True)
+            raise
+        if kind is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _complete(self) -> None:
+        missing = self._names - self._header.keys()
+        if missing:
+            raise ValueError(f"{self._path}: {sorted(missing)[0]} was not written")
+        header = json.dumps(self._header, separators=(",", ":")).encode()
+        assert len(header) <= self._room
+        self._file.seek(0)
+        self._file.write(struct.pack("<Q", self._room) + header.ljust(self._room))
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
