@@ -26,7 +26,7 @@ def selected(
     """The groups that `layers` names and `exclude` does not, and why some are left alone.
 
     A pattern matches whole names ("encoder.layer.*.output.dense", as in a shell), or everything
-    under a module ("encoder.layer.0").
+    under the modules of such names ("encoder.layer.0", "encoder.layer.*.attention").
 
     Raises
     ------
@@ -128,7 +128,7 @@ def by_name(
 
 
 def _fits(name: str, pattern: str) -> bool:
-    return fnmatchcase(name, pattern) or name.startswith(f"{pattern}.")
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
 def _names(option: str, value: Any) -> list[str]:

@@ -36,6 +36,7 @@ BLOCKS = ["blocks.0.up", "blocks.0.down", "blocks.0.mix", "blocks.1.up", "blocks
         (["classifier", "tokens"], ["tokens", "classifier"]),
         (("embeddings", "blocks.1"), ["tokens", "blocks.0.mix", "blocks.1.up", "blocks.1.down"]),
         ("blocks.[0]*.up", ["blocks.0.up"]),
+        ("b*.1", ["blocks.0.mix", "blocks.1.up", "blocks.1.down"]),  # a pattern of modules
     ],
 )
 def test_layers(layers: Any, expected: list[str]) -> None:
