@@ -97,7 +97,7 @@ def factorise(
     right = found.right if metric is None or lossless else found.right @ metric.inverse
     stored = _rounded(right, weight)
     exact = stored.double().cpu().numpy()
-    left = torch.empty(weight.shape[0], k, dtype=weight.dtype)
+    left = torch.empty(weight.shape[0], k, dtype=weight.dtype, device="cpu")
     if found.left is None:
         if lossless:
             left.copy_(weight)
@@ -113,7 +113,7 @@ def factorise(
     labels = None
     if found.labels is not None:
         labels = torch.from_numpy(found.labels).to(weight.device, label_dtype(len(exact)))
-    curve = svd_cost_curve(target, spec.p, row_weights=row_weights) if curve is None else curve
+    curve = _curve(target, spec.p, row_weights) if curve is None else curve
     entries = spec.objective == "entries"
     return replace(
         found.facts,
@@ -135,8 +135,25 @@ def seen_by(weight: Tensor, metric: Metric | None) -> NDArray[Any]:
 def curve_of(
     weight: Tensor, p: float, row_weights: Array | None = None, metric: Metric | None = None
 ) -> SvdCurve:
-    """The rows cost of the truncated SVD at every rank."""
-    return svd_cost_curve(seen_by(weight, metric), p, row_weights=row_weights)
+    """The rows cost of the truncated SVD at every rank.
+
+    Raises
+    ------
+    ValueError
+        A weight whose p-th powers leave float64's range: its error would be nan, or 0.
+    """
+    return _curve(seen_by(weight, metric), p, row_weights)
+
+
+def _curve(target: NDArray[Any], p: float, row_weights: Array | None) -> SvdCurve:
+    curve = svd_cost_curve(target, p, row_weights=row_weights)
+    size, largest = float(curve.cost[0]), float(curve.singular_values[0])
+    if not np.isfinite(size) or (largest > 0.0 and size < np.finfo(np.float64).tiny):
+        raise ValueError(
+            f"p-th powers of its rows, of norm {largest:.3g}, leave the range of float64 at "
+            f"p = {p:g}; take a smaller p"
+        )
+    return curve
 
 
 @dataclass(frozen=True)
@@ -151,7 +168,7 @@ class _Solved:
 
 def _solved(A: NDArray[Any], k: int, spec: Spec, row_weights: Array | None) -> _Solved:
     n, d = A.shape
-    empty = torch.empty(0)
+    empty = torch.empty(0, device="cpu")
     labels: NDArray[Any] | None
     options: dict[str, Any] = {
         "row_weights": row_weights, "certify": spec.certify, "seed": spec.seed,
@@ -205,7 +222,7 @@ def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
 def _rounded(values: Array, like: Tensor) -> Tensor:
     # Contiguous: a product of the same numbers in another layout rounds differently.
     values = np.ascontiguousarray(values, np.float64)
-    return torch.tensor(values).to(like.dtype).to(like.device)
+    return torch.tensor(values, device="cpu").to(like.dtype).to(like.device)
 
 
 def _fill_left(left: Tensor, A: NDArray[Any], right: Array, labels: NDArray[Any] | None) -> None:
@@ -266,5 +283,5 @@ def _cost_as_stored(
 
 
 def _entries_size(A: NDArray[Any], spec: Spec, row_weights: Array | None) -> float:
-    nothing, right = torch.zeros(A.shape[0], 1), np.zeros((1, A.shape[1]))
+    nothing, right = torch.zeros(A.shape[0], 1, device="cpu"), np.zeros((1, A.shape[1]))
     return _cost_as_stored(A, nothing, right, None, spec, row_weights, None)

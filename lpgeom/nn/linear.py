@@ -180,7 +180,8 @@ class LowRankLinear(nn.Module):
         labels = Labels(self.labels, self.subspaces)
         inner = F.linear(input, self.right.flatten(0, 1)).unflatten(-1, self.right.shape[:2])
         output = labels.gathered(inner, self.left)
-        return output if self.bias is None else output + self.bias
+        # In autocast the bias is of another dtype than the output.
+        return output if self.bias is None else output + self.bias.to(output.dtype)
 
     def extra_repr(self) -> str:
         """What print(layer) shows."""

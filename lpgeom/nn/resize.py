@@ -16,8 +16,8 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> LowRankEmbeddi
     """What a Hugging Face model's own ``resize_token_embeddings`` does, for factors.
 
     Rows of `left` are added or cut at the end, in the input embedding and in every layer that
-    shares them; biases of these too. A new token gets the mean of the rows (of the largest
-    subspace), and the bias 0. ``config.vocab_size`` follows.
+    shares them; in an output layer of its own weights these; biases too. A new token gets the mean
+    of the rows (of the largest subspace), and the bias 0. ``config.vocab_size`` follows.
 
     Parameters
     ----------
@@ -56,6 +56,8 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> LowRankEmbeddi
         )
     shared = embedding.left
     n = embedding.num_embeddings
+    if n == num_tokens:
+        return embedding
     labels = embedding.labels
     usual = 0 if labels is None else int(torch.bincount(labels.long()).argmax())
     with torch.no_grad():
@@ -64,7 +66,7 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> LowRankEmbeddi
             _resized(shared, num_tokens, own.mean(0)), requires_grad=shared.requires_grad
         )
         new_labels = None if labels is None else _resized(labels, num_tokens, usual)
-        biases: dict[int, nn.Parameter] = {}
+        outputs: list[Any] = []
         for module in model.modules():
             if getattr(module, "left", None) is not shared:
                 continue
@@ -74,13 +76,19 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> LowRankEmbeddi
                     module.padding_idx = None
             elif isinstance(module, LowRankLinear):
                 module.out_features = num_tokens
-                if module.bias is not None:
-                    biases[id(module.bias)] = nn.Parameter(
-                        _resized(module.bias, num_tokens, 0.0), module.bias.requires_grad
-                    )
+                outputs.append(module)
             else:
                 continue
             module.left, module.labels = left, new_labels
+        head = _output_layer(model, n)
+        if head is not None:
+            _resize_head(head, num_tokens)
+            outputs.append(head)
+        biases = {
+            id(b): nn.Parameter(_resized(b, num_tokens, 0.0), requires_grad=b.requires_grad)
+            for b in (layer.bias for layer in outputs)
+            if b is not None
+        }
         # A bias may be shared with a module beside the layer (as in masked language models).
         for module in model.modules():
             for key, parameter in module._parameters.items():
@@ -90,6 +98,28 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> LowRankEmbeddi
     if getattr(config, "vocab_size", None) == n:
         config.vocab_size = num_tokens  # type: ignore[union-attr]
     return embedding
+
+
+def _output_layer(model: nn.Module, n: int) -> Any:
+    """The output layer, if it still has n rows: it shares nothing with the embedding."""
+    get = getattr(model, "get_output_embeddings", None)
+    head = None if get is None else get()
+    return head if getattr(head, "out_features", None) == n else None
+
+
+def _resize_head(head: Any, num_tokens: int) -> None:
+    rows = head.left if isinstance(head, LowRankLinear) else head.weight
+    usual = rows
+    if getattr(head, "labels", None) is not None:
+        largest = int(torch.bincount(head.labels.long()).argmax())
+        usual = rows[head.labels == largest]
+        head.labels = _resized(head.labels, num_tokens, largest)
+    made = nn.Parameter(_resized(rows, num_tokens, usual.mean(0)), rows.requires_grad)
+    if isinstance(head, LowRankLinear):
+        head.left = made
+    else:
+        head.weight = made
+    head.out_features = num_tokens
 
 
 def _resized(values: Tensor, n: int, filling: Any) -> Tensor:

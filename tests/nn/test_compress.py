@@ -560,6 +560,26 @@ def test_resized(subspaces: int, n: int) -> None:
     model(ids).sum().backward()
 
 
+@pytest.mark.parametrize("own", ["dense", "factors", "subspaces"])
+@pytest.mark.parametrize("n", [90, 120, 131])
+def test_an_output_layer_of_its_own_is_resized_too(own: str, n: int) -> None:
+    model = Tied()
+    model.get_input_embeddings = lambda: model.embed  # type: ignore[assignment]
+    model.get_output_embeddings = lambda: model.head  # type: ignore[assignment]
+    squeeze(model, rank=3, tie="untie")
+    if own != "dense":
+        squeeze(model, layers="head", rank=3, subspaces=1 + (own == "subspaces"))
+    before = copy.deepcopy(model)
+    resize_token_embeddings(model, n)
+    kept = min(n, 120)
+    ids = torch.arange(kept)
+    assert model(ids).shape == (kept, n)
+    torch.testing.assert_close(model(ids)[:, :kept], before(ids)[:, :kept])
+    assert model.head.bias.shape == (n,)
+    assert not model.head.bias[120:].any()
+    model(ids).sum().backward()
+
+
 # ---- the report
 
 

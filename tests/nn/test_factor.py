@@ -151,11 +151,33 @@ def test_scales(p: float, scale: float) -> None:
     assert scaled.cost / scaled.size == pytest.approx(found.cost / found.size, rel=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-35, 1e35])
+def test_powers_beyond_float64_are_an_error_not_an_error_of_zero(scale: float) -> None:
+    W = weight(dtype=torch.float32) * scale
+    for found in (lambda: factorise(W, 4, Spec(p=10.0)), lambda: curve_of(W, 10.0)):
+        with pytest.raises(ValueError, match="leave the range of float64 at p = 10"):
+            found()
+    zero = factorise(torch.zeros(9, 4), 2, Spec(p=10.0))
+    assert zero.cost == zero.size == 0.0
+
+
+def test_the_default_device_does_not_matter() -> None:
+    W = weight(20, 6, torch.float32)
+    expected = factorise(W, 2, Spec(p=2.0))
+    with torch.device("meta"):
+        found = factorise(W, 2, Spec(p=2.0))
+    assert torch.equal(found.left, expected.left)
+    assert found.cost == expected.cost
+
+
 SPECS = (Spec(p=1.0), Spec(p=2.0), Spec(p=1.0, objective="entries"), Spec(p=2.0, subspaces=2))
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=range(4))
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("spec", "dtype"),
+    [*((spec, torch.float32) for spec in SPECS), (SPECS[0], torch.bfloat16)],
+    ids=range(5),
+)
 def test_degenerate_weights(spec: Spec, dtype: torch.dtype) -> None:
     W = weight(16, 5, dtype)
     zero_rows = W.clone()

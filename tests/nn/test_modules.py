@@ -35,7 +35,7 @@ batches = st.lists(st.integers(0, 3), max_size=3).map(tuple)
 
 
 def close(a: Tensor, b: Tensor, dtype: torch.dtype) -> None:
-    scale = 1.0 + float(b.abs().max()) if b.numel() else 1.0
+    scale = 1.0 + float(b.detach().abs().max()) if b.numel() else 1.0
     torch.testing.assert_close(a.double(), b.double(), rtol=0, atol=TOLERANCES[dtype] * scale)
 
 
@@ -287,6 +287,18 @@ def test_cast(i: int, dtype: torch.dtype) -> None:
     meta = copy.deepcopy(module).to("meta")
     assert meta.weight.is_meta
     assert meta.weight.shape == module.weight.shape
+
+
+@pytest.mark.parametrize("j", [1, 3])
+def test_autocast_computes_in_its_dtype(j: int) -> None:
+    layer, x = linear(j=j, dtype=torch.float32), torch.randn(2, 6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = layer(x)
+        assert y.dtype == nn.Linear(6, 8)(x).dtype == torch.bfloat16
+        assert torch.isfinite(embedding(j=j, dtype=torch.float32)(torch.tensor([1, 2]))).all()
+    close(y, layer(x), torch.bfloat16)
+    y.float().sum().backward()
+    assert layer.left.grad.dtype == torch.float32
 
 
 def test_repr() -> None:
