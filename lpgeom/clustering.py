@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.results import Array, CertificateError, SubspaceResult, norm_ratio
+from lpgeom.results import Array, CertificateError, SubspaceResult, norm_ratio, to_cost_units
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 BLOCK = 4096
 """Rows of one block."""
+
+EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,31 +143,24 @@ class ClusterResult:
         self._check_parts()
         omega = self.row_weights
         lower = 0.0
-        norms: list[float] = []
-        slacks: list[float] = []
         for c, result in enumerate(self.results):
             index = np.flatnonzero(self.labels == c)
+            certificate = None if result is None else result.certificate
+            if certificate is not None:
+                self._check_certificate(c, index)
+                certificate.verify(A[index], rtol=rtol)
+                lower += certificate.lower_bound
+                continue
+            if result is not None and result.lower_bound > 0.0:
+                raise CertificateError(f"label {c} has a lower bound and no certificate")
             weights = np.ones(index.size) if omega is None else omega[index]
-            norm, slack = self._norm(A, index, weights, self.bases[c])
-            norms.append(norm)
-            slacks.append(slack)
+            norm, slack = self._norm(A[index], weights, self.bases[c])
             stated = 0.0 if result is None else result.norm_error
             if not abs(stated - norm) <= rtol * norm + slack:
                 raise CertificateError(
                     f"the rows of label {c} are stated to have norm error {stated!r}, "
                     f"recomputed {norm!r}"
                 )
-            certificate = None if result is None else result.certificate
-            if certificate is None:
-                if result is not None and result.lower_bound > 0.0:
-                    raise CertificateError(f"label {c} has a lower bound and no certificate")
-                continue
-            self._check_certificate(c, index, omega)
-            certificate.verify(A[index], rtol=rtol)
-            lower += certificate.lower_bound
-        total = _p_norm(norms, self.p)
-        if not abs(self.norm_error - total) <= rtol * total + _p_norm(slacks, self.p):
-            raise CertificateError(f"norm error stated as {self.norm_error!r}, found {total!r}")
         if not self.lower_bound <= lower * (1.0 + rtol):
             raise CertificateError(
                 f"lower bound stated as {self.lower_bound!r}; the certificates prove {lower!r}"
@@ -185,10 +180,13 @@ class ClusterResult:
             defect = float(np.abs(V.T @ V - np.eye(self.k)).max())
             if not defect <= 1e-9:
                 raise CertificateError(f"basis {c} is not orthonormal: off by {defect:.3g}")
-        stated = [0.0 if r is None else r.cost for r in self.results]
-        total = math.fsum(stated) if all(map(math.isfinite, stated)) else math.inf
+        parts = [r for r in self.results if r is not None]
+        total = float(sum(r.cost for r in parts))
         if total != self.cost and not math.isclose(total, self.cost, rel_tol=1e-12):
             raise CertificateError(f"cost is {self.cost!r}, its parts add up to {total!r}")
+        norm = _p_norm([r.norm_error for r in parts], self.p)
+        if not math.isclose(norm, self.norm_error, rel_tol=1e-12):
+            raise CertificateError(f"norm error is {self.norm_error!r}, its parts make {norm!r}")
         if math.isfinite(self.cost) and self.ratio < norm_ratio(
             self.cost, self.lower_bound, self.p
         ) * (1.0 - 1e-9):
@@ -199,19 +197,17 @@ class ClusterResult:
         if not (self.history and falling and self.history[-1] == self.cost):
             raise CertificateError("history rises, or does not end in the cost")
 
-    def _check_certificate(self, c: int, index: NDArray[np.intp], omega: Array | None) -> None:
-        """The certificate of one label is about this basis, these rows and these weights."""
-        result = self.results[c]
+    def _check_certificate(self, c: int, index: NDArray[np.intp]) -> None:
+        """What is stated of one label is what its certificate states, about these rows."""
+        result, omega = self.results[c], self.row_weights
         assert result is not None
         certificate = result.certificate
         assert certificate is not None
-        same = (
+        if not (
             certificate.p == self.p
-            and certificate.k == self.k
             and np.array_equal(certificate.basis, self.bases[c])
             and np.array_equal(result.basis, self.bases[c])
-        )
-        if not same:
+        ):
             raise CertificateError(f"the certificate of label {c} is about another subspace")
         theirs = certificate.row_weights
         if theirs is None or omega is None:
@@ -220,25 +216,28 @@ class ClusterResult:
             same = np.array_equal(theirs, omega[index])
         if not same:
             raise CertificateError(f"the certificate of label {c} has other row weights")
+        norm = to_cost_units(certificate.scaled_cost ** (1.0 / self.p), certificate.unit, 1.0)
+        if not math.isclose(norm, result.norm_error, rel_tol=1e-9):
+            raise CertificateError(
+                f"label {c} states norm error {result.norm_error!r}, its certificate {norm!r}"
+            )
         if result.lower_bound > certificate.lower_bound:
             raise CertificateError(f"label {c} states more than its certificate")
 
-    def _norm(
-        self, A: NDArray[Any], index: NDArray[np.intp], weights: Array, V: Array
-    ) -> tuple[float, float]:
-        """The p-norm of some rows' distances from residual vectors, and its rounding."""
-        y = np.zeros(index.size)
-        off = np.zeros(index.size)
-        for lo in range(0, index.size, BLOCK):
-            some = slice(lo, lo + BLOCK)
-            block = A[index[some]].astype(np.float64)
+    def _norm(self, A: NDArray[Any], weights: Array, V: Array) -> tuple[float, float]:
+        """The p-norm of the distances of some rows from residual vectors, and what rounding may
+        hide: as for the rank of a matrix, ``max(n, d) eps`` times its norm, row by row."""
+        y = np.zeros(len(A))
+        frobenius = 0.0
+        for lo in range(0, len(A), BLOCK):
+            block = A[lo : lo + BLOCK].astype(np.float64)
             top = float(np.abs(block).max()) or 1.0
             block /= top
             residual = block - (block @ V) @ V.T
-            y[some] = top * np.sqrt(np.einsum("ij,ij->i", residual, residual))
-            lengths = np.sqrt(np.einsum("ij,ij->i", block, block))
-            off[some] = top * 1e-15 * math.sqrt(self.shape[1]) * lengths
+            y[lo : lo + BLOCK] = top * np.sqrt(np.einsum("ij,ij->i", residual, residual))
+            frobenius = math.hypot(frobenius, top * float(np.linalg.norm(block)))
         root = weights ** (1.0 / self.p)
+        off = max(len(A), self.shape[1]) * EPS * frobenius
         return _p_norm(root * y, self.p), _p_norm(root * off, self.p)
 
     def summary(self) -> str:

@@ -32,10 +32,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ROUNDS = 2
-"""Rounds after which starts are compared on large data."""
+LARGEST = float(np.finfo(np.float64).max)
 
-KEPT, CLOSE = 2, 0.01
+LARGE_ROUNDS, SMALL_ROUNDS = 2, 8
+"""Rounds after which starts are compared, on large and small data."""
+
+LARGE_KEPT, SMALL_KEPT = (2, 0.01), (4, 0.2)
 """Starts that are then followed to their ends: so many at most, and only those within this share of
 the best."""
 
@@ -44,7 +46,7 @@ WORK = 2e9
 
 FEWEST, MOST = 5, 24
 
-LARGE_ROUND, SMALL_ROUND = 3e-4, 1e-10
+LARGE_TOL, SMALL_TOL = 3e-4, 1e-7
 """A descent ends where a round brings less than this share of the cost, on large and small data."""
 
 LARGE_SOLVE = 1e-5, 30
@@ -214,25 +216,24 @@ def _searched(
     r = rows.shape[1]
     work = 40.0 * some.norms.size * r * (j * min(k, r - k) + r) + 200.0 * j * r**3
     count = restarts or min(max(int(WORK / work), FEWEST), MOST)
-    tol = LARGE_ROUND if large else SMALL_ROUND
+    tol = LARGE_TOL if large else SMALL_TOL
     bar.stage("starts")
-    rounds = ROUNDS if large else max_iter
+    rounds = min(LARGE_ROUNDS if large else SMALL_ROUNDS, max_iter)
     begun: list[tuple[str, Split]] = []
     for name, frames in starts(some, spec.U, j, count):
-        split = descend(some, frames, tol=tol, max_iter=min(rounds, max_iter), tick=bar.step)
-        begun.append((name, split))
-        if split.cost == 0.0:
+        begun.append((name, descend(some, frames, tol=tol, max_iter=rounds, tick=bar.step)))
+        if begun[-1][1].cost == 0.0:
             break
-    if large:
-        bar.stage("descent")
-        begun.sort(key=lambda start: start[1].cost)
-        most = begun[0][1].cost * (1.0 + CLOSE)
-        begun = [
-            (name, _continued(split, points, tol, max_iter, bar))
-            for name, split in begun[:KEPT]
-            if split.cost <= most
-        ]
-    name, best = min(begun, key=lambda start: start[1].cost)
+    bar.stage("descent")
+    begun.sort(key=lambda start: start[1].cost)
+    kept, close = LARGE_KEPT if large else SMALL_KEPT
+    most = begun[0][1].cost * (1.0 + close)
+    ends = [
+        (name, _continued(split, points, tol, max_iter, bar))
+        for name, split in begun[:kept]
+        if split.cost <= most
+    ]
+    name, best = min(ends, key=lambda start: start[1].cost)
     bases = [frame.V if span is None else span @ frame.V for frame in best.frames]
     costs = [to_cost_units(cost, inner.unit, p) for cost in best.history]
     return _Found(bases, costs, name, best.n_iter, best.converged)
@@ -262,13 +263,12 @@ class _Task:
             return approx_subspace(
                 A, self.k, self.problem.p, row_weights=omega, certify=certify, seed=self.seed
             )
-        tol, steps = LARGE_SOLVE if (large := _is_large(self.problem)) else (None, None)
+        tol, steps = LARGE_SOLVE if _is_large(self.problem) else (None, None)
         return approx_subspace(
             np.asarray(A[index]),
             self.k,
             self.problem.p,
-            # The whole's descents have been here: no search.
-            method="irls" if large else "auto",
+            method="irls",  # the descents have been here: no search
             tol=tol,
             max_iter=steps,
             row_weights=None if omega is None else omega[index],
@@ -299,7 +299,7 @@ class _Task:
         for _ in range(1 if large else RESOLVES):
             moved, t = self._nearest(bases)
             here = lp_cost(t, p) ** (1.0 / p) * self.problem.unit
-            if labels is not None and here >= norm * (1.0 - SMALL_ROUND / p):
+            if labels is not None and here >= norm * (1.0 - 1e-10 / p):
                 settled = True
                 break
             rows_of = [np.flatnonzero(moved == c) for c in range(self.j)]
@@ -316,7 +316,7 @@ class _Task:
             labels = moved
             bases = [V if r is None else r.basis for V, r in zip(bases, results, strict=True)]
             norm = _norm([r.norm_error for r in results if r is not None], p)
-            history.append(math.fsum(r.cost for r in results if r is not None))
+            history.append(sum(r.cost for r in results if r is not None))
         assert labels is not None
         if not (norm <= single.norm_error and history[-1] <= single.cost):
             return self.of_single(self.solved(None, self.certify) if self.certify else single)
@@ -407,7 +407,7 @@ class _Task:
             results=results,
             cost=history[-1],
             norm_error=norm,
-            lower_bound=math.fsum(r.lower_bound for r in parts),
+            lower_bound=min(sum(r.lower_bound for r in parts), LARGEST),
             ratio=ratio,
             single_cost=single.cost,
             svd_cost=single.svd_cost,

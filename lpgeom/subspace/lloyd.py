@@ -15,7 +15,7 @@ from lpgeom.geometry.subspaces import Frame
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array
 from lpgeom.subspace.cost import lp_cost
-from lpgeom.subspace.grassmann import continued
+from lpgeom.subspace.grassmann import damped
 from lpgeom.threads import spread
 
 Labels = NDArray[np.intp]
@@ -31,6 +31,9 @@ FLOOR = {np.dtype(np.float64): 1e-26, np.dtype(np.float32): 1e-11}
 
 DAMPED = 2
 """Steps of one refit for p > 2."""
+
+STILL = 5
+"""Rounds without a change of labels after which the solves of each cluster can take over."""
 
 NEIGHBOURS = 2
 """Rows that a subspace is drawn through at first, in multiples of k."""
@@ -162,7 +165,7 @@ class Points:
             own = t[index]
             if not own.any():
                 return frames[c]
-            return continued(
+            return damped(
                 self.take(index), frames[c], self.p, max_iter=DAMPED, tol=1e-12, t=own
             ).best
 
@@ -215,7 +218,8 @@ def descend(
     max_iter: int,
     tick: Tick | None = None,
 ) -> Split:
-    """Rounds of nearest subspaces and refits, until a round brings less than `tol` of the cost.
+    """Rounds of nearest subspaces and refits, until a round brings less than `tol` of the cost, or
+    no row has moved for some rounds.
 
     p <= 2: a round never raises ``F_eps = sum_i phi_eps(min_c t_ic)`` (docs/clusters.md): phi_eps,
     ``t^(p/2)`` with its tangent at eps below eps, is increasing, so that the nearest subspace is
@@ -229,9 +233,12 @@ def descend(
     history: list[float] = []
     eps = before = 0.0
     converged = False
-    n_iter = 0
+    n_iter = still = 0
+    labels: Labels | None = None
     while True:
+        last = labels
         labels, t = points.nearest(frames)
+        still = still + 1 if last is not None and np.array_equal(last, labels) else 0
         cost = lp_cost(t, p)
         if best is None or cost < best.cost:
             best = Split(tuple(frames), labels, t, cost, (), 0, False)
@@ -250,6 +257,7 @@ def descend(
             fall = before - smoothed
             smooth = eps > points.lowest and hidden > 0.1 * tol * smoothed
             converged = fall <= max(tol, 8.0 * EPS) * smoothed and not smooth
+            converged = converged or still >= STILL
             if fall <= COOL * hidden or hidden == 0.0:
                 eps = max(FALL * eps, points.lowest)
                 smoothed = cost + (_hidden(t, p, eps) if p < 2.0 else 0.0)
