@@ -274,6 +274,22 @@ def test_changed_unit_fails() -> None:
             replace(certificate, unit=wrong).verify(A)
 
 
+@pytest.mark.parametrize("noise", [1e-6, 1e-8, 1e-10])
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0, 8.0])
+def test_nearly_low_rank_data_verify(p: float, noise: float) -> None:
+    """Rounding may take most of a bound, or all of it: what is left still stands."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        A = rng.standard_normal((60, 2)) @ rng.standard_normal((2, 8))
+        A += noise * rng.standard_normal(A.shape)
+        result = lpgeom.approx_subspace(A, 2, p)
+        assert result.certificate is not None
+        result.certificate.verify(A)
+        assert result.guarantee == result.certificate.guarantee
+        if result.lower_bound == 0.0:
+            assert result.guarantee == np.inf  # nothing is promised that no bound stands for
+
+
 def test_lowered_guarantee_fails() -> None:
     A, certificate = certificate_for(1.0)
     with pytest.raises(CertificateError, match="guarantee"):

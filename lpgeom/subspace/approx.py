@@ -243,7 +243,7 @@ def approx_subspace(  # type: ignore[misc]  # the overloads name what decides th
         norm_error=norm_error,
         lower_bound=certificate.lower_bound if certificate is not None else 0.0,
         ratio=certificate.ratio if certificate is not None else math.inf,
-        guarantee=solution.guarantee,
+        guarantee=certificate.guarantee if certificate is not None else solution.guarantee,
         certificate=certificate,
         p=p,
         k=k,

@@ -87,6 +87,8 @@ def exact_certificate(problem: Problem, rank: int, V: Array, cost: float = 0.0) 
 def _certificate(
     problem: Problem, V: Array, cost: float, bounds: list[Bound], promise: float
 ) -> Certificate:
+    if cost > 0.0 and bounds and max(b.scaled_value for b in bounds) <= 0.0:
+        promise = math.inf  # rounding leaves nothing of any bound that could stand for it
     in_units = (replace(b, unit=problem.unit, p=problem.p) for b in bounds)
     return Certificate(
         p=problem.p,
