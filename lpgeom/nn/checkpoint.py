@@ -369,7 +369,11 @@ def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Mo
             # Before memory is taken for what a damaged config may ask for.
             prepare(outline, recipe.layers)
             _check(outline, state, recipe, folder)
-            return cls(config)
+            made = cls(config)
+        generation = getattr(made, "generation_config", None)
+        if generation is not None and (folder / "generation_config.json").is_file():
+            made.generation_config = type(generation).from_pretrained(folder)
+        return made
     except CheckpointError:
         raise
     except Exception as error:  # whatever a class raises that is given another one's config

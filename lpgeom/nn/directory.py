@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from lpgeom.nn.checkpoint import transformers_class
-from lpgeom.nn.recipe import CheckpointError
+from lpgeom.nn.recipe import NAME, CheckpointError
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".ot",
            ".gguf", ".index.json")  # fmt: skip
@@ -124,6 +124,8 @@ class open_tensors:
             if path.suffix != ".safetensors":
                 return Stored(_unpickled(path))
             return Stored(self._read([path]))
+        if (source / NAME).is_file():
+            raise CheckpointError(f"{source}: is compressed already (it has {NAME})")
         index = source / "model.safetensors.index.json"
         if (source / "model.safetensors").is_file():
             return Stored(self._read([source / "model.safetensors"]))

@@ -86,8 +86,13 @@ def check(W: Tensor, k: int, spec: Spec, omega: Any = None, metric: Metric | Non
     return found
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize(
+    ("p", "dtype"),
+    [
+        *((p, torch.float32) for p in (1.0, 1.5, 2.0, 3.0)),
+        *((2.0, dtype) for dtype in DTYPES if dtype != torch.float32), (1.0, torch.bfloat16),
+    ],
+)  # fmt: skip
 def test_rows(p: float, dtype: torch.dtype) -> None:
     W = weight(dtype=dtype)
     found = check(W, 4, Spec(p=p))
@@ -106,16 +111,18 @@ def test_rows(p: float, dtype: torch.dtype) -> None:
         assert found.lower_bound == pytest.approx(found.svd_cost, rel=1e-9)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("p", [1.0, 2.0])
+@pytest.mark.parametrize(
+    ("p", "dtype"), [(1.0, torch.float32), (2.0, torch.float32), (1.0, torch.bfloat16)]
+)
 def test_entries(p: float, dtype: torch.dtype) -> None:
-    W = weight(20, 6, dtype)
+    W = weight(14, 5, dtype)
     found = check(W, 2, Spec(p=p, objective="entries"))
     assert found.cost <= found.svd_cost * (1.0 + (1e-6 if dtype == torch.float32 else 0.02))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("p", [1.0, 2.0])
+@pytest.mark.parametrize(
+    ("p", "dtype"), [(1.0, torch.float32), (2.0, torch.float32), (2.0, torch.float16)]
+)
 def test_several_subspaces(p: float, dtype: torch.dtype) -> None:
     W = weight(20, 6, dtype)
     found = check(W, 2, Spec(p=p, subspaces=2))
@@ -179,12 +186,12 @@ SPECS = (Spec(p=1.0), Spec(p=2.0), Spec(p=1.0, objective="entries"), Spec(p=2.0,
     ids=range(5),
 )
 def test_degenerate_weights(spec: Spec, dtype: torch.dtype) -> None:
-    W = weight(16, 5, dtype)
+    W = weight(12, 4, dtype)
     zero_rows = W.clone()
     zero_rows[::3] = 0.0
     found = check(zero_rows, 2, spec)
     assert not found.left[::3].any()
-    duplicates = W[torch.arange(16) % 5]
+    duplicates = W[torch.arange(12) % 5]
     found = check(duplicates, 2, spec)
     assert torch.equal(found.left[:5], found.left[5:10])
     zero = check(torch.zeros_like(W), 2, spec)

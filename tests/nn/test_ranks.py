@@ -134,7 +134,7 @@ def mixed_optimum(curves: list[Any], sizes: list[Size], budget: float) -> tuple[
 def test_optimal_where_a_corner_uses_the_budget_up() -> None:
     rng = np.random.default_rng(0)
     corners = 0
-    for _ in range(20):
+    for _ in range(8):
         sizes = [Size(12, 5), Size(9, 6), Size(20, 4)]
         curves = []
         for size in sizes:
