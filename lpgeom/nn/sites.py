@@ -239,6 +239,11 @@ def _obstacle(module: nn.Module, attribute: str, kind: str, meta: bool) -> tuple
             return f"is of type {type(module).__name__}, whose forward is its own", False
     if "forward" in vars(module):
         return "has a forward of its own (set on the instance)", False
+    if kind != "parameter":
+        held = [*module._parameters, *module._buffers, *module._modules]
+        more = next((key for key in held if key not in ("weight", "bias")), None)
+        if more is not None:
+            return f"holds more than a weight and a bias ({more})", False
     if weight.is_meta and not meta:
         return "has no data (it is on the meta device); load the weights first", True
     return "", False

@@ -230,6 +230,22 @@ def test_forwards_of_their_own() -> None:
     assert report.parameters_after == report.parameters_before
 
 
+def test_layers_that_hold_more_are_left_alone() -> None:
+    """An adapter hung into a linear layer would be lost with it."""
+    model = nn.Sequential(*(random_(nn.Linear(20, 20)) for _ in range(3)))
+    model[0].adapter = nn.Linear(20, 20)
+    model[1].register_buffer("mask", torch.ones(20))
+    model[2].gain = nn.Parameter(torch.ones(20))
+    names = [name for name, _ in model.named_parameters()]
+    report = squeeze(model)
+    for name, more in (("0", "adapter"), ("1", "mask"), ("2", "gain")):
+        assert report[name].note == f"holds more than a weight and a bias ({more})"
+    assert report["0.adapter"].compressed
+    assert {name for name in names if "adapter" not in name} <= dict(
+        model.named_parameters()
+    ).keys()
+
+
 @pytest.mark.parametrize("kind", ["quantised", "integers", "sparse", "meta", "lazy"])
 def test_weights_without_floating_data_are_errors(kind: str) -> None:
     model = nn.Sequential(nn.Linear(20, 20), nn.Linear(20, 20))
