@@ -49,7 +49,7 @@ FEWEST, MOST = 5, 24
 LARGE_TOL, SMALL_TOL = 3e-4, 1e-7
 """A descent ends where a round brings less than this share of the cost, on large and small data."""
 
-LARGE_SOLVE = 1e-5, 30
+LARGE_SOLVE = 1e-5, 10
 """Tolerance and steps of a solve on large data, where the descent has done most of it."""
 
 RESOLVES = 4

@@ -115,22 +115,27 @@ class Points:
         """Those rows, times their factors."""
         return self.rows.take(index, None if self.factors is None else self.factors[index])
 
+    def distances(self, frame: Frame) -> Array:
+        """Squared distances of the plain rows.
+
+        In float32, where the basis has fewer columns than its complement, as differences of squared
+        lengths: enough to choose by, not to report.
+        """
+        rows = self.rows
+        if rows.dtype == np.float32 and 2 * self.k < rows.shape[1]:
+            return np.maximum(rows.squared_norms() - rows.quadratic_form(frame.V), 0.0)
+        return rows.quadratic_form(frame.W)
+
     def nearest(self, frames: Sequence[Frame]) -> tuple[Labels, Array]:
         """Which subspace is nearest to each row, and the squared distance, factors in it.
 
-        A pass over all rows for each. In float32, where bases have fewer columns than their
-        complements, distances are differences of squared lengths: enough to choose by, not to
-        report.
+        A pass over all rows for each.
         """
-        rows = self.rows
-        n, d = rows.shape
+        n = self.rows.shape[0]
         t = np.full(n, np.inf)
         labels = np.zeros(n, dtype=np.intp)
         for c, frame in enumerate(frames):
-            if rows.dtype == np.float32 and 2 * self.k < d:
-                own = np.maximum(rows.squared_norms() - rows.quadratic_form(frame.V), 0.0)
-            else:
-                own = rows.quadratic_form(frame.W)
+            own = self.distances(frame)
             closer = own < t
             t[closer] = own[closer]
             labels[closer] = c
