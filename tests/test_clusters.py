@@ -19,7 +19,7 @@ import lpgeom
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.results import CertificateError, SubspaceResult
 from lpgeom.rows.door import open_rows
-from lpgeom.subspace import clusters as module
+from lpgeom.subspace import splits
 from lpgeom.subspace.lloyd import Points, descend
 
 
@@ -286,7 +286,7 @@ print(repr(f.cost), int((f.labels * np.arange(len(A))).sum()), f.method)
 
 def test_large_data_and_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """Starts on a sample of the rows, the descent on all of them, in float32."""
-    monkeypatch.setattr(module, "SAMPLE", 2000)
+    monkeypatch.setattr(splits, "SAMPLE", 2000)
     A, truth, bases = planted(24000, 48, 3, 4, noise=0.05)
     found = lpgeom.approx_subspaces(A, 3, 1.0, subspaces=4)
     assert found.cost <= by_definition(A[::20], truth[::20], bases, 1.0) * 20 * 1.05

@@ -7,24 +7,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from lpgeom import validation
 from lpgeom.clustering import ClusterResult
-from lpgeom.geometry.spectrum import HEALTHY, LARGE, spectrum
 from lpgeom.results import SubspaceResult, to_cost_units
 from lpgeom.rows.array import ArrayRows, Stop
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem, open_rows
 from lpgeom.subspace.approx import approx_subspace
-from lpgeom.subspace.assemble import centred, in_span, rescaled
 from lpgeom.subspace.cost import lp_cost
-from lpgeom.subspace.lloyd import Labels, Points, Split, descend, each
+from lpgeom.subspace.lloyd import Labels, each
 from lpgeom.subspace.progress import Progress
-from lpgeom.subspace.sampling import sampler
-from lpgeom.subspace.seeding import starts
+from lpgeom.subspace.splits import Found, is_large, searched
 from lpgeom.threads import limited, requested_threads, sized
 
 if TYPE_CHECKING:
@@ -34,32 +31,12 @@ T = TypeVar("T")
 
 LARGEST = float(np.finfo(np.float64).max)
 
-LARGE_ROUNDS, SMALL_ROUNDS = 2, 8
-"""Rounds after which starts are compared, on large and small data."""
-
-LARGE_KEPT, SMALL_KEPT = (2, 0.01), (4, 0.2)
-"""Starts that are then followed to their ends: so many at most, and only those within this share of
-the best."""
-
-WORK = 2e9
-"""Floating-point operations that all starts together may take, about; FEWEST are taken anyway."""
-
-FEWEST, MOST = 5, 24
-
-LARGE_TOL, SMALL_TOL = 3e-4, 1e-7
-"""A descent ends where a round brings less than this share of the cost, on large and small data."""
-
 LARGE_SOLVE = 1e-5, 10
 """Tolerance and steps of a solve on large data, where the descent has done most of it."""
 
 RESOLVES = 4
 """Solves of a subspace at most, each after rows have moved to where they are nearest; one on large
 data."""
-
-SAMPLE = 1 << 16
-"""Rows on which the starts of larger data are compared; PER_COLUMN times j k where that is more."""
-
-PER_COLUMN = 16
 
 DEFAULT_MAX_ITER, LARGE_MAX_ITER = 100, 40
 
@@ -126,8 +103,8 @@ def approx_subspaces(
     -----
     What is promised (docs/clusters.md has the proofs): the cost never exceeds that of the one
     subspace `approx_subspace` finds for the same arguments, and never rises along `history`; the
-    lower bound holds for every choice of j subspaces *under the labels returned*. For other labels
-    nothing is promised: already for k = 1 and j of the order of n the problem is NP-hard.
+    lower bound holds for every choice of j subspaces *under the labels returned*, not for other
+    labels. Already whether j subspaces of dimension 2 can hold all rows in R^3 is NP-hard to tell.
     A round costs about ``2 n d (j min(k, d - k) + d)`` operations and j eigendecompositions.
     Sources: Bradley and Mangasarian, "k-plane clustering", J. Global Optim. 16 (2000); Tseng,
     "Nearest q-flat to m points", J. Optim. Theory Appl. 105 (2000); Maalouf, Lang, Rus, Feldman,
@@ -151,7 +128,7 @@ def approx_subspaces(
     if restarts is not None:
         restarts = validation.check_positive_int("restarts", restarts)
     problem = open_rows(A, p, row_weights)
-    steps = LARGE_MAX_ITER if _is_large(problem) else DEFAULT_MAX_ITER
+    steps = LARGE_MAX_ITER if is_large(problem) else DEFAULT_MAX_ITER
     if max_iter is not None:
         steps = validation.check_positive_int("max_iter", max_iter)
     k = validation.check_k(k, problem.rows.shape[1])
@@ -160,89 +137,9 @@ def approx_subspaces(
     if j == 1 or single.method == "rank":
         return task.of_single(single)
     with limited(), sized(*problem.rows.shape), Progress(progress) as bar:
-        found = _searched(problem, k, j, seed, restarts, steps, bar)
+        found = searched(problem, k, j, seed, restarts, steps, bar)
         bar.stage("each subspace")
         return task.of_split(found, single)
-
-
-def _is_large(problem: Problem[ArrayRows]) -> bool:
-    """Few starts, in float32 where that resolves enough, and no more digits than are of use."""
-    n, d = problem.rows.shape
-    return n * d >= LARGE
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Where the search ended: bases in the space of A, and costs in user units."""
-
-    bases: list[Array]
-    history: list[float]
-    name: str
-    n_iter: int
-    converged: bool
-
-
-def _searched(
-    problem: Problem[ArrayRows],
-    k: int,
-    j: int,
-    seed: int,
-    restarts: int | None,
-    max_iter: int,
-    bar: Progress,
-) -> _Found:
-    """The best end of descents from several starts."""
-    n, d = problem.rows.shape
-    rng = np.random.default_rng(seed)
-    p, f = problem.p, problem.factors
-    plain = replace(problem, rows=ArrayRows(problem.A, None, problem.scale))
-    inner, span = in_span(plain)
-    bar.stage("Gram")
-    spec = spectrum(inner.rows, None if f is None else f * f)
-    inner, spec = centred(inner, spec, k)
-    large = _is_large(problem)
-    # What float32 has to resolve is what k directions leave.
-    left = float(spec.eigvals[: spec.eigvals.size - k].mean())
-    single = large and spec.squared and left > HEALTHY * float(spec.eigvals[-1])
-    rows: Any = inner.rows.single() if single else inner.rows
-    points = Points(rows, f, k, p, rng)
-    few = max(SAMPLE, PER_COLUMN * j * k)
-    some = points
-    if large and n > 2 * few:
-        weighted = rescaled(problem, inner.unit).rows.single()
-        t = points.scaled(points.rows.quadratic_form(spec.U[:, : d - k]))
-        drawn: Any = sampler(weighted, spec.whitener(), t, p, rng).draw(few, rng)
-        some = Points(drawn, None, k, p, rng)
-    r = rows.shape[1]
-    work = 40.0 * some.norms.size * r * (j * min(k, r - k) + r) + 200.0 * j * r**3
-    count = restarts or min(max(int(WORK / work), FEWEST), MOST)
-    tol = LARGE_TOL if large else SMALL_TOL
-    bar.stage("starts")
-    rounds = min(LARGE_ROUNDS if large else SMALL_ROUNDS, max_iter)
-    begun: list[tuple[str, Split]] = []
-    for name, frames in starts(some, spec.U, j, count):
-        begun.append((name, descend(some, frames, tol=tol, max_iter=rounds, tick=bar.step)))
-        if begun[-1][1].cost == 0.0:
-            break
-    bar.stage("descent")
-    begun.sort(key=lambda start: start[1].cost)
-    kept, close = LARGE_KEPT if large else SMALL_KEPT
-    most = begun[0][1].cost * (1.0 + close)
-    ends = [
-        (name, _continued(split, points, tol, max_iter, bar))
-        for name, split in begun[:kept]
-        if split.cost <= most
-    ]
-    name, best = min(ends, key=lambda start: start[1].cost)
-    bases = [frame.V if span is None else span @ frame.V for frame in best.frames]
-    costs = [to_cost_units(cost, inner.unit, p) for cost in best.history]
-    return _Found(bases, costs, name, best.n_iter, best.converged)
-
-
-def _continued(begun: Split, points: Points, tol: float, max_iter: int, bar: Progress) -> Split:
-    """The descent on all rows from where a start had got."""
-    end = descend(points, begun.frames, tol=tol, max_iter=max_iter, tick=bar.step)
-    return replace(end, n_iter=begun.n_iter + end.n_iter)
 
 
 @dataclass(frozen=True)
@@ -263,7 +160,7 @@ class _Task:
             return approx_subspace(
                 A, self.k, self.problem.p, row_weights=omega, certify=certify, seed=self.seed
             )
-        tol, steps = LARGE_SOLVE if _is_large(self.problem) else (None, None)
+        tol, steps = LARGE_SOLVE if is_large(self.problem) else (None, None)
         return approx_subspace(
             np.asarray(A[index]),
             self.k,
@@ -286,10 +183,10 @@ class _Task:
             labels, bases, results, single, (single.cost,), method, single.n_iter, single.converged
         )
 
-    def of_split(self, found: _Found, single: SubspaceResult) -> ClusterResult:
+    def of_split(self, found: Found, single: SubspaceResult) -> ClusterResult:
         """Labels by distance, each label's rows solved, and rows moved while that pays."""
         p = self.problem.p
-        large = _is_large(self.problem)
+        large = is_large(self.problem)
         bases = found.bases
         history = [single.cost, *found.history]
         labels: Labels | None = None
@@ -308,6 +205,7 @@ class _Task:
                 for c, index in enumerate(rows_of)
                 if labels is None or not np.array_equal(index, np.flatnonzero(labels == c))
             ]
+            changed.sort(key=lambda c: -rows_of[c].size)  # the longest first
             solved = _side_by_side(
                 [partial(self._of_label, rows_of[c], bases[c], t) for c in changed]
             )
