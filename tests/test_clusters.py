@@ -232,6 +232,25 @@ def test_any_scale(scale: float, p: float) -> None:
     assert found.ratio == pytest.approx(plain.ratio, rel=1e-6)
 
 
+def test_high_powers_and_tiny_weights_keep_their_costs() -> None:
+    """Powers of small residuals leave float64 where they are not taken relative to the largest."""
+    A, _, _ = planted(60, 5, 1, 2, noise=1e-5)
+    for omega in (None, np.where(np.arange(60) % 2, 1e-300, 1.0)):
+        for p in (1.0, 100.0):
+            found = lpgeom.approx_subspaces(A, 1, p, subspaces=2, row_weights=omega)
+            y = np.array([np.linalg.norm(A - (A @ V) @ V.T, axis=1) for V in found.bases])
+            y = y[found.labels, np.arange(60)] * (1.0 if omega is None else omega ** (1.0 / p))
+            norm = y.max() * ((y / y.max()) ** p).sum() ** (1.0 / p)
+            assert norm > 0.0
+            assert found.norm_error == pytest.approx(norm, rel=1e-8)
+            for c, part in enumerate(found.results):
+                own = y[found.labels == c]
+                if part is not None and own.max() > 0.0:
+                    norm = own.max() * ((own / own.max()) ** p).sum() ** (1.0 / p)
+                    assert part.norm_error == pytest.approx(norm, rel=1e-8)
+            found.verify(A, rtol=1e-7)
+
+
 def test_fewer_rows_than_columns() -> None:
     A = np.random.default_rng(0).standard_normal((12, 40))
     found = checked(A, 3, 1.0, 2)
@@ -468,3 +487,9 @@ def test_bad_input(changes: dict[str, Any], error: type[Exception], match: str) 
     arguments: dict[str, Any] = {"A": np.eye(4, 3), "k": 1, "subspaces": 2, **changes}
     with pytest.raises(error, match=match):
         lpgeom.approx_subspaces(**arguments)
+
+
+def test_a_coreset_is_told_what_to_do() -> None:
+    A = planted(100, 4, 1, 2)[0]
+    with pytest.raises(TypeError, match="Coreset: pass its rows"):
+        lpgeom.approx_subspaces(lpgeom.coreset(A, size=20), 1, subspaces=2)  # type: ignore[arg-type]

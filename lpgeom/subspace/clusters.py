@@ -13,12 +13,12 @@ import numpy as np
 
 from lpgeom import validation
 from lpgeom.clustering import ClusterResult
+from lpgeom.coresets.record import Coreset
 from lpgeom.results import SubspaceResult, to_cost_units
 from lpgeom.rows.array import ArrayRows, Stop
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem, open_rows
 from lpgeom.subspace.approx import approx_subspace
-from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.lloyd import Labels, each
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.splits import Found, is_large, searched
@@ -127,6 +127,8 @@ def approx_subspaces(
     seed = validation.check_seed(seed)
     if restarts is not None:
         restarts = validation.check_positive_int("restarts", restarts)
+    if isinstance(A, Coreset):
+        raise TypeError("A is a Coreset: pass its rows, and its weights as row_weights")
     problem = open_rows(A, p, row_weights)
     steps = LARGE_MAX_ITER if is_large(problem) else DEFAULT_MAX_ITER
     if max_iter is not None:
@@ -194,8 +196,8 @@ class _Task:
         norm = math.inf
         settled = large
         for _ in range(1 if large else RESOLVES):
-            moved, t = self._nearest(bases)
-            here = lp_cost(t, p) ** (1.0 / p) * self.problem.unit
+            moved, y = self._nearest(bases)
+            here = _norm(y, p) * self.problem.unit
             if labels is not None and here >= norm * (1.0 - 1e-10 / p):
                 settled = True
                 break
@@ -207,7 +209,7 @@ class _Task:
             ]
             changed.sort(key=lambda c: -rows_of[c].size)  # the longest first
             solved = _side_by_side(
-                [partial(self._of_label, rows_of[c], bases[c], t) for c in changed]
+                [partial(self._of_label, rows_of[c], bases[c], y) for c in changed]
             )
             for c, result in zip(changed, solved, strict=True):
                 results[c] = result
@@ -230,7 +232,7 @@ class _Task:
             found.converged and settled,
         )
 
-    def _of_label(self, index: Labels, V: Array, t: Array) -> SubspaceResult | None:
+    def _of_label(self, index: Labels, V: Array, y: Array) -> SubspaceResult | None:
         """The result for some rows: `approx_subspace`'s, or V where that is cheaper.
 
         The certificate's bounds are about every subspace, so that it serves V as well.
@@ -240,7 +242,7 @@ class _Task:
             return None
         p = self.problem.p
         result = self.solved(index, self.certify)
-        norm = lp_cost(t[index], p) ** (1.0 / p) * self.problem.unit
+        norm = _norm(y[index], p) * self.problem.unit
         if norm >= result.norm_error:
             return result
         certificate = result.certificate
@@ -261,7 +263,7 @@ class _Task:
         )
 
     def _nearest(self, bases: list[Array]) -> tuple[Labels, Array]:
-        """The label of the nearest basis, and the squared distance times the squared row factor.
+        """The label of the nearest basis, and the distance times the row factor.
 
         From residual vectors in float64: bases need no complements, which for n < d are large.
         """
@@ -281,7 +283,7 @@ class _Task:
 
         rows.run(work)
         f = self.problem.factors
-        return labels, least if f is None else least * f * f
+        return labels, np.sqrt(least) if f is None else f * np.sqrt(least)
 
     def _record(
         self,
@@ -329,9 +331,10 @@ def _side_by_side(jobs: Sequence[Callable[[], T]]) -> list[T]:
     return each(lambda c: jobs[c](), len(jobs), math.inf)
 
 
-def _norm(parts: list[float], p: float) -> float:
-    """``(sum x^p)^(1/p)``, relative to the largest."""
-    top = max(parts, default=0.0)
+def _norm(parts: ArrayLike, p: float) -> float:
+    """``(sum x^p)^(1/p)`` for x >= 0, relative to the largest, so that no power leaves float64."""
+    x = np.asarray(parts, dtype=np.float64)
+    top = float(x.max(initial=0.0))
     if top == 0.0 or math.isinf(top):
         return top
-    return float(top * math.fsum((x / top) ** p for x in parts) ** (1.0 / p))
+    return top * float(((x / top) ** p).sum()) ** (1.0 / p)

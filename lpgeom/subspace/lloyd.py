@@ -170,11 +170,20 @@ class Points:
             own = t[index]
             if not own.any():
                 return frames[c]
-            return damped(
-                self.take(index), frames[c], self.p, max_iter=DAMPED, tol=1e-12, t=own
-            ).best
+            with np.errstate(over="ignore", invalid="ignore"):  # inf, until it has come down
+                run = damped(self.take(index), frames[c], self.p, max_iter=DAMPED, tol=1e-12, t=own)
+            return run.best
 
         return each(one, len(frames), self.size)
+
+    def shares(self, t: Array) -> Array | None:
+        """``t^(p/2)`` over its sum, None if that is 0; relative to the largest, as in all sums of
+        powers of what may be far from 1."""
+        top = float(t.max(initial=0.0))
+        if top == 0.0:
+            return None
+        share = (t / top) ** (self.p / 2.0)
+        return share / share.sum()
 
     def leading(self, index: Labels, w: Array | None = None) -> Frame:
         """The k leading eigenvectors of ``sum_i w_i a_i a_i^T`` over some rows."""
@@ -183,12 +192,11 @@ class Points:
     def through(self, t: Array, count: int) -> Frame | None:
         """A subspace through `count` rows of nearly one direction, the first drawn by its share
         of the cost at t; None if nothing costs anything."""
-        share = np.where(self.norms > 0.0, t, 0.0) ** (self.p / 2.0)
-        total = float(share.sum())
-        if not 0.0 < total < np.inf:
+        share = self.shares(np.where(self.norms > 0.0, t, 0.0))
+        if share is None:
             return None
-        first = self.rng.choice(t.size, p=share / total)
-        row = self.take(np.array([first])).weighted_gram()
+        first = self.rng.choice(t.size, p=share)
+        row = self.rows.take(np.array([first])).weighted_gram()
         x = row[:, [int(np.argmax(np.diag(row)))]]
         x /= np.linalg.norm(x)
         lengths = self.rows.squared_norms()
@@ -244,7 +252,8 @@ def descend(
         last = labels
         labels, t = points.nearest(frames)
         still = still + 1 if last is not None and np.array_equal(last, labels) else 0
-        cost = lp_cost(t, p)
+        with np.errstate(over="ignore"):
+            cost = lp_cost(t, p)
         if best is None or cost < best.cost:
             best = Split(tuple(frames), labels, t, cost, (), 0, False)
         history.append(best.cost)
@@ -259,7 +268,7 @@ def descend(
             hidden = 0.0
         smoothed = cost + hidden
         if n_iter > 0:
-            fall = before - smoothed
+            fall = before - smoothed if before < np.inf else np.inf
             smooth = eps > points.lowest and hidden > 0.1 * tol * smoothed
             converged = fall <= max(tol, 8.0 * EPS) * smoothed and not smooth
             converged = converged or still >= STILL

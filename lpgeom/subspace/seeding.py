@@ -89,8 +89,8 @@ def _directions(points: Points, j: int, *, signed: bool) -> Labels:
         alive = np.sort(rng.choice(alive, size=MOST_ROWS, replace=False))
     X = dense(points.rows.take(alive)).astype(points.rows.dtype)
     X /= np.linalg.norm(X, axis=1)[:, None]
-    share = points.norms[alive] ** (points.p / 2.0)
-    share /= share.sum()
+    share = points.shares(points.norms[alive])
+    assert share is not None  # the rank of the rows exceeds k
     centres = np.empty((j, X.shape[1]), X.dtype)
     far = np.ones(alive.size)
     for c in range(j):
