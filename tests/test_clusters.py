@@ -493,3 +493,24 @@ def test_a_coreset_is_told_what_to_do() -> None:
     A = planted(100, 4, 1, 2)[0]
     with pytest.raises(TypeError, match="Coreset: pass its rows"):
         lpgeom.approx_subspaces(lpgeom.coreset(A, size=20), 1, subspaces=2)  # type: ignore[arg-type]
+
+
+def test_rounds_that_compare_few_subspaces_end_as_low() -> None:
+    """Ten subspaces: most rounds look at the four that were nearest, and never raise the cost."""
+    A = planted(600, 24, 1, 10, noise=0.2)[0]
+    problem = open_rows(A, 2.0)
+    points = Points(problem.rows, None, 1, 2.0, np.random.default_rng(0))
+    frames = [Frame.of(V) for V in random_bases(24, 1, 10, np.random.default_rng(1))]
+    labels, t, among = points.nearest(frames)
+    assert among is not None
+    assert (among.sum(axis=0) <= 5).all()
+    assert among[labels, np.arange(600)].all()
+    again = points.nearest(frames, among)
+    np.testing.assert_array_equal(again[0], labels)
+    np.testing.assert_allclose(again[1], t, rtol=1e-12)
+    split = descend(points, frames, tol=1e-9, max_iter=200)
+    assert split.converged
+    assert (np.diff(split.history) <= 0.0).all()
+    # Where it ends every row is in the nearest of all subspaces.
+    everywhere = points.nearest(split.frames)[1]
+    np.testing.assert_allclose(split.t, everywhere, rtol=1e-9, atol=1e-15)

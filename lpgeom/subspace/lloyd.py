@@ -35,6 +35,10 @@ DAMPED = 2
 STILL = 5
 """Rounds without a change of labels after which the solves of each cluster can take over."""
 
+FEW, FULL = 4, 5
+"""With many subspaces a row is compared with those few that were nearest in the last full round,
+which is every FULL-th one."""
+
 NEIGHBOURS = 2
 """Rows that a subspace is drawn through at first, in multiples of k."""
 
@@ -115,31 +119,52 @@ class Points:
         """Those rows, times their factors."""
         return self.rows.take(index, None if self.factors is None else self.factors[index])
 
-    def distances(self, frame: Frame) -> Array:
-        """Squared distances of the plain rows.
+    def distances(self, frame: Frame, index: Labels | None = None) -> Array:
+        """Squared distances of the plain rows, all or some.
 
         In float32, where the basis has fewer columns than its complement, as differences of squared
         lengths: enough to choose by, not to report.
         """
-        rows = self.rows
+        rows, norms = self.rows, self.rows.squared_norms()
+        if index is not None:
+            rows, norms = rows.take(index), norms[index]
         if rows.dtype == np.float32 and 2 * self.k < rows.shape[1]:
-            return np.maximum(rows.squared_norms() - rows.quadratic_form(frame.V), 0.0)
+            return np.maximum(norms - rows.quadratic_form(frame.V), 0.0)
         return rows.quadratic_form(frame.W)
 
-    def nearest(self, frames: Sequence[Frame]) -> tuple[Labels, Array]:
+    def nearest(
+        self, frames: Sequence[Frame], among: NDArray[np.bool_] | None = None
+    ) -> tuple[Labels, Array, NDArray[np.bool_] | None]:
         """Which subspace is nearest to each row, and the squared distance, factors in it.
 
-        A pass over all rows for each.
+        A pass over all rows for each; or each only with the rows for which `among` (j, n) names it.
+        The third result is such a choice, of the `FEW` nearest; None where it would not pay.
         """
-        n = self.rows.shape[0]
+        (n, d), j = self.rows.shape, len(frames)
         t = np.full(n, np.inf)
         labels = np.zeros(n, dtype=np.intp)
+        if among is not None:
+            chosen = [np.flatnonzero(row) for row in among]
+            some = each(lambda c: self.distances(frames[c], chosen[c]), j, self.size)
+            for c, (index, own) in enumerate(zip(chosen, some, strict=True)):
+                closer = own < t[index]
+                t[index[closer]] = own[closer]
+                labels[index[closer]] = c
+            return labels, self.scaled(t), among
+        # Not more memory than a part of the rows take.
+        kept = np.empty((j, n), np.float32) if 2 * FEW < j <= d // 2 else None
         for c, frame in enumerate(frames):
             own = self.distances(frame)
             closer = own < t
             t[closer] = own[closer]
             labels[closer] = c
-        return labels, self.scaled(t)
+            if kept is not None:
+                kept[c] = own
+        if kept is not None:
+            among = np.zeros((j, n), np.bool_)
+            np.put_along_axis(among, np.argpartition(kept, FEW - 1, axis=0)[:FEW], True, axis=0)
+            among[labels, np.arange(n)] = True  # float32 may not know it
+        return labels, self.scaled(t), among
 
     def refitted(
         self, labels: Labels, j: int, t: Array | None = None, eps: float = 0.0
@@ -247,10 +272,14 @@ def descend(
     eps = before = 0.0
     converged = False
     n_iter = still = 0
+    looked = 0
     labels: Labels | None = None
+    among: NDArray[np.bool_] | None = None
     while True:
         last = labels
-        labels, t = points.nearest(frames)
+        full = among is None or n_iter - looked >= FULL
+        labels, t, among = points.nearest(frames, None if full else among)
+        looked = n_iter if full else looked
         still = still + 1 if last is not None and np.array_equal(last, labels) else 0
         with np.errstate(over="ignore"):
             cost = lp_cost(t, p)
@@ -272,6 +301,8 @@ def descend(
             smooth = eps > points.lowest and hidden > 0.1 * tol * smoothed
             converged = fall <= max(tol, 8.0 * EPS) * smoothed and not smooth
             converged = converged or still >= STILL
+            if converged and not full:
+                among, converged = None, False
             if fall <= COOL * hidden or hidden == 0.0:
                 eps = max(FALL * eps, points.lowest)
                 smoothed = cost + (_hidden(t, p, eps) if p < 2.0 else 0.0)
@@ -285,7 +316,7 @@ def descend(
             new = points.stepped(labels, t, frames)
         for c, frame in enumerate(new):
             if frame is None:
-                frame = points.through(t, NEIGHBOURS * points.k)
+                frame, among = points.through(t, NEIGHBOURS * points.k), None
             if frame is not None:
                 frames[c] = frame
     done = converged or best.cost == 0.0
