@@ -18,9 +18,9 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "compress",
         help="compress a Hugging Face model's embeddings or linear layers into two factors each",
-        description="Read the model in MODEL_DIR (config.json and .safetensors), replace weights by "
-        "certified low-rank factors one at a time, and write the smaller model to a new directory. "
-        "Load it with lpgeom.nn.load_pretrained(DIR).",
+        description="Read the model in MODEL_DIR (config.json and .safetensors), replace weights "
+        "by certified low-rank factors one at a time, and write the smaller model to a new "
+        "directory. Load it with lpgeom.nn.load_pretrained(DIR).",
     )
     command.add_argument("model", metavar="MODEL_DIR", help="the model; it is only read")
     size = command.add_mutually_exclusive_group(required=True)

@@ -115,8 +115,9 @@ def compress(
 
     Notes
     -----
-    A layer's time is that of `approx_subspace` and one pass for the SVD's cost at every rank. Apart
-    from the new factors, memory is taken for one layer at a time.
+    A layer's time is that of `approx_subspace` and one pass for the SVD's cost at every rank.
+    Weights of 2^17 to 2^20 entries are solved by ``method="irls"`` with ``tol=1e-5``, others as
+    usual. Apart from the new factors, memory is taken for one layer at a time.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,14 @@ from lpgeom.subspace.factors import approx_factors
 FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 _BLOCK_ENTRIES = 1 << 20
+
+MANY_STEPS = (1 << 17, 1 << 20)
+"""Weights of this many entries (a transformer's linear layers): smaller ones are searched in no
+time, larger ones descend in few passes as they are. Between, a descent to the last digits and a
+search for better minima take minutes for the layers of a model, and bring 5e-4 of the cost."""
+
+BRISK: dict[str, Any] = {"method": "irls", "tol": 1e-5}
+"""Options of `approx_subspace` for those."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,8 @@ def factorise(
     the stored numbers, summed in float64. `curve` is `curve_of` the same, if it is known already.
     """
     target = seen_by(weight, metric)
-    found = _solved(target, k, spec, row_weights)
+    wide = target.shape[0] < target.shape[1] and spec.objective == "rows"
+    found = (_in_span if wide else _solved)(target, k, spec, row_weights)
     lossless = k >= weight.shape[1]  # the identity, and the weight itself
     right = found.right if metric is None or lossless else found.right @ metric.inverse
     stored = _rounded(right, weight)
@@ -166,6 +176,28 @@ class _Solved:
     facts: Factored
 
 
+def _in_span(A: NDArray[Any], k: int, spec: Spec, row_weights: Array | None) -> _Solved:
+    """`_solved` for n < d, in the n coordinates of the rows' span.
+
+    A subspace may be projected on the span without a row being farther from it, so the problem in
+    coordinates has the same optimum and the same bounds, with (n, n) matrices for (d, d) ones.
+    """
+    if not np.isfinite(A).all():
+        return _solved(A, k, spec, row_weights)  # which says where
+    scale = float(np.abs(A).max()) or 1.0
+    span, R = np.linalg.qr(np.asarray(A, np.float64).T / scale)
+    found = _solved(R.T * scale, k, spec, row_weights)
+    facts = found.facts
+    if facts.lower_bound:
+        # The coordinates' rounding moves each distance by some eps of its row's length.
+        lengths = np.linalg.norm(R, axis=0) * scale
+        off = 8.0 * np.finfo(np.float64).eps * math.sqrt(A.size) * spec.p
+        weights = 1.0 if row_weights is None else row_weights
+        size = float((weights * lengths**spec.p).sum())
+        facts = replace(facts, lower_bound=max(0.0, facts.lower_bound - off * size))
+    return replace(found, right=found.right @ span.T, facts=facts)
+
+
 def _solved(A: NDArray[Any], k: int, spec: Spec, row_weights: Array | None) -> _Solved:
     n, d = A.shape
     empty = torch.empty(0, device="cpu")
@@ -196,7 +228,8 @@ def _solved(A: NDArray[Any], k: int, spec: Spec, row_weights: Array | None) -> _
             found = approx_factors(A, k, spec.p, **options)
             right, left = found.right, found.left
         else:
-            found = approx_subspace(A, k, spec.p, **options)
+            brisk: dict[str, Any] = BRISK if MANY_STEPS[0] <= A.size < MANY_STEPS[1] else {}
+            found = approx_subspace(A, k, spec.p, **options, **brisk)
             right, left = found.components, None
         labels = None
         certificate = found.certificate
