@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lpgeom.geometry.spectrum import SERIAL
 from lpgeom.rows.base import Array
+from lpgeom.threads import serial_blas
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,13 @@ class Frame:
         return Frame(np.ascontiguousarray(U[:, m:]), np.ascontiguousarray(U[:, :m]))
 
     @staticmethod
+    def spanned_by(B: Array) -> Frame:
+        """The frame of the span of B's columns, which are independent."""
+        k = B.shape[1]
+        Q = completed(B)
+        return Frame(np.ascontiguousarray(Q[:, :k]), np.ascontiguousarray(Q[:, k:]))
+
+    @staticmethod
     def of(V: Array) -> Frame:
         """The frame of an orthonormal V."""
         return Frame(V, complement(V))
@@ -31,8 +40,16 @@ class Frame:
 def complement(V: Array) -> Array:
     """Orthonormal basis (d, d - k) of what is orthogonal to the columns of V."""
     k = V.shape[1]
-    Q = np.linalg.qr(V, mode="complete")[0]
-    return np.ascontiguousarray(Q[:, k:])
+    return np.ascontiguousarray(completed(V)[:, k:])
+
+
+def completed(V: Array) -> Array:
+    """An orthogonal (d, d) whose first columns span those of V: the full QR, on one thread up to
+    the size where `eigen` runs on one."""
+    if len(V) > SERIAL:
+        return np.linalg.qr(V, mode="complete")[0]
+    with serial_blas():
+        return np.linalg.qr(V, mode="complete")[0]
 
 
 def largest_sine(V: Array, V2: Array) -> float:
@@ -71,6 +88,4 @@ class Geodesic:
     def at(self, s: float) -> Frame:
         """The subspace at s (s > 1 extrapolates), with its complement."""
         V = self._start * np.cos(s * self._theta) + self._towards * np.sin(s * self._theta)
-        k = V.shape[1]
-        Q = np.linalg.qr(V, mode="complete")[0]
-        return Frame(np.ascontiguousarray(Q[:, :k]), np.ascontiguousarray(Q[:, k:]))
+        return Frame.spanned_by(V)

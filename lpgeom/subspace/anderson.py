@@ -78,4 +78,4 @@ class Anderson:
 
     def _frame(self, X: Array) -> Frame:
         assert self._origin is not None
-        return Frame.of(np.linalg.qr(self._origin.V + self._origin.W @ X)[0])
+        return Frame.spanned_by(self._origin.V + self._origin.W @ X)

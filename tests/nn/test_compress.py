@@ -130,7 +130,8 @@ def test_forced_full_rank_is_the_model() -> None:
                      layers=["all", "classifier"], force=True)  # fmt: skip
     assert len(report.compressed) == 7
     ids = torch.arange(30)
-    torch.testing.assert_close(model(ids), dense(ids), rtol=1e-5, atol=1e-5)
+    expected = dense(ids)  # nothing normalises what goes through: to 1e-5 of the largest
+    assert (model(ids) - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 def test_same_seed_same_factors() -> None:
