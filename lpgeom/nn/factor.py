@@ -194,7 +194,7 @@ def _in_span(A: NDArray[Any], k: int, spec: Spec, row_weights: Array | None) -> 
         off = 8.0 * np.finfo(np.float64).eps * math.sqrt(A.size) * spec.p
         weights = 1.0 if row_weights is None else row_weights
         size = float((weights * lengths**spec.p).sum())
-        facts = replace(facts, lower_bound=max(0.0, facts.lower_bound - off * size))
+        facts = replace(facts, lower_bound=max(0.0, float(facts.lower_bound - off * size)))
     return replace(found, right=found.right @ span.T, facts=facts)
 
 

@@ -11,6 +11,7 @@ from models import generator
 from torch import Tensor
 
 from lpgeom import approx_subspace
+from lpgeom.nn import factor
 from lpgeom.nn.calibration import RIDGE
 from lpgeom.nn.factor import Metric, Spec, curve_of, factorise
 
@@ -273,3 +274,33 @@ def test_weights_are_read_only_read() -> None:
     assert torch.equal(W, before)
     factorise(W.requires_grad_(), 3, Spec(p=2.0))
     factorise(weight().share_memory_(), 3, Spec(p=2.0))
+
+
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("subspaces", [1, 2])
+def test_wide_weights_are_solved_in_their_span(p: float, subspaces: int) -> None:
+    """n < d: the same problem in n coordinates, with the same bounds."""
+    rng = np.random.default_rng(5)
+    A = rng.standard_t(2.0, (18, 60))
+    omega = rng.random(18)
+    spec = Spec(p=p, subspaces=subspaces)
+    found = factorise(torch.from_numpy(A), 5, spec, omega)
+    if subspaces == 1:
+        whole = approx_subspace(A, 5, p, row_weights=omega)
+        assert found.cost == pytest.approx(whole.cost, rel=1e-6)
+        # The relaxation is not solved to the end in either, so the bounds agree nearly.
+        assert found.lower_bound == pytest.approx(whole.lower_bound, rel=1e-4)
+        assert found.lower_bound <= whole.cost
+    assert found.lower_bound <= found.cost <= found.svd_cost * (1.0 + 1e-12)
+
+
+def test_layers_of_middling_size_take_fewer_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither bound nor cost is any less true for it."""
+    A = np.random.default_rng(6).standard_t(2.0, (120, 24))
+    usual = factorise(torch.from_numpy(A), 6, Spec(p=1.0))
+    monkeypatch.setattr(factor, "MANY_STEPS", (0, 1 << 20))
+    brisk = factorise(torch.from_numpy(A), 6, Spec(p=1.0))
+    assert brisk.method.startswith("irls")
+    assert usual.cost <= brisk.cost * (1.0 + 1e-9)
+    assert brisk.lower_bound <= usual.cost  # a bound for whatever is found
+    assert brisk.cost <= brisk.svd_cost
