@@ -23,8 +23,11 @@ def test_bytes_are_those_of_the_tree() -> None:
     assert simulate(replace(PLAN, workers=1), COSTS)[1] == 0.0
     _, moved = simulate(replace(PLAN, workers=64), COSTS)
     assert moved == 8 * 100**2 * (7 * 8 + 7)
-    # Stretches of 16 chunks become two matrices where they lie; of the eight six are elsewhere.
-    assert simulate(PLAN, COSTS)[1] == 8 * 100**2 * 6
+    # Eight chunks, two on each of four workers, are added on one of these: six are elsewhere.
+    assert simulate(replace(PLAN, chunks=8), COSTS)[1] == 8 * 100**2 * 6
+    # In no order, eight of 64 chunks have at least two on some worker, whatever the seed.
+    for seed in range(5):
+        assert 0.0 < simulate(PLAN, COSTS, seed)[1] <= 8 * 100**2 * (8 * 6 + 6)
 
 
 def test_the_scheduler_is_the_limit_for_many_small_chunks() -> None:
