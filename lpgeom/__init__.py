@@ -13,6 +13,7 @@ from lpgeom._version import __version__
 from lpgeom.clustering import ClusterResult
 from lpgeom.ellipsoids import Ellipsoid, Rounding
 from lpgeom.factorization import FactorResult
+from lpgeom.mixture import MixedResult
 from lpgeom.results import Bound, Certificate, CertificateError, LewisWeights, SubspaceResult
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from lpgeom.subspace.clusters import approx_subspaces
     from lpgeom.subspace.factors import approx_factors
     from lpgeom.subspace.given import certify, cost
+    from lpgeom.subspace.mixed import approx_mixed
     from lpgeom.subspace.refine import refine
     from lpgeom.subspace.regression import Regression, lp_regression
     from lpgeom.warm import warmup
@@ -44,12 +46,14 @@ __all__ = [
     "FactorResult",
     "LewisWeights",
     "LpSVD",
+    "MixedResult",
     "Regression",
     "Rounding",
     "StreamingCoreset",
     "SubspaceResult",
     "__version__",
     "approx_factors",
+    "approx_mixed",
     "approx_subspace",
     "approx_subspaces",
     "certify",
@@ -68,6 +72,7 @@ __all__ = [
 
 _LAZY = {
     "approx_factors": "lpgeom.subspace.factors",
+    "approx_mixed": "lpgeom.subspace.mixed",
     "approx_subspace": "lpgeom.subspace.approx",
     "approx_subspaces": "lpgeom.subspace.clusters",
     "certify": "lpgeom.subspace.given",

@@ -28,7 +28,7 @@ LAYERS = [
     {"kernels"},
     {"datasets"},
     {"readers", "storage", "validation"},
-    {"records", "factorization", "clustering"},
+    {"records", "factorization", "clustering", "mixture"},
     {"results", "ellipsoids", "sources", "tables", "threads", "progress", "atomic", "_version"},
 ]
 # results.py reaches up by name inside two methods (verify, save / load); see `is_deferred`.

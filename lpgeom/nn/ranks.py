@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lpgeom.results import Array
+from lpgeom.subspace.allocation import lower_hull, slope
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def share_budget(curves: Sequence[Array], sizes: Sequence[Size], budget: float) 
             f"rank 1 everywhere takes {budget - left:.0f} parameters, more than the {int(budget)} "
             "allowed"
         )
-    heap = [(_slope(hull, 0), i) for i, hull in enumerate(hulls) if len(hull) > 1]
+    heap = [(slope(*hull[:2]), i) for i, hull in enumerate(hulls) if len(hull) > 1]
     heapq.heapify(heap)
     while heap:
         _, i = heapq.heappop(heap)
@@ -101,7 +102,7 @@ def share_budget(curves: Sequence[Array], sizes: Sequence[Size], budget: float) 
             left -= price
             at[i] += 1
             if at[i] + 1 < len(hull):
-                heapq.heappush(heap, (_slope(hull, at[i]), i))
+                heapq.heappush(heap, (slope(*hull[at[i] : at[i] + 2]), i))
     ranks = [
         None if hull[j][0] >= size.dense else round(hull[j][0] / size.per_rank)
         for hull, size, j in zip(hulls, sizes, at, strict=True)
@@ -155,20 +156,4 @@ def _hull(curve: Array, size: Size) -> list[tuple[float, float]]:
         if size.worthwhile(k)
     ]
     points.append((float(size.dense), 0.0))
-    hull: list[tuple[float, float]] = []
-    for point in points:
-        while len(hull) > 1 and _turns_up(hull[-2], hull[-1], point):
-            hull.pop()
-        if not hull or point[1] < hull[-1][1]:  # nothing is paid for nothing
-            hull.append(point)
-    return hull
-
-
-def _turns_up(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
-    """Whether b lies on or above the line from a to c."""
-    return (b[1] - a[1]) * (c[0] - a[0]) >= (c[1] - a[1]) * (b[0] - a[0])
-
-
-def _slope(hull: list[tuple[float, float]], at: int) -> float:
-    (x0, y0), (x1, y1) = hull[at : at + 2]
-    return (y1 - y0) / (x1 - x0)
+    return lower_hull(points)

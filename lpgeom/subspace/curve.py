@@ -100,10 +100,10 @@ def svd_cost_curve(A: ArrayLike, p: float, *, row_weights: ArrayLike | None = No
             mean = np.cumsum(lam) / n
             inverse = np.divide(1.0, mean, out=np.zeros(r), where=mean > 0.0)
             U = np.ascontiguousarray(spec.U[:, r - spec.rank :])
-            tails = _summed(rows, U, inverse[r - spec.rank :], problem.p)
-    # tails[m - 1] is what is lost with the m smallest of the nonzero singular values.
+            lost = tails(rows, U, inverse[r - spec.rank :], problem.p)
+    # lost[m - 1] is what is lost with the m smallest of the nonzero singular values.
     cost = np.zeros(d + 1)
-    for m, tail in enumerate(tails, 1):
+    for m, tail in enumerate(lost, 1):
         root = float(np.sqrt(mean[r - spec.rank + m - 1]))
         cost[spec.rank - m] = to_cost_units(float(tail), problem.unit * root, problem.p)
     values = np.zeros(d)
@@ -111,7 +111,7 @@ def svd_cost_curve(A: ArrayLike, p: float, *, row_weights: ArrayLike | None = No
     return SvdCurve(np.minimum.accumulate(cost), values, problem.p, (n, d))
 
 
-def _summed(rows: Any, U: Array, inverse: Array, p: float) -> Array:
+def tails(rows: Any, U: Array, inverse: Array, p: float) -> Array:
     """``sum_i (t_im inverse_m)^(p/2)`` with ``t_im = sum_{j <= m} (a_i U)_j^2``, for every m."""
 
     def work(worker: int, workers: int, stopped: Stop) -> Array:

@@ -1,0 +1,346 @@
+"""The record of rows split among subspaces of different ranks, and its check."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpgeom.results import Array, CertificateError, SubspaceResult, norm_ratio
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+BLOCK = 4096
+"""Rows of one block."""
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One group of rows and its subspace.
+
+    Attributes
+    ----------
+    basis : ndarray, shape (d, k)
+        Orthonormal; the identity where the rows are kept as they are, no columns where they become
+        zero.
+    cost, norm_error, lower_bound, ratio, svd_cost : float
+        Of this group's rows alone, as in `SubspaceResult`. Without a `result` they are exact.
+    result : SubspaceResult or None
+        None for ranks 0 and d, and where no row has a positive weight.
+    """
+
+    basis: Array = field(repr=False)
+    cost: float
+    norm_error: float
+    lower_bound: float
+    ratio: float
+    svd_cost: float
+    result: SubspaceResult | None = field(default=None, repr=False)
+
+    @property
+    def rank(self) -> int:
+        """k."""
+        return int(self.basis.shape[1])
+
+    @classmethod
+    def of(cls, result: SubspaceResult) -> Part:
+        """What `approx_subspace` found."""
+        return cls(
+            result.basis, result.cost, result.norm_error, result.lower_bound, result.ratio,
+            result.svd_cost, result,
+        )  # fmt: skip
+
+    @classmethod
+    def free(cls, basis: Array) -> Part:
+        """Rows that cost nothing."""
+        return cls(basis, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+    @classmethod
+    def zero(cls, d: int, cost: float, norm: float) -> Part:
+        """Rows that become zero."""
+        return cls(np.empty((d, 0)), cost, norm, cost, 1.0, cost)
+
+
+@dataclass(frozen=True, eq=False)
+class MixedResult:
+    """Subspaces of different ranks, and which of them stands for each row.
+
+    Costs are p-th powers in user units, ratios are of norms.
+
+    Attributes
+    ----------
+    labels : ndarray of int64, shape (n,)
+        Row i is approximated in the subspace of part ``labels[i]``.
+    parts : tuple of Part
+        For each label the basis, the cost and the certificate for its rows alone.
+    cost : float
+        ``sum_i omega_i dist(a_i, V_labels[i])^p``.
+    norm_error : float
+        ``cost^(1/p)``; finite even where `cost` overflows.
+    lower_bound : float
+        The sum of the parts'. No choice of subspaces of these ranks costs less *with these labels*;
+        other labels or ranks may.
+    ratio : float
+        ``(cost / lower_bound)^(1/p) >= 1``; inf when not certified.
+    budget, storage : int
+        Numbers allowed, and those that `factors` has: at most the budget.
+    single_rank, single_cost, svd_cost : int, float, float
+        The rank of one subspace for all rows within the budget, what `approx_subspace` reaches with
+        it (at least `cost`), and what the SVD of that rank costs.
+    history : tuple of float
+        The least cost so far after each round, from `single_cost` on: never rises.
+    p, shape, method, n_iter, converged, seconds, seed, row_weights
+        As in `ClusterResult`; method "single": nothing beat one subspace.
+    """
+
+    labels: NDArray[np.int64] = field(repr=False)
+    parts: tuple[Part, ...] = field(repr=False)
+    cost: float
+    norm_error: float
+    lower_bound: float
+    ratio: float
+    budget: int
+    storage: int
+    single_rank: int
+    single_cost: float
+    svd_cost: float
+    history: tuple[float, ...] = field(repr=False)
+    p: float
+    shape: tuple[int, int]
+    method: str
+    n_iter: int
+    converged: bool
+    seconds: float
+    seed: int
+    row_weights: Array | None = field(default=None, repr=False)
+
+    @property
+    def subspaces(self) -> int:
+        """How many there are: j."""
+        return len(self.parts)
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """k of each."""
+        return tuple(part.rank for part in self.parts)
+
+    @property
+    def bases(self) -> tuple[Array, ...]:
+        """An orthonormal (d, k) for each."""
+        return tuple(part.basis for part in self.parts)
+
+    @property
+    def results(self) -> tuple[SubspaceResult | None, ...]:
+        """The result of each that has one; ranks 0 and d need none."""
+        return tuple(part.result for part in self.parts)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Rows of each label, shape (j,)."""
+        return np.bincount(self.labels, minlength=self.subspaces)
+
+    @property
+    def failure_probability(self) -> float:
+        """Of `lower_bound`: at most the sum over the parts; 0.0: it holds always."""
+        found = (r.certificate for r in self.results if r is not None)
+        return min(1.0, sum(c.failure_probability for c in found if c is not None))
+
+    def factors(self, A: ArrayLike) -> tuple[tuple[Array, ...], tuple[Array | None, ...]]:
+        """What is stored: for each part (n_c, k_c) and (k_c, d), rows of a label in their order.
+
+        The right factor is None where the rows are kept as they are.
+
+        Examples
+        --------
+        >>> import numpy as np, lpgeom
+        >>> A = np.random.default_rng(0).standard_normal((50, 6))
+        >>> found = lpgeom.approx_mixed(A, 200, subspaces=3)
+        >>> lefts, rights = found.factors(A)
+        >>> sum(x.size for x in (*lefts, *rights) if x is not None) == found.storage
+        True
+        """
+        A = np.asarray(A)
+        if A.shape != self.shape:
+            raise ValueError(f"A has shape {A.shape}; the result is for {self.shape}")
+        lefts, rights = [], []
+        for c, part in enumerate(self.parts):
+            rows = A[self.labels == c].astype(np.float64)
+            kept = part.rank == self.shape[1]
+            lefts.append(rows if kept else rows @ part.basis)
+            right = part.basis.T if len(rows) else part.basis.T[:0]
+            rights.append(None if kept else np.ascontiguousarray(right))
+        return tuple(lefts), tuple(rights)
+
+    def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
+        """Recompute everything from A: storage, costs, and each certificate on its own rows.
+
+        Parameters
+        ----------
+        A : array_like, shape (n, d)
+        rtol : float
+            Relative rounding slack between the two computations.
+
+        Raises
+        ------
+        CertificateError
+            If the parts do not fit together, a cost is not the stated one, or more is stated than
+            the certificates prove.
+        """
+        A = np.asarray(A)
+        if A.shape != self.shape:
+            raise CertificateError(f"the result is for shape {self.shape}, A has {A.shape}")
+        self._check_parts()
+        omega, lower = self.row_weights, 0.0
+        for c, part in enumerate(self.parts):
+            index = np.flatnonzero(self.labels == c)
+            weights = np.ones(index.size) if omega is None else omega[index]
+            norm, slack = self._norm(A[index], weights, part.basis)
+            if not abs(part.norm_error - norm) <= rtol * norm + slack:
+                raise CertificateError(
+                    f"part {c} is stated to have norm error {part.norm_error!r}, "
+                    f"recomputed {norm!r}"
+                )
+            certificate = None if part.result is None else part.result.certificate
+            if certificate is not None:
+                self._check_certificate(c, index)
+                certificate.verify(A[index], rtol=rtol)
+                lower += certificate.lower_bound
+            elif part.rank == 0 and index.size:
+                lower += part.cost  # recomputed above
+            elif part.lower_bound > 0.0:
+                raise CertificateError(f"part {c} has a lower bound and no certificate")
+        if not self.lower_bound <= lower * (1.0 + rtol):
+            raise CertificateError(
+                f"lower bound stated as {self.lower_bound!r}; the certificates prove {lower!r}"
+            )
+
+    def _check_parts(self) -> None:
+        """The parts agree with one another."""
+        (n, d), j = self.shape, len(self.parts)
+        labels = self.labels
+        if labels.shape != (n,) or labels.dtype.kind not in "iu":
+            raise CertificateError(f"labels are not {n} integers")
+        if int(labels.min()) < 0 or int(labels.max()) >= j:
+            raise CertificateError(f"labels are not all between 0 and {j - 1}")
+        stored = 0
+        for c, (part, m) in enumerate(zip(self.parts, self.sizes.tolist(), strict=True)):
+            V = part.basis
+            if V.ndim != 2 or V.shape[0] != d or V.shape[1] > d:
+                raise CertificateError(f"basis {c} has shape {V.shape}")
+            defect = float(np.abs(V.T @ V - np.eye(part.rank)).max(initial=0.0))
+            if not defect <= 1e-9:
+                raise CertificateError(f"basis {c} is not orthonormal: off by {defect:.3g}")
+            stored += m * d if part.rank == d else part.rank * (m + d) if m else 0
+        if not stored == self.storage <= self.budget:
+            raise CertificateError(
+                f"storage is stated as {self.storage}, counted {stored}; budget {self.budget}"
+            )
+        total = float(sum(part.cost for part in self.parts))
+        if math.isfinite(total) and not math.isclose(total, self.cost, rel_tol=1e-12):
+            raise CertificateError(f"cost is {self.cost!r}, its parts add up to {total!r}")
+        if math.isfinite(self.cost) and self.ratio < norm_ratio(
+            self.cost, self.lower_bound, self.p
+        ) * (1.0 - 1e-9):
+            raise CertificateError(f"ratio {self.ratio!r} is below (cost / lower bound)^(1/p)")
+        if not self.norm_error <= self.single_cost ** (1.0 / self.p) * (1.0 + 1e-9):
+            raise CertificateError(f"cost {self.cost!r} is above single_cost {self.single_cost!r}")
+        falling = all(b <= a for a, b in zip(self.history, self.history[1:], strict=False))
+        if not (self.history and falling and self.history[-1] == self.cost):
+            raise CertificateError("history rises, or does not end in the cost")
+
+    def _check_certificate(self, c: int, index: NDArray[np.intp]) -> None:
+        """What is stated of one part is what its certificate states, about these rows."""
+        part, omega = self.parts[c], self.row_weights
+        assert part.result is not None
+        certificate = part.result.certificate
+        assert certificate is not None
+        if not (certificate.p == self.p and np.array_equal(certificate.basis, part.basis)):
+            raise CertificateError(f"the certificate of part {c} is about another subspace")
+        theirs = certificate.row_weights
+        if theirs is None or omega is None:
+            same = theirs is None and omega is None
+        else:
+            same = np.array_equal(theirs, omega[index])
+        if not same:
+            raise CertificateError(f"the certificate of part {c} has other row weights")
+        if part.lower_bound > certificate.lower_bound:
+            raise CertificateError(f"part {c} states more than its certificate")
+
+    def _norm(self, A: NDArray[Any], weights: Array, V: Array) -> tuple[float, float]:
+        """The p-norm of the distances of some rows from residual vectors, and what rounding may
+        hide: as for the rank of a matrix, ``max(n, d) eps`` times its norm, row by row."""
+        if V.shape[1] == self.shape[1]:
+            return 0.0, 0.0
+        y = np.zeros(len(A))
+        frobenius = 0.0
+        for lo in range(0, len(A), BLOCK):
+            block = A[lo : lo + BLOCK].astype(np.float64)
+            top = float(np.abs(block).max(initial=0.0)) or 1.0
+            block /= top
+            residual = block - (block @ V) @ V.T
+            y[lo : lo + BLOCK] = top * np.sqrt(np.einsum("ij,ij->i", residual, residual))
+            frobenius = math.hypot(frobenius, top * float(np.linalg.norm(block)))
+        root = weights ** (1.0 / self.p)
+        off = max(len(A), self.shape[1]) * EPS * frobenius
+        return _p_norm(root * y, self.p), _p_norm(root * off, self.p)
+
+    def summary(self) -> str:
+        """A few lines of text: the problem, the cost, and how it is certified."""
+        n, d = self.shape
+        lines = [
+            f"{self.subspaces} subspaces for {n} x {d} rows, p = {self.p:g}, {self.storage} "
+            f"numbers of {self.budget} allowed",
+            f"  ranks        {', '.join(map(str, self.ranks))}",
+            f"  rows         {', '.join(map(str, self.sizes.tolist()))}",
+            f"  cost         {self.cost:.6g}  (one subspace of rank {self.single_rank} "
+            f"{self.single_cost:.6g}, SVD {self.svd_cost:.6g})",
+        ]
+        if math.isfinite(self.ratio):
+            lines.append(f"  lower bound  {self.lower_bound:.6g}  under these labels and ranks")
+            lines.append(f"  ratio        {self.ratio:.6f}  (of norms)")
+        else:
+            lines.append("  lower bound  none computed (certify=False)")
+        lines.append(
+            f"  method       {self.method}: {self.n_iter} rounds, {self.seconds:.2f} s"
+            + ("" if self.converged else ", not converged")
+        )
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return (
+            f"MixedResult(ranks={self.ranks}, p={self.p:g}, shape={self.shape}, "
+            f"storage={self.storage}, cost={self.cost:.6g}, lower_bound={self.lower_bound:.6g}, "
+            f"ratio={self.ratio:.6f}, method={self.method!r})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings, ready for JSON (arrays left out; inf as a string)."""
+        names = (
+            "subspaces", "budget", "storage", "p", "cost", "norm_error", "lower_bound", "ratio",
+            "failure_probability", "single_rank", "single_cost", "svd_cost", "method", "n_iter",
+            "converged", "seconds", "seed",
+        )  # fmt: skip
+        values = {name: getattr(self, name) for name in names}
+        return {
+            "shape": list(self.shape),
+            "ranks": list(self.ranks),
+            "sizes": self.sizes.tolist(),
+            **{name: "inf" if value == math.inf else value for name, value in values.items()},
+            "history": ["inf" if cost == math.inf else cost for cost in self.history],
+            "results": [None if r is None else r.to_dict() for r in self.results],
+        }
+
+
+def _p_norm(x: Any, p: float) -> float:
+    """``(sum x^p)^(1/p)`` for x >= 0, relative to the largest."""
+    x = np.asarray(x, dtype=np.float64)
+    top = float(x.max(initial=0.0))
+    if top == 0.0 or math.isinf(top):
+        return top
+    return top * float(((x / top) ** p).sum()) ** (1.0 / p)

@@ -1,0 +1,103 @@
+"""One budget of numbers shared out among subspaces of different rank."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+from lpgeom.rows.base import Array
+
+Point = tuple[float, float]
+
+
+def storage(n: int, d: int, k: int) -> int:
+    """Numbers that n rows take in a subspace of rank k of R^d: both factors, or the rows as they
+    are for k = d, or nothing for k = 0 or no rows."""
+    return n * d if k >= d else k * (n + d) if n else 0
+
+
+def allocated(
+    curves: Sequence[Array], counts: Sequence[int], d: int, budget: float
+) -> tuple[list[int], float]:
+    """Ranks of small total cost whose storage is at most `budget`, and the price of a number.
+
+    ``curves[c][k]`` is the cost of group c, of ``counts[c]`` rows, at rank k = 0, ..., d. The next
+    numbers go to the group where they take off most; on the lower convex hulls of the curves, with
+    the rows as they are for an end, that is optimal whenever a corner uses the budget up. What is
+    left over goes to ranks between two corners. The price is what the last number took off.
+
+    Notes
+    -----
+    With C(s) the sum of the hulls' values at the best split of storage s, C is convex and the price
+    is ``-C'(budget)``: at that price the ranks minimise ``cost + price * storage`` over all ranks
+    that are corners (Everett's theorem on generalised Lagrange multipliers).
+    """
+    corners = [_corners(curve, n, d) for curve, n in zip(curves, counts, strict=True)]
+    at = [0] * len(corners)
+    ranks = [0] * len(corners)
+    left = float(budget)
+    price = 0.0
+    heap = [(slope(c[0][0], c[1][0]), i) for i, c in enumerate(corners) if len(c) > 1]
+    heapq.heapify(heap)
+    refused: list[tuple[float, int]] = []
+    while heap:
+        steep, i = heapq.heappop(heap)
+        (here, _), (there, k) = corners[i][at[i] : at[i] + 2]
+        cost = there[0] - here[0]
+        if cost > left:
+            refused.append((steep, i))
+            continue
+        left -= cost
+        price = -steep
+        ranks[i] = k
+        at[i] += 1
+        if at[i] + 1 < len(corners[i]):
+            heapq.heappush(heap, (slope(there, corners[i][at[i] + 1][0]), i))
+    for _, i in sorted(refused):
+        n = counts[i]
+        more = int(left // (n + d))
+        last = _below_dense(n, d)
+        if more > 0 and ranks[i] < last:
+            k = min(last, ranks[i] + more)
+            left -= storage(n, d, k) - storage(n, d, ranks[i])
+            ranks[i] = k
+    return ranks, max(price, -refused[0][0] if refused else 0.0)
+
+
+def _corners(curve: Array, n: int, d: int) -> list[tuple[Point, int]]:
+    """Corners ((storage, cost), rank) of the hull, rank 0 first."""
+    if n == 0:
+        return [((0.0, 0.0), 0)]
+    last = _below_dense(n, d)
+    points = [(float(storage(n, d, k)), float(curve[k])) for k in range(last + 1)]
+    rank_of = {point[0]: k for k, point in enumerate(points)}
+    points.append((float(n * d), 0.0))
+    rank_of[float(n * d)] = d
+    return [(point, rank_of[point[0]]) for point in lower_hull(points)]
+
+
+def _below_dense(n: int, d: int) -> int:
+    """The largest rank whose factors take fewer numbers than the rows."""
+    return (n * d - 1) // (n + d) if n else 0
+
+
+def lower_hull(points: Sequence[Point]) -> list[Point]:
+    """Corners of the lower convex hull of points (x, y) with x rising; nothing is paid (x) for
+    nothing (y)."""
+    hull: list[Point] = []
+    for point in points:
+        while len(hull) > 1 and _turns_up(hull[-2], hull[-1], point):
+            hull.pop()
+        if not hull or point[1] < hull[-1][1]:
+            hull.append(point)
+    return hull
+
+
+def slope(a: Point, b: Point) -> float:
+    """Of the line from a to b."""
+    return (b[1] - a[1]) / (b[0] - a[0])
+
+
+def _turns_up(a: Point, b: Point, c: Point) -> bool:
+    """Whether b lies on or above the line from a to c."""
+    return (b[1] - a[1]) * (c[0] - a[0]) >= (c[1] - a[1]) * (b[0] - a[0])
