@@ -43,6 +43,8 @@ DEFERRED = {
 ONLY_IN = {
     "torch": {"nn"},
     "transformers": {"nn"},
+    "tokenizers": {"nn"},
+    "wordfreq": {"nn"},
     "dask": {"rows"},
     "zarr": {"readers"},
     "h5py": {"readers"},
@@ -56,6 +58,8 @@ ONLY_IN = {
 HEAVY = [
     "torch",
     "transformers",
+    "tokenizers",
+    "wordfreq",
     "dask",
     "zarr",
     "h5py",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lpgeom.nn.linear import LowRankLinear
     from lpgeom.nn.parameter import LowRankParameter
     from lpgeom.nn.resize import resize_token_embeddings
+    from lpgeom.nn.vocabulary import token_weights
     from lpgeom.nn.weights import frequency_weights
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "load_pretrained",
     "resize_token_embeddings",
     "save_pretrained",
+    "token_weights",
 ]
 
 _LAZY = {
@@ -47,6 +49,7 @@ _LAZY = {
     "load_pretrained": "lpgeom.nn.checkpoint",
     "resize_token_embeddings": "lpgeom.nn.resize",
     "save_pretrained": "lpgeom.nn.checkpoint",
+    "token_weights": "lpgeom.nn.vocabulary",
 }
 
 
