@@ -58,6 +58,13 @@ def add(commands: Any) -> None:
         "--subspaces", type=int, default=1, metavar="J", help="split rows among J subspaces"
     )
     command.add_argument(
+        "--ranks",
+        choices=("equal", "mixed"),
+        default="equal",
+        help="with --subspaces: of equal rank, or each group of an embedding's rows of its own "
+        "(default: equal)",
+    )
+    command.add_argument(
         "--allocate",
         choices=("uniform", "global"),
         default="uniform",
@@ -119,8 +126,9 @@ def _compress(options: argparse.Namespace) -> int:
     asked = Options.checked(
         ratio=options.ratio, rank=options.rank, max_norm_error=options.max_norm_error,
         p=options.p, objective=options.objective, layers=layers, exclude=options.exclude,
-        row_weights=weights, subspaces=options.subspaces, allocate=options.allocate,
-        tie=options.tie, certify=CERTIFY[options.certify], force=options.force, seed=options.seed,
+        row_weights=weights, subspaces=options.subspaces, ranks=options.ranks,
+        allocate=options.allocate, tie=options.tie, certify=CERTIFY[options.certify],
+        force=options.force, seed=options.seed,
     )  # fmt: skip
     try:
         report = compress_directory(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lpgeom.nn.dense import decompress
     from lpgeom.nn.embedding import LowRankEmbedding
     from lpgeom.nn.linear import LowRankLinear
+    from lpgeom.nn.mixed_embedding import MixedRankEmbedding
+    from lpgeom.nn.mixed_linear import MixedRankLinear
     from lpgeom.nn.parameter import LowRankParameter
     from lpgeom.nn.resize import resize_token_embeddings
     from lpgeom.nn.vocabulary import token_weights
@@ -30,6 +32,8 @@ __all__ = [
     "LowRankEmbedding",
     "LowRankLinear",
     "LowRankParameter",
+    "MixedRankEmbedding",
+    "MixedRankLinear",
     "compress",
     "decompress",
     "frequency_weights",
@@ -43,6 +47,8 @@ _LAZY = {
     "LowRankEmbedding": "lpgeom.nn.embedding",
     "LowRankLinear": "lpgeom.nn.linear",
     "LowRankParameter": "lpgeom.nn.parameter",
+    "MixedRankEmbedding": "lpgeom.nn.mixed_embedding",
+    "MixedRankLinear": "lpgeom.nn.mixed_linear",
     "compress": "lpgeom.nn.compression",
     "decompress": "lpgeom.nn.dense",
     "frequency_weights": "lpgeom.nn.weights",

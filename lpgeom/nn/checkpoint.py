@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from lpgeom.nn.embedding import LowRankEmbedding
 from lpgeom.nn.linear import LowRankLinear
+from lpgeom.nn.mixed import PLACES, MixedRank, are_places
+from lpgeom.nn.mixed_embedding import MixedRankEmbedding
+from lpgeom.nn.mixed_linear import MixedRankLinear
 from lpgeom.nn.parameter import LowRankParameter
 from lpgeom.nn.recipe import (
     EMBEDDING_OPTIONS,
@@ -28,7 +31,7 @@ from lpgeom.nn.recipe import (
     read_recipe,
 )
 from lpgeom.nn.report import CompressionReport
-from lpgeom.nn.sites import kind_of
+from lpgeom.nn.sites import FACTORED, kind_of
 from lpgeom.nn.tensors import TensorWriter, aliases_of, sha256_of
 
 
@@ -187,19 +190,24 @@ def load_pretrained(
 def layers_of(model: nn.Module) -> Iterable[Layer]:
     """The modules in factors, under every name they have."""
     for name, module in model.named_modules(remove_duplicate=False):
-        several = getattr(module, "subspaces", 1)
-        if isinstance(module, LowRankEmbedding):
+        groups: dict[str, Any] = {}
+        if isinstance(module, MixedRank):
+            groups = {"ranks": module.ranks, "counts": module.counts}
+            rank, several = max(1, *module.ranks), len(module.ranks)
+        elif isinstance(module, FACTORED):
+            rank, several = module.rank, getattr(module, "subspaces", 1)
+        if isinstance(module, LowRankEmbedding | MixedRankEmbedding):
             options = {key: getattr(module, key) for key in EMBEDDING_OPTIONS}
             n, d = module.num_embeddings, module.embedding_dim
-            yield Layer(name, "embedding", n, d, module.rank, several, options)
-        elif isinstance(module, LowRankLinear):
+            yield Layer(name, "embedding", n, d, rank, several, options, **groups)
+        elif isinstance(module, LowRankLinear | MixedRankLinear):
             n, d = module.out_features, module.in_features
             options = {"bias": module.bias is not None}
-            yield Layer(name, "linear", n, d, module.rank, several, options)
+            yield Layer(name, "linear", n, d, rank, several, options, **groups)
         elif isinstance(module, LowRankParameter):
             n, d = module.shape[0], math.prod(module.shape[1:])
             options = {"shape": list(module.shape)}
-            yield Layer(name, "parameter", n, d, module.rank, 1, options)
+            yield Layer(name, "parameter", n, d, rank, 1, options)
 
 
 def prepare(model: nn.Module, layers: Iterable[Layer]) -> None:
@@ -249,6 +257,15 @@ def _article(kind: str) -> str:
 def _empty(layer: Layer) -> nn.Module:
     """A module of that kind, without data."""
     options = dict(layer.options)
+    ranks, counts = layer.ranks or (), layer.counts or ()
+    mixed: dict[str, Callable[..., nn.Module]] = {
+        "embedding": lambda: MixedRankEmbedding(
+            layer.n, layer.d, ranks, counts, device="meta", **options
+        ),
+        "linear": lambda: MixedRankLinear(
+            layer.d, layer.n, ranks, counts, options["bias"], device="meta"
+        ),
+    }
     makers: dict[str, Callable[..., nn.Module]] = {
         "embedding": lambda: LowRankEmbedding(
             layer.n, layer.d, layer.rank, subspaces=layer.subspaces, device="meta",
@@ -261,7 +278,7 @@ def _empty(layer: Layer) -> nn.Module:
         "parameter": lambda: LowRankParameter(options["shape"], layer.rank, device="meta"),
     }  # fmt: skip
     try:
-        return makers[layer.kind]()
+        return (makers if layer.ranks is None else mixed)[layer.kind]()
     except (TypeError, ValueError, RuntimeError) as error:  # sizes beyond what torch can count
         raise CheckpointError(f"{NAME}: no layer {layer.name} can be made ({error})") from error
 
@@ -295,6 +312,11 @@ def _check(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe, folder
         labels = state.get(f"{layer.name}.labels")
         if labels is not None and not _are_labels(labels, layer.subspaces):
             raise CheckpointError(f"{folder}: {layer.name} has labels that are none")
+        places = state.get(f"{layer.name}.places")
+        if layer.counts is None or labels is None or places is None:  # another layer has them
+            continue
+        if places.dtype != PLACES or not are_places(labels, places, layer.counts):
+            raise CheckpointError(f"{folder}: {layer.name} has places that are none")
 
 
 def _are_labels(labels: Tensor, j: int) -> bool:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from lpgeom.nn.calibration import metrics_of
 from lpgeom.nn.options import Options
 from lpgeom.nn.plan import items_of, line, ranked, solve
-from lpgeom.nn.replace import build_all, install
+from lpgeom.nn.replace import build_all, build_mixed, install
 from lpgeom.nn.report import CompressionReport, LayerReport
 from lpgeom.nn.sites import Group, Site, groups
 
@@ -33,6 +33,7 @@ def compress(
     exclude: str | Sequence[str] = (),
     row_weights: str | ArrayLike | Mapping[str, Any] | None = None,
     subspaces: int = 1,
+    ranks: str = "equal",
     allocate: str = "uniform",
     tie: str = "keep",
     calibration: Iterable[Any] | None = None,
@@ -77,6 +78,11 @@ def compress(
     subspaces : int
         Rows are split among that many subspaces, see `lpgeom.approx_subspaces`. One for bare
         parameters.
+    ranks : {"equal", "mixed"}
+        "mixed", with several subspaces: each group of an embedding's rows gets a rank of its own,
+        so that all take together what `ratio` leaves or subspaces of equal `rank` would, see
+        `lpgeom.approx_mixed`. Frequent tokens may then be kept as they are, with `row_weights`.
+        Other layers have one subspace.
     allocate : {"uniform", "global"}
         "global": one budget of parameters for all selected layers, spent where it takes off most of
         the SVD's relative costs (p-th powers); some layers may stay as they are.
@@ -134,8 +140,8 @@ def compress(
     options = Options.checked(
         ratio=ratio, rank=rank, max_norm_error=max_norm_error, p=p, objective=objective,
         layers=layers, exclude=exclude, row_weights=row_weights, subspaces=subspaces,
-        allocate=allocate, tie=tie, calibrated=calibration is not None, certify=certify,
-        force=force, seed=seed,
+        ranks=ranks, allocate=allocate, tie=tie, calibrated=calibration is not None,
+        certify=certify, force=force, seed=seed,
     )  # fmt: skip
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
@@ -166,9 +172,12 @@ def compress(
             bar.set_description(item.group.name)
             report, factors = solve(item, read(item.group))
             lines.append(report)
-            replacements += build_all(
-                item.group, factors.left, factors.right, factors.labels, tied=tie == "keep"
-            )
+            if factors.lefts:
+                replacements += build_mixed(item.group, factors, tied=tie == "keep")
+            else:
+                replacements += build_all(
+                    item.group, factors.left, factors.right, factors.labels, tied=tie == "keep"
+                )
             bar.update()
     lines = [counted(entry, tie) for entry in lines]
     install(replacements)

@@ -6,8 +6,10 @@ from torch import nn
 
 from lpgeom.nn.embedding import LowRankEmbedding
 from lpgeom.nn.linear import LowRankLinear
+from lpgeom.nn.mixed import MixedRank
 from lpgeom.nn.parameter import LowRankParameter
 from lpgeom.nn.replace import carried_over
+from lpgeom.nn.sites import FACTORED, stored_in
 
 
 def decompress(model: nn.Module) -> int:
@@ -39,7 +41,7 @@ def decompress(model: nn.Module) -> int:
     >>> model[0]
     Embedding(300, 24)
     """
-    if isinstance(model, LowRankEmbedding | LowRankLinear | LowRankParameter):
+    if isinstance(model, FACTORED):
         raise ValueError(
             f"the model is itself a {type(model).__name__}, which cannot be replaced in place; use "
             "its to_dense()"
@@ -52,10 +54,10 @@ def decompress(model: nn.Module) -> int:
                 del module._modules[key]
                 module.register_parameter(key, child.to_dense())
                 dense[id(child.left)] = module._parameters[key]
-            elif isinstance(child, LowRankEmbedding | LowRankLinear):
+            elif isinstance(child, LowRankEmbedding | LowRankLinear | MixedRank):
                 if id(child) not in made:
                     layer = child.to_dense()
-                    layer.weight = dense.setdefault(id(child.left), layer.weight)
+                    layer.weight = dense.setdefault(id(stored_in(child)[0]), layer.weight)
                     if isinstance(layer, nn.Linear) and child.bias is not None:
                         layer.bias = child.bias  # which may be shared as well
                     made[id(child)] = carried_over(child, layer)

@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lpgeom.nn.mixed import places_of
 from lpgeom.nn.split import label_dtype
 from lpgeom.results import Array, to_cost_units
 from lpgeom.subspace.approx import approx_subspace
 from lpgeom.subspace.clusters import approx_subspaces
 from lpgeom.subspace.curve import SvdCurve, svd_cost_curve
 from lpgeom.subspace.factors import approx_factors
+from lpgeom.subspace.mixed import approx_mixed
 
 FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -39,6 +41,7 @@ class Spec:
     p: float = 1.0
     objective: str = "rows"
     subspaces: int = 1
+    ranks: str = "equal"
     certify: bool | str = True
     seed: int = 0
 
@@ -64,7 +67,8 @@ class Factored:
     """Factors (n, k) and (k, d) or (j, k, d), as stored, and what is proved of them.
 
     Costs are p-th powers in the weight's own units (those of `Metric`, where there is one); `size`
-    is what approximation by zero costs.
+    is what approximation by zero costs. With ranks of their own the groups' factors are in `lefts`
+    and `rights`, as a `MixedRank` module has them, the largest rank first.
     """
 
     left: Tensor
@@ -78,6 +82,29 @@ class Factored:
     note: str = ""
     size: float = 0.0
     singular_values: tuple[float, ...] = ()
+    lefts: tuple[Tensor, ...] = ()
+    rights: tuple[Tensor, ...] = ()
+    places: Tensor | None = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is stored, by the names it has in a module."""
+        if self.lefts:
+            named = {f"lefts.{c}": left for c, left in enumerate(self.lefts)}
+            named |= {f"rights.{c}": right for c, right in enumerate(self.rights)}
+        else:
+            named = {"left": self.left, "right": self.right}
+        index = {"labels": self.labels, "places": self.places}
+        return named | {name: value for name, value in index.items() if value is not None}
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the factors."""
+        return sum(x.numel() for x in self.tensors().values() if x.is_floating_point())
+
+    @property
+    def nbytes(self) -> int:
+        """Of the factors and of what says which row is where."""
+        return sum(x.nbytes for x in self.tensors().values())
 
 
 def as_array(weight: Tensor) -> NDArray[Any]:
@@ -134,6 +161,63 @@ def factorise(
         size=_entries_size(target, spec, row_weights) if entries else float(curve.cost[0]),
         singular_values=tuple(float(s) for s in curve.singular_values[: min(target.shape)]),
     )
+
+
+def factorise_mixed(
+    weight: Tensor,
+    budget: int,
+    spec: Spec,
+    row_weights: Array | None = None,
+    curve: SvdCurve | None = None,
+) -> Factored:
+    """Factors of at most `budget` numbers, each of `spec.subspaces` groups of rows in its own rank.
+
+    Always as many groups as asked for; those that were not needed have no rows.
+    """
+    A = as_array(weight)
+    found = approx_mixed(
+        A, budget, spec.p, subspaces=spec.subspaces,
+        row_weights=row_weights, certify=spec.certify, seed=spec.seed,
+    )  # fmt: skip
+    (n, d), j = weight.shape, spec.subspaces
+    order = sorted(range(found.subspaces), key=lambda c: -found.ranks[c])
+    labels = np.argsort(order)[found.labels]
+    lefts, rights, cost = [], [], 0.0
+    for c in range(j):
+        rows = np.flatnonzero(labels == c)
+        k = found.ranks[order[c]] if rows.size else 0
+        dense = k == d
+        basis = found.bases[order[c]] if rows.size and not dense else np.empty((d, 0))
+        right = _rounded(basis.T, weight)
+        exact = right.double().cpu().numpy()
+        if dense:
+            left = weight.detach().cpu()[rows]
+        else:
+            left = torch.empty(rows.size, k, dtype=weight.dtype, device="cpu")
+            own, omega = A[rows], None if row_weights is None else row_weights[rows]
+            if k:
+                _fill_left(left, own, exact, None)
+            cost += _cost_as_stored(own, left, exact, None, spec, omega, None)
+        _check_finite(left, right)
+        lefts.append(left.to(weight.device))
+        rights.append(right)
+    curve = _curve(A, spec.p, row_weights) if curve is None else curve
+    empty = torch.empty(0, device="cpu")
+    kept = torch.from_numpy(labels).to(label_dtype(j))
+    return Factored(
+        empty, empty, kept.to(weight.device),
+        cost=cost,
+        lower_bound=found.lower_bound if spec.certify else None,
+        svd_cost=found.svd_cost,
+        failure_probability=found.failure_probability,
+        method=found.method,
+        note="exact" if cost == 0.0 else "",
+        size=float(curve.cost[0]),
+        singular_values=tuple(float(s) for s in curve.singular_values[: min(n, d)]),
+        lefts=tuple(lefts),
+        rights=tuple(rights),
+        places=places_of(kept, j).to(weight.device),
+    )  # fmt: skip
 
 
 def seen_by(weight: Tensor, metric: Metric | None) -> NDArray[Any]:

@@ -190,8 +190,19 @@ def _how_to_read(report: CompressionReport) -> str:
     items = [
         "<dt>Rank</dt><dd>Each weight, a matrix of n rows and d columns, is replaced by two thin "
         "factors of rank k: n × d numbers become n × k + k × d"
-        + (", with j subspaces n × k + j × k × d" if any(x.subspaces > 1 for x in done) else "")
-        + ".</dd>",
+        + (
+            ", with j subspaces n × k + j × k × d"
+            if any(x.subspaces > 1 and x.ranks is None for x in done)
+            else ""
+        )
+        + "."
+        + (
+            " Where several ranks stand, each group of rows has factors of its own rank; of a rank "
+            "as large as d the rows are kept as they are, of rank 0 they become zero."
+            if any(x.ranks is not None for x in done)
+            else ""
+        )
+        + "</dd>",
     ]
     if any(layer.error is not None for layer in done):
         items.append(
@@ -301,10 +312,7 @@ def _cells(layer: LayerReport) -> dict[str, tuple[object, str]]:
     ratio = layer.ratio
     return {
         "Shape": (n * d, f"{n:,} × {d:,}"),
-        "Rank": (
-            layer.rank,
-            f"{layer.subspaces} × {layer.rank}" if layer.subspaces > 1 else str(layer.rank),
-        ),
+        "Rank": (layer.rank, layer.rank_text.replace(" x ", " × ")),
         "Parameters": (layer.parameters_before, f"{before} → {after}"),
         "Saved": (saved, f"{saved:.1%}".replace("-", "−")),
         "Error": _number(layer.error),

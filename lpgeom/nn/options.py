@@ -37,6 +37,7 @@ class Options:
         p: Any = 1.0,
         objective: Any = "rows",
         subspaces: Any = 1,
+        ranks: Any = "equal",
         certify: Any = True,
         seed: Any = 0,
         allocate: Any = "uniform",
@@ -76,6 +77,14 @@ class Options:
         subspaces = validation.check_positive_int("subspaces", subspaces)
         if subspaces > 1 and objective == "entries":
             raise ValueError('subspaces > 1 goes with objective="rows"')
+        validation.check_choice("ranks", ranks, ("equal", "mixed"))
+        if ranks == "mixed":
+            if objective == "entries":
+                raise ValueError('ranks="mixed" goes with objective="rows"')
+            if max_norm_error is not None:
+                raise ValueError('max_norm_error goes with ranks="equal"; give ratio or rank')
+            if subspaces < 2:
+                raise ValueError('ranks="mixed" takes several subspaces: give subspaces=4, say')
         if calibrated and objective == "entries":
             raise ValueError('calibration goes with objective="rows"')
         if allocate == "global" and ratio is None:
@@ -85,6 +94,7 @@ class Options:
                 p=validation.check_p(p),
                 objective=objective,
                 subspaces=subspaces,
+                ranks=ranks,
                 certify=certify,
                 seed=validation.check_seed(seed),
             ),
@@ -117,6 +127,7 @@ class Options:
             ) or None,
             "row_weights": weights,
             "subspaces": self.spec.subspaces,
+            "ranks": None if self.spec.ranks == "equal" else self.spec.ranks,
             "allocate": self.allocate,
             "tie": self.tie,
             "calibration": self.calibrated or None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 
 from lpgeom import validation
 from lpgeom.nn import ranks
-from lpgeom.nn.factor import Factored, Metric, Spec, curve_of, factorise
+from lpgeom.nn.factor import Factored, Metric, Spec, curve_of, factorise, factorise_mixed
+from lpgeom.nn.mixed import PLACES
 from lpgeom.nn.options import Options
 from lpgeom.nn.report import LayerReport
 from lpgeom.nn.select import by_name, selected
-from lpgeom.nn.sites import FACTORED, Group
+from lpgeom.nn.sites import FACTORED, Group, stored_in
 from lpgeom.nn.split import label_dtype
 from lpgeom.nn.weights import frequency_weights
 from lpgeom.results import Array
@@ -38,7 +40,8 @@ STEPS = 8
 class Item:
     """A selected weight and what is to become of it.
 
-    `rank` None: left alone, and `note` says why.
+    `rank` None: left alone, and `note` says why. `budget`: how many numbers mixed ranks may take;
+    `rank` is then what equal ones would be.
     """
 
     group: Group
@@ -51,6 +54,7 @@ class Item:
     rank: int | None = None
     note: str = ""
     error: float | None = None
+    budget: int | None = None
 
 
 def items_of(
@@ -68,13 +72,15 @@ def items_of(
     items = []
     for group in chosen:
         n, d = group.head.shape
-        # A bare parameter has no room for labels.
-        several = 1 if group.kind == "parameter" else min(options.spec.subspaces, n)
+        # A bare parameter has no room for labels; mixed ranks are for tokens, some more frequent.
+        mixed = options.spec.ranks == "mixed" and group.kind == "embedding"
+        one = group.kind == "parameter" or (options.spec.ranks == "mixed" and not mixed)
+        several = 1 if one else min(options.spec.subspaces, n)
         items.append(
             Item(
                 group,
                 ranks.Size(n, d, several),
-                replace(options.spec, subspaces=several),
+                replace(options.spec, subspaces=several, ranks="mixed" if mixed else "equal"),
                 group.head.dtype,
                 row_weights=weights_of(group),
                 metric=metrics.get(group.name),
@@ -97,6 +103,10 @@ def ranked(items: Sequence[Item], options: Options, read: Read) -> list[Item]:
             done.append(item)
             continue
         size = item.size
+        if options.ratio is not None and item.spec.ranks == "mixed":
+            budget = math.floor((1.0 - options.ratio) * size.dense + 1e-9)
+            done.append(_budgeted(item, budget, options.force))
+            continue
         if options.ratio is not None:
             k: int | None = size.for_ratio(options.ratio)
         elif options.max_norm_error is not None:
@@ -131,7 +141,19 @@ def _worth(item: Item, k: int | None, force: bool) -> Item:
         return replace(
             item, note=f"rank {k} is at or above break-even ({item.size.break_even:.4g})"
         )
+    if item.spec.ranks == "mixed":
+        return _budgeted(item, item.size.parameters(k), force)
     return replace(item, rank=k)
+
+
+def _budgeted(item: Item, budget: int, force: bool) -> Item:
+    """The item with that many numbers for mixed ranks, or left alone."""
+    size = item.size
+    if budget < size.n + size.d:
+        return _worth(item, 0, force)
+    budget = min(budget, size.dense)
+    k = max(1, min(size.full, budget // size.per_rank))
+    return replace(item, rank=k, budget=budget)
 
 
 def _from_budget(items: Sequence[Item], options: Options, read: Read) -> list[Item]:
@@ -157,15 +179,17 @@ def solve(item: Item, weight: Tensor) -> tuple[LayerReport, Factored]:
     started = time.perf_counter()
     with _named(item.group.name):
         found = _meeting_error(item, weight)
-    entry = item.dtype.itemsize
-    labels = 0 if found.labels is None else item.size.n * label_dtype(item.size.subspaces).itemsize
-    k = found.left.shape[1]
+    ranks_ = tuple(left.shape[1] for left in found.lefts)
+    counts = tuple(left.shape[0] for left in found.lefts)
+    k = found.left.shape[1] if not ranks_ else round(np.dot(ranks_, counts) / item.size.n)
     notes = [found.note, item.metric.note if item.metric is not None else ""]
     report = replace(
         line(item),
         rank=k,
-        parameters_after=item.size.parameters(k),
-        bytes_after=item.size.parameters(k) * entry + labels,
+        ranks=ranks_ or None,
+        counts=counts or None,
+        parameters_after=found.parameters,
+        bytes_after=found.nbytes,
         size=found.size,
         cost=found.cost,
         lower_bound=found.lower_bound,
@@ -183,6 +207,8 @@ def _meeting_error(item: Item, weight: Tensor) -> Factored:
     """Factors of the item's rank, or of a smaller one that meets the error asked for as well."""
     assert item.rank is not None
     k = item.rank
+    if item.budget is not None:
+        return factorise_mixed(weight, item.budget, item.spec, item.row_weights, item.curve)
     found = factorise(weight, k, item.spec, item.row_weights, item.metric, item.curve)
     if item.error is None or item.curve is None:
         return found
@@ -233,14 +259,18 @@ def line(item: Item) -> LayerReport:
     """What is known of an item before it is solved."""
     group, size = item.group, item.size
     k = item.rank
-    labels = size.n * label_dtype(size.subspaces).itemsize if size.subspaces > 1 else 0
+    mixed = item.spec.ranks == "mixed"
+    index = label_dtype(size.subspaces).itemsize if size.subspaces > 1 else 0
+    index += PLACES.itemsize if mixed else 0
     entry = item.dtype.itemsize
     now, now_bytes = size.dense, size.dense * entry
     if isinstance(group.head.owner, FACTORED):
-        held = [group.head.owner.left, group.head.owner.right]
-        now = sum(factor.numel() for factor in held)
-        labels_now = getattr(group.head.owner, "labels", None)
-        now_bytes = now * entry + (0 if labels_now is None else labels_now.nbytes)
+        held = stored_in(group.head.owner)
+        now = sum(x.numel() for x in held if x.is_floating_point())
+        now_bytes = sum(x.nbytes for x in held)
+    after = now
+    if k is not None:
+        after = size.parameters(k) if item.budget is None else item.budget
     predicted: dict[str, Any] = {}
     if item.curve is not None and item.spec.objective == "rows":
         predicted = {
@@ -253,9 +283,9 @@ def line(item: Item) -> LayerReport:
         shape=(size.n, size.d),
         rank=k,
         parameters_before=now,
-        parameters_after=now if k is None else size.parameters(k),
+        parameters_after=after,
         bytes_before=now_bytes,
-        bytes_after=now_bytes if k is None else size.parameters(k) * entry + labels,
+        bytes_after=now_bytes if k is None else after * entry + size.n * index,
         p=item.spec.p,
         objective=item.spec.objective,
         subspaces=size.subspaces,

@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,9 @@ class Layer:
         Path of the module in the model.
     kind : {"embedding", "linear", "parameter"}
     n, d, rank, subspaces : int
+        Of mixed ranks, the largest.
+    ranks, counts : tuple of int, or None
+        Of mixed ranks: the rank of each group of rows, and its rows.
     options : dict
         Of the module: bias, padding_idx, ...; the shape of a bare parameter.
     """
@@ -51,6 +54,17 @@ class Layer:
     rank: int
     subspaces: int = 1
     options: dict[str, Any] = field(default_factory=dict)
+    ranks: tuple[int, ...] | None = None
+    counts: tuple[int, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; without ranks where they are equal, as files had them before."""
+        values = _with_infinities(vars(self))
+        for name in ("ranks", "counts"):
+            given = values.pop(name)
+            if given is not None:
+                values[name] = list(given)
+        return values
 
 
 @dataclass(frozen=True)
@@ -91,7 +105,7 @@ class Recipe:
             "lpgeom": __version__,
             "model": self.model,
             "library": self.library,
-            "layers": [_with_infinities(vars(layer)) for layer in self.layers],
+            "layers": [layer.to_dict() for layer in self.layers],
             "aliases": self.aliases,
             "tensors": self.tensors,
             "sha256": self.sha256,
@@ -174,7 +188,28 @@ def _layer(values: Mapping[str, Any]) -> Layer:
         raise ValueError(f"layer {layer.name!r} of kind {layer.kind!r}")
     if not _possible(layer):
         raise ValueError(f"options {layer.options!r} of {layer.name}")
-    return layer
+    if layer.ranks is None and layer.counts is None:
+        return layer
+    ranks: Any = layer.ranks
+    counts: Any = layer.counts
+    if not _are_groups(layer, ranks, counts):
+        raise ValueError(f"ranks {ranks!r}, counts {counts!r} of {layer.name}")
+    return replace(layer, ranks=tuple(ranks), counts=tuple(counts))
+
+
+def _are_groups(layer: Layer, ranks: Any, counts: Any) -> bool:
+    """Whether a layer of that size can have groups of these ranks."""
+    return (
+        layer.kind in ("embedding", "linear")
+        and all(
+            type(values) is list
+            and len(values) == layer.subspaces
+            and all(type(value) is int and value >= 0 for value in values)
+            for values in (ranks, counts)
+        )
+        and layer.rank == max(1, *ranks) <= layer.d
+        and sum(counts) == layer.n
+    )
 
 
 def _possible(layer: Layer) -> bool:

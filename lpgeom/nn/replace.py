@@ -9,9 +9,12 @@ from torch import Tensor, nn
 
 from lpgeom import validation
 from lpgeom.nn.embedding import LowRankEmbedding
-from lpgeom.nn.factor import Spec, factorise
+from lpgeom.nn.factor import Factored, Spec, factorise
 from lpgeom.nn.linear import LowRankLinear
+from lpgeom.nn.mixed_embedding import MixedRankEmbedding
+from lpgeom.nn.mixed_linear import MixedRankLinear
 from lpgeom.nn.parameter import LowRankParameter
+from lpgeom.nn.recipe import EMBEDDING_OPTIONS
 from lpgeom.nn.sites import Group, Site, _sites
 
 _HOOKS = (
@@ -30,10 +33,8 @@ def build(site: Site, left: Tensor, right: Tensor, labels: Tensor | None) -> nn.
     if site.kind == "embedding":
         assert isinstance(owner, nn.Embedding)
         made = LowRankEmbedding.from_factors(
-            left, right, labels=labels,
-            padding_idx=owner.padding_idx, max_norm=owner.max_norm, norm_type=owner.norm_type,
-            scale_grad_by_freq=owner.scale_grad_by_freq, sparse=owner.sparse,
-        )  # fmt: skip
+            left, right, labels=labels, **{key: getattr(owner, key) for key in EMBEDDING_OPTIONS}
+        )
     else:
         bias = owner._parameters.get("bias")
         made = LowRankLinear.from_factors(left, right, bias, labels=labels)
@@ -59,6 +60,31 @@ def build_all(
     left, right = nn.Parameter(left, grad), nn.Parameter(right, grad)
     sites = group.sites if tied else group.sites[:1]
     return [(site, build(site, left, right, labels)) for site in sites]
+
+
+def build_mixed(
+    group: Group, found: Factored, *, tied: bool = True
+) -> list[tuple[Site, nn.Module]]:
+    """`build_all` for groups of rows that have ranks of their own."""
+    grad = group.head.weight.requires_grad
+    # No gradient where there are no numbers, which nothing should wait for.
+    lefts = [nn.Parameter(left, grad and len(left) > 0) for left in found.lefts]
+    rights = [nn.Parameter(right, grad and len(right) > 0) for right in found.rights]
+    made: list[tuple[Site, nn.Module]] = []
+    for site in group.sites if tied else group.sites[:1]:
+        module: nn.Module
+        if site.kind == "embedding":
+            options = {key: getattr(site.owner, key) for key in EMBEDDING_OPTIONS}
+            module = MixedRankEmbedding.from_factors(
+                lefts, rights, found.labels, places=found.places, **options
+            )
+        else:
+            bias = site.owner._parameters.get("bias")
+            module = MixedRankLinear.from_factors(
+                lefts, rights, found.labels, bias, places=found.places
+            )
+        made.append((site, carried_over(site.owner, module)))
+    return made
 
 
 def install(replacements: Sequence[tuple[Site, nn.Module]]) -> None:

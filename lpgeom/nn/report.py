@@ -31,14 +31,19 @@ class LayerReport:
     shape : tuple of int
         (n, d). Embeddings: a row for each token. Linear layers: a row for each output feature.
     rank : int or None
-        None: left alone, and `note` says why.
+        None: left alone, and `note` says why. Of mixed ranks the mean over the rows, rounded; in a
+        plan, which does not know them, the rank of that many subspaces of equal rank.
     subspaces : int
         Number of subspaces that the rows are split among.
+    ranks, counts : tuple of int, or None
+        Of mixed ranks: that of each group of rows, and its rows; largest rank first.
     tied : tuple of str
         Other modules that use the same weight, or now the same factors.
     parameters_before, parameters_after : int
         ``n d`` and ``n k + j d k``, counted once however many modules share them; biases and the
-        row labels of several subspaces (one byte a row up to 256 subspaces) are not parameters.
+        row labels of several subspaces (one byte a row up to 256 subspaces) are not parameters. Of
+        mixed ranks: ``k_c (n_c + d)`` for each group, ``n_c d`` for one of rank d; a row has five
+        bytes of label and place. In a plan: what they may take.
     bytes_before, bytes_after : int
         On disk, labels included.
     p, objective
@@ -49,9 +54,10 @@ class LayerReport:
         Of the factors as stored, rounding to their dtype included, recomputed in float64.
     lower_bound : float or None
         Proved for every subspace of that rank; with several subspaces, for every choice of them
-        under this assignment of rows.
+        (of these ranks) under this assignment of rows.
     svd_cost : float or None
-        What the truncated SVD of the same rank costs.
+        What the truncated SVD of the same rank costs; of mixed ranks, of the largest rank that as
+        many parameters allow.
     failure_probability : float
         Of the bound; 0: it holds always.
     method : str
@@ -86,11 +92,23 @@ class LayerReport:
     spectrum: tuple[float, ...] = field(default=(), repr=False)
     seconds: float = 0.0
     note: str = ""
+    ranks: tuple[int, ...] | None = None
+    counts: tuple[int, ...] | None = None
 
     @property
     def compressed(self) -> bool:
         """Whether factors take the weight's place."""
         return self.rank is not None
+
+    @property
+    def rank_text(self) -> str:
+        """The rank in words: "26", "4 x 26", or the ranks of the groups that have rows."""
+        if self.rank is None:
+            return "-"
+        if self.ranks is not None and self.counts is not None:
+            held = zip(self.ranks, self.counts, strict=True)
+            return ", ".join(str(k) for k, n_c in held if n_c)
+        return f"{self.subspaces} x {self.rank}" if self.subspaces > 1 else str(self.rank)
 
     @property
     def ratio(self) -> float | None:
@@ -127,6 +145,9 @@ class LayerReport:
         values["shape"] = list(self.shape)
         values["tied"] = list(self.tied)
         values["spectrum"] = list(self.spectrum)
+        for name in ("ranks", "counts"):
+            given = values[name]
+            values[name] = None if given is None else list(given)
         derived = ("ratio", "error", "error_bound", "svd_error")
         return {**values, **{name: getattr(self, name) for name in derived}}
 
@@ -137,6 +158,9 @@ class LayerReport:
         known["shape"] = (int(known["shape"][0]), int(known["shape"][1]))
         for name in ("tied", "spectrum"):
             known[name] = tuple(known.get(name, ()))
+        for name in ("ranks", "counts"):
+            given = known.get(name)
+            known[name] = None if given is None else tuple(int(number) for number in given)
         return LayerReport(**known)
 
 
@@ -296,13 +320,10 @@ class CompressionReport:
 def _cells(layer: LayerReport) -> tuple[str, ...]:
     n, d = layer.shape
     saved = 1.0 - layer.parameters_after / max(1, layer.parameters_before)
-    rank = "-" if layer.rank is None else str(layer.rank)
-    if layer.subspaces > 1 and layer.rank is not None:
-        rank = f"{layer.subspaces} x {rank}"
     return (
         layer.name,
         f"{n} x {d}",
-        rank,
+        layer.rank_text,
         f"{layer.parameters_before} -> {layer.parameters_after}" if layer.compressed else "kept",
         f"{saved:.1%}" if layer.compressed else "-",
         _number(layer.error),

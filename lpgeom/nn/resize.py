@@ -10,24 +10,27 @@ from torch import Tensor, nn
 from lpgeom import validation
 from lpgeom.nn.embedding import LowRankEmbedding
 from lpgeom.nn.linear import LowRankLinear
+from lpgeom.nn.mixed import MixedRank, places_of
+from lpgeom.nn.mixed_embedding import MixedRankEmbedding
 
 
-def resize_token_embeddings(model: nn.Module, num_tokens: int) -> LowRankEmbedding:
+def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
     """What a Hugging Face model's own ``resize_token_embeddings`` does, for factors.
 
     Rows of `left` are added or cut at the end, in the input embedding and in every layer that
     shares them; in an output layer of its own weights these; biases too. A new token gets the mean
-    of the rows (of the largest subspace), and the bias 0. ``config.vocab_size`` follows.
+    of the rows (of the largest subspace), and the bias 0. ``config.vocab_size`` follows. Of mixed
+    ranks, new tokens go to the group of the highest rank, with the mean of its rows.
 
     Parameters
     ----------
     model : torch.nn.Module
-        With ``get_input_embeddings()``, a `LowRankEmbedding`.
+        With ``get_input_embeddings()``, a `LowRankEmbedding` or `MixedRankEmbedding`.
     num_tokens : int
 
     Returns
     -------
-    LowRankEmbedding
+    LowRankEmbedding or MixedRankEmbedding
 
     Raises
     ------
@@ -49,37 +52,25 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> LowRankEmbeddi
     num_tokens = validation.check_positive_int("num_tokens", num_tokens)
     get = getattr(model, "get_input_embeddings", None)
     embedding = None if get is None else get()
-    if not isinstance(embedding, LowRankEmbedding):
+    if not isinstance(embedding, LowRankEmbedding | MixedRankEmbedding):
         raise TypeError(
             f"the input embedding is a {type(embedding).__name__}, not in factors; use the model's "
             "own resize_token_embeddings"
         )
-    shared = embedding.left
     n = embedding.num_embeddings
     if n == num_tokens:
         return embedding
-    labels = embedding.labels
-    usual = 0 if labels is None else int(torch.bincount(labels.long()).argmax())
+    resized = _mixed if isinstance(embedding, MixedRank) else _equal
     with torch.no_grad():
-        own = shared if labels is None else shared[labels == usual]
-        left = nn.Parameter(
-            _resized(shared, num_tokens, own.mean(0)), requires_grad=shared.requires_grad
-        )
-        new_labels = None if labels is None else _resized(labels, num_tokens, usual)
         outputs: list[Any] = []
-        for module in model.modules():
-            if getattr(module, "left", None) is not shared:
-                continue
-            if isinstance(module, LowRankEmbedding):
+        for module in resized(model, embedding, num_tokens):
+            if hasattr(module, "num_embeddings"):
                 module.num_embeddings = num_tokens
                 if module.padding_idx is not None and module.padding_idx >= num_tokens:
                     module.padding_idx = None
-            elif isinstance(module, LowRankLinear):
+            else:
                 module.out_features = num_tokens
                 outputs.append(module)
-            else:
-                continue
-            module.left, module.labels = left, new_labels
         head = _output_layer(model, n)
         if head is not None:
             _resize_head(head, num_tokens)
@@ -98,6 +89,50 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> LowRankEmbeddi
     if getattr(config, "vocab_size", None) == n:
         config.vocab_size = num_tokens  # type: ignore[union-attr]
     return embedding
+
+
+def _equal(model: nn.Module, embedding: Any, num_tokens: int) -> list[Any]:
+    """The layers that share the embedding's rows, with these added or cut."""
+    shared, labels = embedding.left, embedding.labels
+    usual = 0 if labels is None else int(torch.bincount(labels.long()).argmax())
+    own = shared if labels is None else shared[labels == usual]
+    left = nn.Parameter(
+        _resized(shared, num_tokens, own.mean(0)), requires_grad=shared.requires_grad
+    )
+    new_labels = None if labels is None else _resized(labels, num_tokens, usual)
+    found = [
+        module
+        for module in model.modules()
+        if isinstance(module, LowRankEmbedding | LowRankLinear) and module.left is shared
+    ]
+    for module in found:
+        module.left, module.labels = left, new_labels
+    return found
+
+
+def _mixed(model: nn.Module, embedding: Any, num_tokens: int) -> list[Any]:
+    """`_equal` for groups of different rank."""
+    first, ranks, counts = embedding.lefts[0], embedding.ranks, embedding.counts
+    usual = max((c for c, n_c in enumerate(counts) if n_c), key=lambda c: ranks[c])
+    labels = _resized(embedding.labels, num_tokens, usual)
+    kept = min(num_tokens, sum(counts))
+    lefts = []
+    for c, left in enumerate(embedding.lefts):
+        # In the order of the tokens, as `places_of` counts them.
+        rows = left[embedding.places[:kept][labels[:kept] == c].long()]
+        more = num_tokens - kept if c == usual else 0
+        rows = _resized(rows, len(rows) + more, left.mean(0) if more else 0.0)
+        lefts.append(nn.Parameter(rows, requires_grad=left.requires_grad))
+    places = places_of(labels, len(lefts))
+    found = [
+        module
+        for module in model.modules()
+        if isinstance(module, MixedRank) and module.lefts[0] is first
+    ]
+    for module in found:
+        module.lefts = nn.ParameterList(lefts).train(module.training)
+        module.labels, module.places = labels, places
+    return found
 
 
 def _output_layer(model: nn.Module, n: int) -> Any:

@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from lpgeom.nn.embedding import LowRankEmbedding
 from lpgeom.nn.factor import FLOATING
 from lpgeom.nn.linear import LowRankLinear
+from lpgeom.nn.mixed import MixedRank
+from lpgeom.nn.mixed_embedding import MixedRankEmbedding
+from lpgeom.nn.mixed_linear import MixedRankLinear
 from lpgeom.nn.parameter import LowRankParameter
 
 BARE = {"XLNetRelativeAttention": ("q", "k", "v", "o", "r")}
 """Type of module -> its parameters that multiply as a layer's weight does."""
 
-FACTORED = (LowRankEmbedding, LowRankLinear, LowRankParameter)
+FACTORED = (LowRankEmbedding, LowRankLinear, LowRankParameter, MixedRank)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +66,15 @@ class Site:
     def dtype(self) -> torch.dtype:
         """Of the weight."""
         if isinstance(self.owner, FACTORED):
-            return self.owner.left.dtype
+            return stored_in(self.owner)[0].dtype
         return self.weight.dtype
 
     @property
     def shape(self) -> tuple[int, int]:
         """(n, d) of the matrix it is seen as."""
         if isinstance(self.owner, FACTORED):  # without multiplying out
+            if isinstance(self.owner, MixedRank):
+                return sum(self.owner.counts), self.owner.rights[0].shape[1]
             return self.owner.left.shape[0], self.owner.right.shape[-1]
         shape = self.weight.shape
         if self.kind == "parameter":
@@ -113,6 +118,14 @@ class Group:
     def fatal(self) -> bool:
         """Whether asking for it is an error."""
         return any(site.fatal for site in self.sites)
+
+
+def stored_in(module: nn.Module) -> list[Tensor]:
+    """The factors of a module that is in `FACTORED`, then what says which row is where."""
+    if isinstance(module, MixedRank):
+        return [*module.lefts, *module.rights, module.labels, module.places]
+    labels = getattr(module, "labels", None)
+    return [module.left, module.right, *([] if labels is None else [labels])]
 
 
 def groups(model: nn.Module, *, meta: bool = False) -> list[Group]:
@@ -201,11 +214,9 @@ def kind_of(module: nn.Module) -> str:
     """The kind of a module that is one weight and how it is applied; "" for others."""
     if isinstance(module, LowRankParameter):
         return "parameter"
-    if isinstance(module, LowRankEmbedding | nn.Embedding | nn.EmbeddingBag):
+    if isinstance(module, LowRankEmbedding | MixedRankEmbedding | nn.Embedding | nn.EmbeddingBag):
         return "embedding"
-    if isinstance(module, LowRankLinear):
-        return "linear"
-    if isinstance(module, nn.Linear):
+    if isinstance(module, LowRankLinear | MixedRankLinear | nn.Linear):
         return "linear"
     cls = type(module)
     if cls.__name__ == "Conv1D" and cls.__module__ == "transformers.pytorch_utils":

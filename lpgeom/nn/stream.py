@@ -125,10 +125,8 @@ def _compressed(
                 bar.set_description(item.group.name)
                 lines[item.group.name], factors = solve(item, read(item.group))
                 path = plan.path(item)
-                yield f"{path}.left", factors.left
-                yield f"{path}.right", factors.right
-                if factors.labels is not None:
-                    yield f"{path}.labels", factors.labels
+                for name, tensor in factors.tensors().items():
+                    yield f"{path}.{name}", tensor
                 del factors
                 bar.update()
         for name in plan.kept:
@@ -174,7 +172,7 @@ class _Plan:
         gone: set[str] = set()
         self.aliases: dict[str, str] = {}
         for item in self._items:
-            names = ["left", "right"] + (["labels"] if item.size.subspaces > 1 else [])
+            names = _names(item)
             for path in self._paths(item):
                 gone.add(f"{path}.weight" if item.group.kind != "parameter" else path)
                 if path != self.path(item):
@@ -188,9 +186,7 @@ class _Plan:
                 self.aliases[name] = first
         self.kept = list(kept.values())
         self.written = [
-            f"{self.path(item)}.{name}"
-            for item in self._items
-            for name in ["left", "right"] + (["labels"] if item.size.subspaces > 1 else [])
+            f"{self.path(item)}.{name}" for item in self._items for name in _names(item)
         ] + self.kept
 
     def path(self, item: Item) -> str:
@@ -208,8 +204,10 @@ class _Plan:
     def layers(self, lines: Mapping[str, LayerReport]) -> Iterator[Layer]:
         """The recipe's layers, with the ranks that were reached."""
         for item in self._items:
-            rank = lines[item.group.name].rank
+            done = lines[item.group.name]
+            rank = done.rank if done.ranks is None else max(1, *done.ranks)
             assert rank is not None
+            groups = {"ranks": done.ranks, "counts": done.counts}
             for site in self._sites(item):
                 options: dict[str, Any]
                 kind = "linear" if site.kind == "conv1d" else site.kind
@@ -221,7 +219,16 @@ class _Plan:
                     options = {"bias": site.owner._parameters.get("bias") is not None}
                 n, d = site.shape
                 for path in site.paths:
-                    yield Layer(path, kind, n, d, rank, item.size.subspaces, options)
+                    yield Layer(path, kind, n, d, rank, item.size.subspaces, options, **groups)
+
+
+def _names(item: Item) -> list[str]:
+    """What `Factored.tensors` will call an item's tensors."""
+    j = item.size.subspaces
+    if item.budget is not None:
+        factors = [f"{side}.{c}" for side in ("lefts", "rights") for c in range(j)]
+        return [*factors, "labels", "places"]
+    return ["left", "right"] + (["labels"] if j > 1 else [])
 
 
 def _parameter_name(site: Site) -> str:
