@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from lpgeom.datasets import MissingData
 
 from . import (
+    accuracy,
     certificates,
     compare,
     contaminated,
@@ -26,6 +27,7 @@ from . import (
 )
 
 BENCHMARKS = {
+    "accuracy": accuracy,
     "subspace": subspace,
     "certificates": certificates,
     "contaminated": contaminated,

@@ -1,0 +1,83 @@
+"""Sentence encoders whose layers are compressed: token means of the last layer, of length one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpgeom import datasets
+
+from .packages import mpnet
+
+TITLES = {"minilm": "MiniLM", "mpnet": "MPNet"}
+MODELS = tuple(TITLES)
+LENGTH = 48
+"""Tokens read of a text; Reuters' and the newsgroups' longer texts are cut."""
+TOKENS = 2048
+"""Tokens of a batch, padding included."""
+
+Matrix = NDArray[np.float32]
+
+
+class Encoder:
+    """A model and its tokenizer."""
+
+    def __init__(self, name: str, model: Any, tokenizer: Any) -> None:
+        self.name, self.model, self.tokenizer = name, model, tokenizer
+
+    @classmethod
+    def load(cls, name: str, cache: Path) -> Encoder:
+        """One of `MODELS`, uncompressed, in evaluation mode."""
+        from transformers import AutoModel, AutoTokenizer
+
+        folder = datasets.minilm_path().parent if name == "minilm" else mpnet(cache)
+        model = AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
+        return cls(name, model, AutoTokenizer.from_pretrained(folder))
+
+    def copy(self) -> Encoder:
+        """With a model of its own, to be compressed."""
+        return Encoder(self.name, copy.deepcopy(self.model), self.tokenizer)
+
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        """A unit vector for each text, (texts, hidden size)."""
+        import torch
+
+        out: Matrix | None = None
+        with torch.inference_mode():
+            for index, batch in self.batches(texts):
+                hidden = self.model(**batch).last_hidden_state
+                vectors = pooled(hidden, batch["attention_mask"]).numpy()
+                if out is None:
+                    out = np.empty((len(texts), vectors.shape[1]), np.float32)
+                out[index] = vectors
+        assert out is not None
+        return out
+
+    def batches(
+        self, texts: Sequence[str], tokens: int = TOKENS
+    ) -> Iterator[tuple[NDArray[np.intp], Any]]:
+        """Texts of similar length together: (their places, the model's inputs)."""
+        ids = self.tokenizer(list(texts), truncation=True, max_length=LENGTH)["input_ids"]
+        order = np.argsort([-len(i) for i in ids], kind="stable")
+        lo = 0
+        while lo < len(order):
+            longest = len(ids[order[lo]])
+            index = order[lo : lo + max(1, tokens // longest)]
+            yield (
+                index,
+                self.tokenizer.pad({"input_ids": [ids[i] for i in index]}, return_tensors="pt"),
+            )
+            lo += len(index)
+
+
+def pooled(hidden: Any, mask: Any) -> Any:
+    """Means over tokens, of length one."""
+    import torch
+
+    mask = mask[..., None]
+    return torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1)

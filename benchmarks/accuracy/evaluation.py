@@ -1,0 +1,172 @@
+"""One model on some tasks: heads on the uncompressed encoder, then each method's scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import heads, tasks
+from .encoders import LENGTH, Encoder
+from .methods import Method
+from .scores import compared
+
+Features = NDArray[np.float32]
+
+SEEDS = (0, 1, 2)
+CALIBRATION_TEXTS = 256
+
+
+@dataclass
+class Probe:
+    """A task with the heads fitted for it and what they say without compression."""
+
+    task: tasks.Task
+    heads: list[heads.Head]
+    features: Features
+    base: list[NDArray[np.float64]]
+
+    @classmethod
+    def of(cls, encoder: Encoder, task: tasks.Task, cache: Path) -> Probe:
+        """Heads of `SEEDS` on the uncompressed features of the task's split."""
+        train, test = features(encoder, task.split, cache)
+        used, seen = task.train_labels >= 0, task.test_labels >= 0
+        X, y = train[used], task.train_labels[used]
+        path = cache / f"heads-{_name(encoder, task.split, task.name)}.npz"
+        if path.exists():
+            with np.load(path, allow_pickle=False) as stored:
+                weights, biases = stored["weights"], stored["biases"]
+            fitted = [heads.Head(w, b) for w, b in zip(weights, biases, strict=True)]
+        else:
+            C = heads.penalty(X, y)
+            fitted = [heads.fit(X, y, task.classes, C, seed) for seed in SEEDS]
+            _save(
+                path,
+                weights=np.array([head.weight for head in fitted]),
+                biases=np.array([head.bias for head in fitted]),
+            )
+        return cls(
+            task, fitted, test[seen], [head.log_probabilities(test[seen]) for head in fitted]
+        )
+
+    def itself(self) -> dict[str, Any]:
+        """The scores without compression."""
+        everywhere = np.zeros((len(self.task.test_labels), self.features.shape[1]), np.float32)
+        everywhere[self.task.test_labels >= 0] = self.features
+        return self.scores(everywhere)
+
+    def scores(self, features: Features) -> dict[str, Any]:
+        """Of other features of the split's test texts."""
+        seen = self.task.test_labels >= 0
+        other = [head.log_probabilities(features[seen]) for head in self.heads]
+        cosine = np.einsum("ij,ij->i", self.features, features[seen]).astype(np.float64)
+        return {
+            "texts": int(seen.sum()),
+            **compared(self.base, other, self.task.test_labels[seen]),
+            "cosine": float(cosine.mean()),
+        }
+
+
+def calibration_texts(cache: Path) -> list[str]:
+    """Unlabelled texts of the corpora that only choices of defaults are made on."""
+    texts = [
+        text.text
+        for name in tasks.TUNING
+        for text in tasks.split(tasks.TASKS[name][0], cache, 100).train
+    ]
+    return texts[:: max(1, len(texts) // CALIBRATION_TEXTS)]
+
+
+def features(encoder: Encoder, split: tasks.Split, cache: Path) -> tuple[Features, Features]:
+    """Of the training and the test texts, without compression; kept in the cache folder."""
+    path = cache / f"features-{_name(encoder, split, split.corpus)}.npz"
+    if not path.exists():
+        _save(path, both=encoder.encode([text.text for text in (*split.train, *split.test)]))
+    with np.load(path, allow_pickle=False) as stored:
+        both = stored["both"]
+    return both[: len(split.train)], both[len(split.train) :]
+
+
+def _name(encoder: Encoder, split: tasks.Split, what: str) -> str:
+    """What a file in the cache depends on."""
+    return f"{encoder.name}-{what}-{len(split.train)}-{len(split.test)}-{LENGTH}"
+
+
+def _save(path: Path, **arrays: NDArray) -> None:
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez(temporary, **arrays)
+    temporary.replace(path)
+
+
+def compress(
+    encoder: Encoder, method: Method, ratio: float, calibration: Sequence[str]
+) -> tuple[Encoder, dict[str, Any]]:
+    """The encoder with `ratio` of its embedding, or of its whole model, removed."""
+    from lpgeom import nn
+
+    smaller = encoder.copy()
+    options = dict(method.options)
+    if method.scope == "all":
+        # `compress` counts a ratio in the parameters of the layers it may touch.
+        plan = nn.compress(smaller.model, ratio=0.5, layers="all", dry_run=True)
+        touched = sum(layer.parameters_before for layer in plan.layers if layer.rank is not None)
+        options["ratio"] = ratio * plan.parameters_before / touched
+    else:
+        options["ratio"] = ratio
+    if method.weights == "w":
+        options["row_weights"] = "frequency"
+    elif method.weights == "r":
+        table = smaller.model.get_input_embeddings()
+        weights = nn.token_weights(encoder.tokenizer, n=table.num_embeddings) ** 0.5
+        name = next(n for n, module in smaller.model.named_modules() if module is table)
+        options["row_weights"] = {name: weights}
+    if method.calibrated:
+        options["calibration"] = [batch for _, batch in encoder.batches(calibration)]
+    report = nn.compress(smaller.model, progress=False, **options)
+    selected = [layer for layer in report.layers if layer.rank is not None]
+    before = sum(layer.parameters_before for layer in selected)
+    line: dict[str, Any] = {
+        "scope": method.scope,
+        "options": report.options,
+        "removed": report.parameters_before - report.parameters_after,
+        "share_of_layers": 1.0 - sum(q.parameters_after for q in selected) / before,
+        "share_of_model": report.saved,
+        "compress_seconds": report.seconds,
+    }
+    if method.scope == "embeddings":
+        (layer,) = selected
+        line |= {
+            "rank": layer.rank,
+            "subspaces": layer.subspaces,
+            "norm_error": layer.error,
+            "certified_ratio": layer.ratio,
+        }
+    return smaller, line
+
+
+def lines_of(
+    encoder: Encoder,
+    probes: Sequence[Probe],
+    method: Method,
+    ratio: float,
+    calibration: Sequence[str],
+) -> Iterator[dict[str, Any]]:
+    """A result line for each task."""
+    smaller, about = compress(encoder, method, ratio, calibration)
+    encoded: dict[str, Features] = {}
+    for probe in probes:
+        split = probe.task.split
+        if split.corpus not in encoded:
+            encoded[split.corpus] = smaller.encode([text.text for text in split.test])
+        yield {
+            "model": encoder.name,
+            "task": probe.task.name,
+            "method": method.name,
+            "ratio": ratio,
+            **about,
+            **probe.scores(encoded[split.corpus]),
+        }

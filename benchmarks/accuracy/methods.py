@@ -1,0 +1,86 @@
+"""What is compared: options of `lpgeom.nn.compress`, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Method:
+    """Options of `compress`, and what the layers are.
+
+    Attributes
+    ----------
+    name, title : str
+    options : dict
+    weights : {"", "w", "r"}
+        Of tokens: none; "frequency" as `compress` has it; the roots of `token_weights`.
+    scope : {"embeddings", "all"}
+        "embeddings": the word embedding, `ratio` of it goes. "all": embeddings and linear layers,
+        `ratio` of all parameters of the model goes.
+    calibrated : bool
+        Linear layers see their inputs on unlabelled texts of no task in the tables.
+    """
+
+    name: str
+    title: str
+    options: dict[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    scope: str = "embeddings"
+    calibrated: bool = False
+
+
+SUFFIX = {"": "", "w": ", weights", "r": ", root weights"}
+
+
+def _weighted(
+    name: str, title: str, options: dict[str, Any], weights: str = "", **rest: Any
+) -> list[Method]:
+    """The method without weights, and with each kind of them in `weights`."""
+    return [
+        Method(f"{name}+{w}" if w else name, title + SUFFIX[w], options, w, **rest)
+        for w in ("", *weights)
+    ]
+
+
+def _embeddings() -> list[Method]:
+    # p = 2 with one subspace is the SVD, with weights FWSVD's idea; equal ranks are MESSI's.
+    found = _weighted("svd", "SVD", {"p": 2.0}, "wr")
+    for p in (1.0, 1.25, 1.5, 1.75):
+        found += _weighted(f"rows-{p:g}", f"rows, p = {p:g}", {"p": p}, "w")
+    for p in (1.0, 1.5):
+        options: dict[str, Any] = {"p": p, "objective": "entries"}
+        found += _weighted(f"entries-{p:g}", f"entries, p = {p:g}", options, "w")
+    for j in (4, 16):
+        for p in (2.0, 1.0):
+            options = {"p": p, "subspaces": j}
+            weights = "wr" if p == 2.0 else "w"
+            found += _weighted(f"sub{j}-{p:g}", f"{j} subspaces, p = {p:g}", options, weights)
+    for p in (2.0, 1.5, 1.0):
+        options = {"p": p, "subspaces": 8, "ranks": "mixed"}
+        found += _weighted(f"mix8-{p:g}", f"mixed ranks, p = {p:g}", options, "wr")
+    return found
+
+
+def _everything() -> list[Method]:
+    """Of all parameters of a model: embeddings and linear layers."""
+    found = []
+    for name, title, more in (
+        ("all", "every layer alike", {}),
+        ("budget", "one budget", {"allocate": "global"}),
+    ):
+        for p in (2.0, 1.5, 1.0):
+            options = {"layers": "all", "p": p, **more}
+            for calibrated in (False, True):
+                found += _weighted(
+                    f"{name}-{p:g}{'+x' if calibrated else ''}",
+                    f"{title}, p = {p:g}{', inputs' if calibrated else ''}",
+                    options, "r", scope="all", calibrated=calibrated,
+                )  # fmt: skip
+    return found
+
+
+DEFAULT = Method("default", "default", {"p": 2.0, "subspaces": 8, "ranks": "mixed"}, "r")
+EMBEDDINGS = {m.name: m for m in (*_embeddings(), DEFAULT) if m.name != "mix8-2+r"}
+METHODS = {**EMBEDDINGS, **{m.name: m for m in _everything()}}

@@ -1,0 +1,67 @@
+"""Results as JSON lines: appended as they come, read back when a run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+KEY = ("model", "task", "method", "ratio")
+
+Line = dict[str, Any]
+Key = tuple[Any, ...]
+
+
+class Store:
+    """The lines of a file, one for each model, task, method and ratio.
+
+    A line counts only for a run with the same `settings` (test size, seeds, length); others are
+    kept in the file and left alone. What a killed run had half written is cut off.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path, self.settings = path, settings
+        self.lines: dict[Key, Line] = {}
+        if not path.exists():
+            return
+        whole = path.read_bytes()
+        complete = whole[: whole.rfind(b"\n") + 1]
+        for text in complete.splitlines():
+            line = json.loads(text)
+            if all(line.get(name) == value for name, value in settings.items()):
+                self.lines[key(line)] = line
+        if len(complete) < len(whole):
+            with open(path, "r+b") as file:
+                file.truncate(len(complete))
+
+    def has(self, model: str, task: str, method: str, ratio: float) -> bool:
+        return (model, task, method, ratio) in self.lines
+
+    def add(self, lines: Iterable[Line]) -> None:
+        """Write lines; they are on disk when this returns."""
+        lines = [{**line, **self.settings} for line in lines]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8") as file:
+            for line in lines:
+                file.write(json.dumps(_short(line), allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.lines |= {key(line): line for line in lines}
+
+
+def key(line: Line) -> Key:
+    """What a line is about."""
+    return tuple(line[name] for name in KEY)
+
+
+def _short(value: Any) -> Any:
+    """Floats with six digits."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {name: _short(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_short(item) for item in value]
+    return value
