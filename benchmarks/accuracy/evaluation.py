@@ -98,7 +98,7 @@ def _name(encoder: Encoder, split: tasks.Split, what: str) -> str:
 
 def _save(path: Path, **arrays: NDArray) -> None:
     temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, **arrays)
+    np.savez(temporary, **arrays)  # type: ignore[arg-type]
     temporary.replace(path)
 
 

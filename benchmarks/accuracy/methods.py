@@ -16,9 +16,9 @@ class Method:
     options : dict
     weights : {"", "w", "r"}
         Of tokens: none; "frequency" as `compress` has it; the roots of `token_weights`.
-    scope : {"embeddings", "all"}
-        "embeddings": the word embedding, `ratio` of it goes. "all": embeddings and linear layers,
-        `ratio` of all parameters of the model goes.
+    scope : {"embeddings", "linear", "all"}
+        What loses a share `ratio`: the word embedding, the linear layers, or all parameters of the
+        model, out of both.
     calibrated : bool
         Linear layers see their inputs on unlabelled texts of no task in the tables.
     """
@@ -31,6 +31,8 @@ class Method:
     calibrated: bool = False
 
 
+ONE = {"subspaces": 1, "ranks": "equal"}
+MIXED = {"subspaces": 8, "ranks": "mixed"}
 SUFFIX = {"": "", "w": ", weights", "r": ", root weights"}
 
 
@@ -46,31 +48,47 @@ def _weighted(
 
 def _embeddings() -> list[Method]:
     # p = 2 with one subspace is the SVD, with weights FWSVD's idea; equal ranks are MESSI's.
-    found = _weighted("svd", "SVD", {"p": 2.0}, "wr")
+    found = _weighted("svd", "SVD", {"p": 2.0, **ONE}, "wr")
     for p in (1.0, 1.25, 1.5, 1.75):
-        found += _weighted(f"rows-{p:g}", f"rows, p = {p:g}", {"p": p}, "w")
+        found += _weighted(f"rows-{p:g}", f"rows, p = {p:g}", {"p": p, **ONE}, "w")
     for p in (1.0, 1.5):
-        options: dict[str, Any] = {"p": p, "objective": "entries"}
+        options: dict[str, Any] = {"p": p, "objective": "entries", **ONE}
         found += _weighted(f"entries-{p:g}", f"entries, p = {p:g}", options, "w")
     for j in (4, 16):
         for p in (2.0, 1.0):
-            options = {"p": p, "subspaces": j}
+            options = {"p": p, "subspaces": j, "ranks": "equal"}
             weights = "wr" if p == 2.0 else "w"
             found += _weighted(f"sub{j}-{p:g}", f"{j} subspaces, p = {p:g}", options, weights)
     for p in (2.0, 1.5, 1.0):
-        options = {"p": p, "subspaces": 8, "ranks": "mixed"}
+        options = {"p": p, **MIXED}
         found += _weighted(f"mix8-{p:g}", f"mixed ranks, p = {p:g}", options, "wr")
     return found
+
+
+def _linear() -> list[Method]:
+    """Linear layers alone, all alike."""
+    return [
+        Method(
+            f"linear-{p:g}{'+x' if calibrated else ''}",
+            f"linear layers, p = {p:g}{', inputs' if calibrated else ''}",
+            {"layers": "linear", "p": p, **ONE},
+            scope="linear",
+            calibrated=calibrated,
+        )
+        for p in (2.0, 1.75, 1.5, 1.25, 1.0)
+        for calibrated in (False, True)
+    ]
 
 
 def _everything() -> list[Method]:
     """Of all parameters of a model: embeddings and linear layers."""
     found = []
     for name, title, more in (
-        ("all", "every layer alike", {}),
-        ("budget", "one budget", {"allocate": "global"}),
+        ("all", "every layer alike", ONE),
+        ("budget", "one budget", {**ONE, "allocate": "global"}),
+        ("mixed", "mixed ranks, one budget", {**MIXED, "allocate": "global"}),
     ):
-        for p in (2.0, 1.5, 1.0):
+        for p in (2.0, 1.0):
             options = {"layers": "all", "p": p, **more}
             for calibrated in (False, True):
                 found += _weighted(
@@ -81,6 +99,6 @@ def _everything() -> list[Method]:
     return found
 
 
-DEFAULT = Method("default", "default", {"p": 2.0, "subspaces": 8, "ranks": "mixed"}, "r")
+DEFAULT = Method("default", "default", {"p": 2.0, **MIXED}, "r")
 EMBEDDINGS = {m.name: m for m in (*_embeddings(), DEFAULT) if m.name != "mix8-2+r"}
-METHODS = {**EMBEDDINGS, **{m.name: m for m in _everything()}}
+METHODS = {**EMBEDDINGS, **{m.name: m for m in (*_linear(), *_everything())}}
