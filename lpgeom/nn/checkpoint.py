@@ -309,13 +309,20 @@ def _check(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe, folder
         ):
             raise CheckpointError(f"{folder}: {name} cannot be the same tensor as {source}")
     for layer in recipe.layers:
-        labels = state.get(f"{layer.name}.labels")
+        labels, places = (
+            state.get(recipe.aliases.get(name, name))
+            for name in (f"{layer.name}.labels", f"{layer.name}.places")
+        )
         if labels is not None and not _are_labels(labels, layer.subspaces):
             raise CheckpointError(f"{folder}: {layer.name} has labels that are none")
-        places = state.get(f"{layer.name}.places")
-        if layer.counts is None or labels is None or places is None:  # another layer has them
+        if layer.counts is None:
             continue
-        if places.dtype != PLACES or not are_places(labels, places, layer.counts):
+        if (
+            labels is None
+            or places is None
+            or places.dtype != PLACES
+            or not are_places(labels, places, layer.counts)
+        ):
             raise CheckpointError(f"{folder}: {layer.name} has places that are none")
 
 
