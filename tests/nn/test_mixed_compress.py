@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from models import Nested, Tied, assert_unchanged, generator, same_bits, snapshot
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from test_checkpoint import paths, values
 from torch import Tensor
 
 from lpgeom import nn
@@ -493,6 +494,42 @@ def test_another_model_does_not_take_it(saved: Path) -> None:
     again = nn.load_pretrained(saved, model=skeleton)
     expected = nn.load_pretrained(saved, model=Tied())
     assert torch.equal(again(IDS % 120), expected(IDS % 120))
+
+
+@pytest.fixture(scope="module")
+def small_saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], Any]:
+    folder, model = tmp_path_factory.mktemp("small"), Tied(40, 16)
+    nn.save_pretrained(model, folder, report=squeezed(model, ratio=0.3))
+    return folder, json.loads((folder / "lpgeom.json").read_text()), model
+
+
+@settings(deadline=None, derandomize=True, max_examples=150)
+@given(st.data())
+def test_any_change_of_the_layers_is_an_error_or_the_same_model(
+    small_saved: tuple[Path, dict[str, Any], Any], data: st.DataObject
+) -> None:
+    folder, recipe, model = small_saved
+    recipe = copy.deepcopy(recipe)
+    for _ in range(data.draw(st.integers(1, 2))):
+        part = data.draw(st.sampled_from(["layers", "aliases"]))
+        where = data.draw(st.sampled_from([p for p in paths(recipe[part]) if p]))
+        inner: Any = recipe[part]
+        for key in where[:-1]:
+            inner = inner[key]
+        names = st.sampled_from(sorted(model.state_dict()))
+        if data.draw(st.booleans()):
+            inner[where[-1]] = data.draw(values | names | st.integers(0, 40))
+        else:
+            del inner[where[-1]]
+    (folder / "lpgeom.json").write_text(json.dumps(recipe))
+    try:
+        again = nn.load_pretrained(folder, model=Tied(40, 16))
+    except CheckpointError:
+        return
+    ours, theirs = model.state_dict(), again.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert same_bits(ours[name], theirs[name])
 
 
 # ---- lpgeom compress
