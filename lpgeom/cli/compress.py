@@ -31,7 +31,9 @@ def add(commands: Any) -> None:
     size.add_argument(
         "--max-norm-error", type=float, metavar="E", help="largest relative norm error of a layer"
     )
-    command.add_argument("-p", "--p", type=float, default=1.0, help="exponent >= 1 (default: 1)")
+    command.add_argument(
+        "-p", "--p", type=float, help="exponent >= 1 (default: 2 with mixed ranks, else 1)"
+    )
     command.add_argument(
         "--objective",
         choices=("rows", "entries"),
@@ -51,18 +53,23 @@ def add(commands: Any) -> None:
     )
     command.add_argument(
         "--row-weights",
-        metavar="frequency|FILE",
-        help="weights of tokens: by their place in the vocabulary, or one for each row from a file",
+        default="auto",
+        metavar="auto|frequency|none|FILE",
+        help="weights of tokens: by their place in the vocabulary, none, or one for each row from "
+        "a file (default: with mixed ranks the roots of their frequencies, by the tokenizer.json "
+        "in MODEL_DIR where there is one)",
     )
     command.add_argument(
-        "--subspaces", type=int, default=1, metavar="J", help="split rows among J subspaces"
+        "--subspaces",
+        type=int,
+        metavar="J",
+        help="split rows among J subspaces (default: 8 with mixed ranks, else 1)",
     )
     command.add_argument(
         "--ranks",
         choices=("equal", "mixed"),
-        default="equal",
         help="with --subspaces: of equal rank, or each group of an embedding's rows of its own "
-        "(default: equal)",
+        "(default: mixed for a --ratio of rows without --subspaces, else equal)",
     )
     command.add_argument(
         "--allocate",
@@ -112,8 +119,12 @@ def _compress(options: argparse.Namespace) -> int:
     if options.report is not None:
         _check_report(Path(options.report), options.out)
     weights = options.row_weights
-    if weights is not None and weights != "frequency":
+    if weights == "none":
+        weights = None
+    elif weights not in ("auto", "frequency"):
         weights = read_vector(weights)
+    vocabulary = Path(options.model, "tokenizer.json")
+    tokenizer = vocabulary if options.row_weights == "auto" and vocabulary.is_file() else None
     try:
         from lpgeom.nn.options import Options
         from lpgeom.nn.stream import compress_directory
@@ -126,7 +137,7 @@ def _compress(options: argparse.Namespace) -> int:
     asked = Options.checked(
         ratio=options.ratio, rank=options.rank, max_norm_error=options.max_norm_error,
         p=options.p, objective=options.objective, layers=layers, exclude=options.exclude,
-        row_weights=weights, subspaces=options.subspaces, ranks=options.ranks,
+        row_weights=weights, tokenizer=tokenizer, subspaces=options.subspaces, ranks=options.ranks,
         allocate=options.allocate, tie=options.tie, certify=CERTIFY[options.certify],
         force=options.force, seed=options.seed,
     )  # fmt: skip
@@ -141,6 +152,10 @@ def _compress(options: argparse.Namespace) -> int:
         )
     except ImportError as error:
         raise UsageError(str(error)) from error
+    except ValueError as error:
+        if tokenizer is None or not str(error).startswith("tokenizer, for"):
+            raise
+        raise UsageError(f"{error}; or --row-weights none") from error
     if options.report is not None:
         report.save(options.report)
     if options.json:

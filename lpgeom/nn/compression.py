@@ -27,13 +27,14 @@ def compress(
     ratio: float | None = None,
     rank: int | Mapping[str, int] | None = None,
     max_norm_error: float | None = None,
-    p: float = 1.0,
+    p: float | None = None,
     objective: str = "rows",
     layers: str | Sequence[str] = "embeddings",
     exclude: str | Sequence[str] = (),
-    row_weights: str | ArrayLike | Mapping[str, Any] | None = None,
-    subspaces: int = 1,
-    ranks: str = "equal",
+    row_weights: str | ArrayLike | Mapping[str, Any] | None = "auto",
+    tokenizer: Any = None,
+    subspaces: int | None = None,
+    ranks: str | None = None,
     allocate: str = "uniform",
     tie: str = "keep",
     calibration: Iterable[Any] | None = None,
@@ -63,7 +64,9 @@ def compress(
         Instead: the least ranks found whose relative norm error, ``(cost / cost of zero)^(1/p)``,
         is at most this. For rows never more than the truncated SVD needs, but for the rounding of
         16-bit weights. An error that no rank below break-even reaches is a warning and noted.
-    p, objective
+    p : float, optional
+        Exponent >= 1. If not given: 2 with mixed ranks, else 1.
+    objective : {"rows", "entries"}
         As in `lpgeom.approx_subspace`.
     layers : str or sequence of str
         "embeddings": word embeddings (of models without `get_input_embeddings`, all embeddings).
@@ -72,17 +75,23 @@ def compress(
         of a module stands for all below it.
     exclude : str or sequence of str
         Of the same kind; what stays out.
-    row_weights : "frequency", array_like or mapping, optional
+    row_weights : "auto", "frequency", array_like, mapping or None
         Importance omega of rows: an array for the one selected layer, or a mapping from names or
-        patterns. "frequency": for embeddings, `lpgeom.nn.frequency_weights`.
-    subspaces : int
+        patterns. "frequency": for embeddings, `lpgeom.nn.frequency_weights`. "auto": for
+        embeddings of mixed ranks, the square roots of `lpgeom.nn.token_weights` by `tokenizer`;
+        without one, of "frequency" for what a model calls its input embeddings, whose rows are
+        taken to be in the order of their frequency. None: all rows alike.
+    tokenizer : tokenizer or path, optional
+        See `lpgeom.nn.token_weights`.
+    subspaces : int, optional
         Rows are split among that many subspaces, see `lpgeom.approx_subspaces`. One for bare
-        parameters.
-    ranks : {"equal", "mixed"}
+        parameters. If not given: 8 with mixed ranks, else 1.
+    ranks : {"equal", "mixed"}, optional
         "mixed", with several subspaces: each group of an embedding's rows gets a rank of its own,
         so that all take together what `ratio` leaves or subspaces of equal `rank` would, see
-        `lpgeom.approx_mixed`. Frequent tokens may then be kept as they are, with `row_weights`.
-        Other layers have one subspace.
+        `lpgeom.approx_mixed`. Frequent tokens may then be kept as they are. Other layers have one
+        subspace. If not given: "mixed" for a `ratio` of row distances without `subspaces`, which
+        kept accuracy best (docs/accuracy.md), else "equal".
     allocate : {"uniform", "global"}
         "global": one budget of parameters for all selected layers, spent where it takes off most of
         the SVD's relative costs (p-th powers); some layers may stay as they are.
@@ -121,7 +130,8 @@ def compress(
 
     Notes
     -----
-    A layer's time is that of `approx_subspace` and one pass for the SVD's cost at every rank.
+    A layer's time is that of `approx_subspace`, `approx_subspaces` or `approx_mixed`, and one pass
+    for the SVD's cost at every rank.
     Weights of 2^17 to 2^20 entries are solved by ``method="irls"`` with ``tol=1e-5``, others as
     usual. Apart from the new factors, memory is taken for one layer at a time.
 
@@ -130,7 +140,7 @@ def compress(
     >>> import torch
     >>> from lpgeom import nn
     >>> model = torch.nn.Sequential(torch.nn.Embedding(300, 24), torch.nn.Linear(24, 24))
-    >>> report = nn.compress(model, ratio=0.28, progress=False)
+    >>> report = nn.compress(model, ratio=0.28, p=1.0, subspaces=1, progress=False)
     >>> report["0"].rank, report["0"].parameters_after, report["0"].ratio < 2
     (16, 5184, True)
     >>> model[0]
@@ -139,7 +149,8 @@ def compress(
     started = time.perf_counter()
     options = Options.checked(
         ratio=ratio, rank=rank, max_norm_error=max_norm_error, p=p, objective=objective,
-        layers=layers, exclude=exclude, row_weights=row_weights, subspaces=subspaces,
+        layers=layers, exclude=exclude, row_weights=row_weights,
+        tokenizer=tokenizer, subspaces=subspaces,
         ranks=ranks, allocate=allocate, tie=tie, calibrated=calibration is not None,
         certify=certify, force=force, seed=seed,
     )  # fmt: skip

@@ -10,6 +10,9 @@ from typing import Any
 from lpgeom import validation
 from lpgeom.nn.factor import Spec
 
+SUBSPACES = 8
+"""Groups of different rank where their number is not given, see docs/accuracy.md."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -21,11 +24,17 @@ class Options:
     max_norm_error: float | None = None
     layers: Any = "embeddings"
     exclude: Any = ()
-    row_weights: Any = None
+    row_weights: Any = "auto"
+    tokenizer: Any = None
     allocate: str = "uniform"
     tie: str = "keep"
     force: bool = False
     calibrated: bool = False
+
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Whether nothing but the vocabulary says how much a token counts."""
+        return isinstance(self.row_weights, str) and self.row_weights == "auto"
 
     @classmethod
     def checked(
@@ -34,10 +43,10 @@ class Options:
         ratio: Any = None,
         rank: Any = None,
         max_norm_error: Any = None,
-        p: Any = 1.0,
+        p: Any = None,
         objective: Any = "rows",
-        subspaces: Any = 1,
-        ranks: Any = "equal",
+        subspaces: Any = None,
+        ranks: Any = None,
         certify: Any = True,
         seed: Any = 0,
         allocate: Any = "uniform",
@@ -74,6 +83,13 @@ class Options:
         validation.check_choice("tie", tie, ("keep", "untie"))
         validation.check_choice("certify", certify, (False, True, "tight"))
         validation.check_choice("force", force, (False, True))
+        if ranks is None:
+            ours = ratio is not None and objective == "rows" and subspaces is None
+            ranks = "mixed" if ours and rest.get("layers") != "linear" else "equal"
+        if subspaces is None:
+            subspaces = SUBSPACES if ranks == "mixed" else 1
+        if p is None:
+            p = 2.0 if ranks == "mixed" else 1.0
         subspaces = validation.check_positive_int("subspaces", subspaces)
         if subspaces > 1 and objective == "entries":
             raise ValueError('subspaces > 1 goes with objective="rows"')
@@ -85,6 +101,14 @@ class Options:
                 raise ValueError('max_norm_error goes with ranks="equal"; give ratio or rank')
             if subspaces < 2:
                 raise ValueError('ranks="mixed" takes several subspaces: give subspaces=4, say')
+        automatic = rest.get("row_weights", "auto")
+        if rest.get("tokenizer") is not None and not (
+            isinstance(automatic, str) and automatic == "auto"
+        ):
+            raise ValueError(
+                'tokenizer goes with row_weights="auto"; row_weights=nn.token_weights(tokenizer) '
+                "takes its frequencies as they are"
+            )
         if calibrated and objective == "entries":
             raise ValueError('calibration goes with objective="rows"')
         if allocate == "global" and ratio is None:
@@ -111,6 +135,8 @@ class Options:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, what was not asked for left out."""
         weights = self.row_weights
+        if self.asks_for_tokens and self.spec.ranks == "equal":
+            weights = None
         if isinstance(weights, Mapping):
             weights = {k: v if isinstance(v, str) else "array" for k, v in weights.items()}
         elif weights is not None and not isinstance(weights, str):
@@ -126,6 +152,7 @@ class Options:
                 [self.exclude] if isinstance(self.exclude, str) else list(self.exclude)
             ) or None,
             "row_weights": weights,
+            "tokenizer": None if self.tokenizer is None else True,
             "subspaces": self.spec.subspaces,
             "ranks": None if self.spec.ranks == "equal" else self.spec.ranks,
             "allocate": self.allocate,

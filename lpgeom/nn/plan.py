@@ -19,9 +19,10 @@ from lpgeom.nn.factor import Factored, Metric, Spec, curve_of, factorise, factor
 from lpgeom.nn.mixed import PLACES
 from lpgeom.nn.options import Options
 from lpgeom.nn.report import LayerReport
-from lpgeom.nn.select import by_name, selected
+from lpgeom.nn.select import by_name, selected, words
 from lpgeom.nn.sites import FACTORED, Group, stored_in
 from lpgeom.nn.split import label_dtype
+from lpgeom.nn.vocabulary import vocabulary_weights
 from lpgeom.nn.weights import frequency_weights
 from lpgeom.results import Array
 from lpgeom.subspace.curve import SvdCurve
@@ -69,6 +70,7 @@ def items_of(
     """
     chosen, notes = selected(groups, model, options.layers, options.exclude)
     weights_of = _row_weights(chosen, notes, options.row_weights)
+    word = words(model)
     items = []
     for group in chosen:
         n, d = group.head.shape
@@ -82,7 +84,11 @@ def items_of(
                 ranks.Size(n, d, several),
                 replace(options.spec, subspaces=several, ranks="mixed" if mixed else "equal"),
                 group.head.dtype,
-                row_weights=weights_of(group),
+                row_weights=(
+                    _of_tokens(group, options.tokenizer, word)
+                    if mixed and options.asks_for_tokens
+                    else weights_of(group)
+                ),
                 metric=metrics.get(group.name),
                 note=notes.get(group.name, ""),
             )
@@ -317,7 +323,9 @@ def _row_weights(
     if isinstance(given, Mapping):
         named = by_name(chosen, given, "row_weights")
         return lambda group: _vector(group, named(group))
-    if given is None or isinstance(given, str):
+    if given is None or (isinstance(given, str) and given == "auto"):
+        return lambda group: None
+    if isinstance(given, str):
         # A frequency is one of tokens: linear layers have none.
         return lambda group: _vector(group, given if group.kind == "embedding" else None)
     open_groups = [group for group in chosen if group.name not in notes]
@@ -330,9 +338,25 @@ def _row_weights(
     return lambda group: _vector(group, given) if group is open_groups[0] else None
 
 
+def _of_tokens(group: Group, tokenizer: Any, word: set[int]) -> Array | None:
+    """Roots of the frequencies of an embedding's tokens, by the tokenizer or by Zipf's law.
+
+    Roots: rare words say more of a text than their number does. Only the rows of a model's word
+    embedding are known to be tokens in the order of their frequency.
+    """
+    n = group.head.shape[0]
+    is_word = any(id(site.owner) in word for site in group.sites)
+    if tokenizer is not None and (is_word or not word):
+        with _named(f"tokenizer, for {group.name}"):
+            return np.sqrt(vocabulary_weights(tokenizer, n))
+    return np.sqrt(frequency_weights(n)) if is_word else None
+
+
 def _vector(group: Group, value: Any) -> Array | None:
     if isinstance(value, str):
-        validation.check_choice("row_weights", value, ("frequency",))
+        validation.check_choice("row_weights", value, ("auto", "frequency"))
+        if value == "auto":
+            return None
         return frequency_weights(group.head.shape[0])
     with _named(group.name):
         return validation.check_weights(value, group.head.shape[0])

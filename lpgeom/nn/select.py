@@ -42,7 +42,7 @@ def selected(
     chosen: dict[int, Group] = {}
     notes: dict[str, str] = {}
     named: set[int] = set()
-    word = _word_embeddings(model)
+    word = words(model)
     for name in wanted:
         if name in KINDS:
             for group in groups:
@@ -139,7 +139,7 @@ def _names(option: str, value: Any) -> list[str]:
     return list(value)
 
 
-def _word_embeddings(model: nn.Module) -> set[int]:
+def words(model: nn.Module) -> set[int]:
     """ids of the modules in what a Hugging Face model calls its input embeddings; else empty."""
     get = getattr(model, "get_input_embeddings", None)
     if get is None:

@@ -110,6 +110,12 @@ def token_weights(
     return _like_ranks(frequencies, top, vocabulary.n, floor)
 
 
+def vocabulary_weights(tokenizer: Any, n: int) -> Array:
+    """`token_weights` by what the vocabulary holds: probabilities, else ranks."""
+    unigram = read_tokenizer(tokenizer).kind == "Unigram"
+    return token_weights(tokenizer, "unigram" if unigram else "rank", n=n)
+
+
 def _like_ranks(frequencies: Array, top: list[int], size: int, floor: int) -> Array:
     """Frequencies cut and smoothed to where Zipf's law has the ranks `floor` and `size`.
 

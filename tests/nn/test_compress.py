@@ -30,7 +30,7 @@ from lpgeom.nn import (
 def squeeze(model: nn.Module, **options: Any) -> CompressionReport:
     given = {"rank", "ratio", "max_norm_error"} & set(options)
     size = {} if given else {"ratio": 0.5}
-    return compress(model, **{"p": 2.0, "progress": False, **size, **options})
+    return compress(model, **{"p": 2.0, "subspaces": 1, "progress": False, **size, **options})
 
 
 def recounted(model: nn.Module) -> tuple[int, int]:

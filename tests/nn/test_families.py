@@ -33,7 +33,7 @@ def counted(model: torch.nn.Module) -> int:
 def test_parameters_are_as_the_formula(family: str) -> None:
     model = small(family)
     before = counted(model)
-    report = nn.compress(model, ratio=0.3, p=2.0, layers="all", progress=False)
+    report = nn.compress(model, ratio=0.3, p=2.0, subspaces=1, layers="all", progress=False)
     assert report.parameters_before == before
     assert report.parameters_after == counted(model)
     for layer in report.compressed:
@@ -47,7 +47,7 @@ def test_parameters_are_as_the_formula(family: str) -> None:
 
 def test_the_output_layer_stays_tied(family: str) -> None:
     model = small(family)
-    report = nn.compress(model, ratio=0.3, p=2.0, progress=False)
+    report = nn.compress(model, ratio=0.3, p=2.0, subspaces=1, progress=False)
     (layer,) = report.compressed
     assert layer.tied == (HEADS[family],)
     embedding, head = model.get_input_embeddings(), model.get_submodule(HEADS[family])
@@ -68,7 +68,7 @@ def test_untied_on_request(family: str) -> None:
     model = small(family)
     dense = model.get_submodule(HEADS[family])
     before = counted(model)
-    report = nn.compress(model, ratio=0.3, p=2.0, tie="untie", progress=False)
+    report = nn.compress(model, ratio=0.3, p=2.0, subspaces=1, tie="untie", progress=False)
     assert model.get_submodule(HEADS[family]) is dense
     assert counted(model) == report.parameters_after > before
     assert not model.config.tie_word_embeddings
@@ -98,7 +98,7 @@ def test_saved_and_loaded_bit_for_bit(family: str, subspaces: int, tmp_path: Pat
     assert len(in_factors(again)) == len(in_factors(model))
     assert torch.equal(run(pickle.loads(pickle.dumps(model)), IDS), before)
     other = small(family)
-    nn.compress(other, rank=2, p=2.0, certify=False, progress=False)
+    nn.compress(other, rank=2, p=2.0, subspaces=1, certify=False, progress=False)
     with pytest.raises(RuntimeError, match="size mismatch|Missing key"):
         other.load_state_dict(model.state_dict())
     twin = copy.deepcopy(model)
@@ -110,7 +110,7 @@ def test_saved_and_loaded_bit_for_bit(family: str, subspaces: int, tmp_path: Pat
 
 def test_a_step_of_fine_tuning(family: str) -> None:
     model = small(family)
-    nn.compress(model, ratio=0.3, p=2.0, layers="all", progress=False)
+    nn.compress(model, ratio=0.3, p=2.0, subspaces=1, layers="all", progress=False)
     model.train()
     optimizer = torch.optim.SGD(model.parameters(), 0.05)
     torch.manual_seed(0)
@@ -130,7 +130,7 @@ def test_a_step_of_fine_tuning(family: str) -> None:
 
 def test_half_precision_and_back(family: str) -> None:
     model = small(family)
-    nn.compress(model, ratio=0.3, p=2.0, layers="all", progress=False)
+    nn.compress(model, ratio=0.3, p=2.0, subspaces=1, layers="all", progress=False)
     before = run(model, IDS)
     half = run(model.bfloat16(), IDS)
     assert half.dtype == torch.bfloat16
@@ -141,7 +141,7 @@ def test_half_precision_and_back(family: str) -> None:
 
 def test_compressing_a_half_precision_model(family: str, tmp_path: Path) -> None:
     model = small(family).to(torch.bfloat16)
-    report = nn.compress(model, ratio=0.3, p=2.0, layers="all", progress=False)
+    report = nn.compress(model, ratio=0.3, p=2.0, subspaces=1, layers="all", progress=False)
     assert all(module.left.dtype == torch.bfloat16 for module in in_factors(model))
     assert all(layer.cost >= layer.lower_bound for layer in report.compressed)
     nn.save_pretrained(model, tmp_path)
@@ -151,7 +151,7 @@ def test_compressing_a_half_precision_model(family: str, tmp_path: Path) -> None
 def test_multiplied_out_again(family: str) -> None:
     model = small(family)
     before = counted(model)
-    nn.compress(model, ratio=0.3, p=2.0, layers="all", progress=False)
+    nn.compress(model, ratio=0.3, p=2.0, subspaces=1, layers="all", progress=False)
     output = run(model, IDS)
     assert nn.decompress(model) >= 9
     assert not in_factors(model)

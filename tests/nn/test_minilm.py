@@ -42,7 +42,7 @@ def test_outputs_after_reloading_in_a_fresh_process(tmp_path: Path) -> None:
     for name, make in MODELS.items():
         model = make()
         before = sum(q.numel() for q in model.parameters())
-        report = nn.compress(model, ratio=0.28, p=2.0, progress=False)
+        report = nn.compress(model, ratio=0.28, p=2.0, subspaces=1, progress=False)
         layer = report.compressed[0]
         n, d = layer.shape
         assert layer.rank == int(0.72 * n * d / (n + d))
@@ -92,7 +92,7 @@ def test_a_masked_language_model_on_real_weights(tmp_path: Path) -> None:
     model = transformers.BertForMaskedLM(bert.config).eval()
     model.bert.load_state_dict(bert.state_dict(), strict=False)
     assert model.cls.predictions.decoder.weight is model.bert.embeddings.word_embeddings.weight
-    report = nn.compress(model, ratio=0.4, p=2.0, progress=False)
+    report = nn.compress(model, ratio=0.4, p=2.0, subspaces=1, progress=False)
     head = model.cls.predictions.decoder
     assert isinstance(head, LowRankLinear)
     assert head.left is model.get_input_embeddings().left
@@ -114,7 +114,9 @@ def test_the_error_falls_as_the_rank_grows() -> None:
     errors, drifts = [], []
     for rank in (32, 128, 256, 384):
         model = families.minilm()
-        report = nn.compress(model, rank=rank, p=2.0, certify=False, force=True, progress=False)
+        report = nn.compress(
+            model, rank=rank, p=2.0, subspaces=1, certify=False, force=True, progress=False
+        )
         errors.append(report.compressed[0].error)
         drifts.append(float((families.run(model, IDS) - expected).abs().max()))
     assert errors == sorted(errors, reverse=True)
