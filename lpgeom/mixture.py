@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.results import Array, CertificateError, SubspaceResult, norm_ratio
+from lpgeom.results import Array, CertificateError, SubspaceResult, to_cost_units
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 BLOCK = 4096
 """Rows of one block."""
 
-EPS = float(np.finfo(np.float64).eps)
+EPS, TINY = float(np.finfo(np.float64).eps), float(np.finfo(np.float64).tiny)
+LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,14 +208,16 @@ class MixedResult:
                     f"recomputed {norm!r}"
                 )
             certificate = None if part.result is None else part.result.certificate
+            proved = part.cost if part.rank == 0 else 0.0  # recomputed above
             if certificate is not None:
                 self._check_certificate(c, index)
                 certificate.verify(A[index], rtol=rtol)
-                lower += certificate.lower_bound
-            elif part.rank == 0 and index.size:
-                lower += part.cost  # recomputed above
-            elif part.lower_bound > 0.0:
-                raise CertificateError(f"part {c} has a lower bound and no certificate")
+                proved = certificate.lower_bound
+            if not part.lower_bound <= proved:
+                raise CertificateError(
+                    f"part {c} states the lower bound {part.lower_bound!r}, proved is {proved!r}"
+                )
+            lower += proved
         if not self.lower_bound <= lower * (1.0 + rtol):
             raise CertificateError(
                 f"lower bound stated as {self.lower_bound!r}; the certificates prove {lower!r}"
@@ -237,22 +240,39 @@ class MixedResult:
             if not defect <= 1e-9:
                 raise CertificateError(f"basis {c} is not orthonormal: off by {defect:.3g}")
             stored += m * d if part.rank == d else part.rank * (m + d) if m else 0
+            self._check_figures(f"part {c}", part)
         if not stored == self.storage <= self.budget:
             raise CertificateError(
                 f"storage is stated as {self.storage}, counted {stored}; budget {self.budget}"
             )
-        total = float(sum(part.cost for part in self.parts))
-        if math.isfinite(total) and not math.isclose(total, self.cost, rel_tol=1e-12):
+        self._check_figures("the whole", self)
+        norm = p_norm([part.norm_error for part in self.parts], self.p)
+        if not math.isclose(norm, self.norm_error, rel_tol=1e-12):
+            raise CertificateError(f"norm error is {self.norm_error!r}, its parts make {norm!r}")
+        total = min(float(sum(part.cost for part in self.parts)), LARGEST)
+        if not math.isclose(total, self.cost, rel_tol=1e-12):
             raise CertificateError(f"cost is {self.cost!r}, its parts add up to {total!r}")
-        if math.isfinite(self.cost) and self.ratio < norm_ratio(
-            self.cost, self.lower_bound, self.p
-        ) * (1.0 - 1e-9):
-            raise CertificateError(f"ratio {self.ratio!r} is below (cost / lower bound)^(1/p)")
-        if not self.norm_error <= self.single_cost ** (1.0 / self.p) * (1.0 + 1e-9):
+        if not self.cost <= self.single_cost:
             raise CertificateError(f"cost {self.cost!r} is above single_cost {self.single_cost!r}")
+        omega = self.row_weights
+        if omega is not None and not (omega.shape == (n,) and (omega >= 0.0).all()):
+            raise CertificateError(f"row weights are not {n} numbers >= 0")
         falling = all(b <= a for a, b in zip(self.history, self.history[1:], strict=False))
         if not (self.history and falling and self.history[-1] == self.cost):
             raise CertificateError("history rises, or does not end in the cost")
+
+    def _check_figures(self, name: str, stated: Part | MixedResult) -> None:
+        """Cost, norm error, lower bound and ratio say the same; powers that leave float64 aside."""
+        cost = min(to_cost_units(1.0, stated.norm_error, self.p), LARGEST)
+        if not math.isclose(min(stated.cost, LARGEST), cost, rel_tol=1e-9 * self.p, abs_tol=TINY):
+            raise CertificateError(
+                f"{name} is stated to cost {stated.cost!r}, its norm error {stated.norm_error!r}"
+            )
+        proved = to_cost_units(1.0 - 1e-9, stated.norm_error / max(stated.ratio, 1.0), self.p)
+        if not (stated.ratio >= 1.0 and min(proved, LARGEST) <= stated.lower_bound + TINY):
+            raise CertificateError(
+                f"{name}: ratio {stated.ratio!r} is not that of cost and lower bound"
+            )
 
     def _check_certificate(self, c: int, index: NDArray[np.intp]) -> None:
         """What is stated of one part is what its certificate states, about these rows."""
@@ -269,12 +289,11 @@ class MixedResult:
             same = np.array_equal(theirs, omega[index])
         if not same:
             raise CertificateError(f"the certificate of part {c} has other row weights")
-        if part.lower_bound > certificate.lower_bound:
-            raise CertificateError(f"part {c} states more than its certificate")
 
     def _norm(self, A: NDArray[Any], weights: Array, V: Array) -> tuple[float, float]:
         """The p-norm of the distances of some rows from residual vectors, and what rounding may
-        hide: as for the rank of a matrix, ``max(n, d) eps`` times its norm, row by row."""
+        hide: as for the rank of a matrix, ``max(n, d) eps`` times its norm, row by row; and
+        what has few digits in float64."""
         if V.shape[1] == self.shape[1]:
             return 0.0, 0.0
         y = np.zeros(len(A))
@@ -288,7 +307,7 @@ class MixedResult:
             frobenius = math.hypot(frobenius, top * float(np.linalg.norm(block)))
         root = weights ** (1.0 / self.p)
         off = max(len(A), self.shape[1]) * EPS * frobenius
-        return _p_norm(root * y, self.p), _p_norm(root * off, self.p)
+        return p_norm(root * y, self.p), p_norm(root * off, self.p) + TINY
 
     def summary(self) -> str:
         """A few lines of text: the problem, the cost, and how it is certified."""
@@ -337,7 +356,7 @@ class MixedResult:
         }
 
 
-def _p_norm(x: Any, p: float) -> float:
+def p_norm(x: ArrayLike, p: float) -> float:
     """``(sum x^p)^(1/p)`` for x >= 0, relative to the largest."""
     x = np.asarray(x, dtype=np.float64)
     top = float(x.max(initial=0.0))

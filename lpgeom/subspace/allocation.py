@@ -24,19 +24,21 @@ def allocated(
     ``curves[c][k]`` is the cost of group c, of ``counts[c]`` rows, at rank k = 0, ..., d. The next
     numbers go to the group where they take off most; on the lower convex hulls of the curves, with
     the rows as they are for an end, that is optimal whenever a corner uses the budget up. What is
-    left over goes to ranks between two corners. The price is what the last number took off.
+    left over goes to smaller steps and to ranks between two corners. The price is what one more
+    number would take off.
 
     Notes
     -----
-    With C(s) the sum of the hulls' values at the best split of storage s, C is convex and the price
-    is ``-C'(budget)``: at that price the ranks minimise ``cost + price * storage`` over all ranks
-    that are corners (Everett's theorem on generalised Lagrange multipliers).
+    With C(s) the sum of the hulls at the best split of storage s, C is convex and the price is
+    minus its slope to the right of the budget. Up to the first step that does not fit, the ranks
+    minimise ``cost + price * storage`` over all ranks (Everett's theorem on generalised Lagrange
+    multipliers), so that ranks within the budget cost no less than that minimum less
+    ``price * budget``, which is C(budget).
     """
     corners = [_corners(curve, n, d) for curve, n in zip(curves, counts, strict=True)]
     at = [0] * len(corners)
     ranks = [0] * len(corners)
     left = float(budget)
-    price = 0.0
     heap = [(slope(c[0][0], c[1][0]), i) for i, c in enumerate(corners) if len(c) > 1]
     heapq.heapify(heap)
     refused: list[tuple[float, int]] = []
@@ -48,12 +50,11 @@ def allocated(
             refused.append((steep, i))
             continue
         left -= cost
-        price = -steep
         ranks[i] = k
         at[i] += 1
         if at[i] + 1 < len(corners[i]):
             heapq.heappush(heap, (slope(there, corners[i][at[i] + 1][0]), i))
-    for _, i in sorted(refused):
+    for _, i in refused:
         n = counts[i]
         more = int(left // (n + d))
         last = _below_dense(n, d)
@@ -61,7 +62,7 @@ def allocated(
             k = min(last, ranks[i] + more)
             left -= storage(n, d, k) - storage(n, d, ranks[i])
             ranks[i] = k
-    return ranks, max(price, -refused[0][0] if refused else 0.0)
+    return ranks, -refused[0][0] if refused else 0.0
 
 
 def _corners(curve: Array, n: int, d: int) -> list[tuple[Point, int]]:

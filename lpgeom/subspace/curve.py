@@ -121,6 +121,8 @@ def tails(rows: Any, U: Array, inverse: Array, p: float) -> Array:
             for first in range(0, hi - lo, CHUNK):
                 some = slice(first, first + CHUNK)
                 t = block[some] @ U
+                if p > 4.0:  # float32 has no room for such powers
+                    t = t.astype(np.float64)
                 t *= t
                 np.cumsum(t, axis=1, out=t)
                 t *= inverse

@@ -13,7 +13,8 @@ import numpy as np
 from lpgeom import validation
 from lpgeom.coresets.record import Coreset
 from lpgeom.geometry.spectrum import eigen
-from lpgeom.mixture import MixedResult, Part
+from lpgeom.geometry.subspaces import completed
+from lpgeom.mixture import LARGEST, MixedResult, Part, p_norm
 from lpgeom.results import to_cost_units
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array
@@ -23,7 +24,7 @@ from lpgeom.subspace.approx import approx_subspace
 from lpgeom.subspace.curve import tails
 from lpgeom.subspace.lloyd import Labels, each
 from lpgeom.subspace.progress import Progress
-from lpgeom.subspace.splits import is_large
+from lpgeom.subspace.splits import is_large, searched
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ MAX_ITER = 60
 
 LARGE_SOLVE = 1e-5, 10
 """Tolerance and steps of a group's solve on large data, where the descent has done most of it."""
-
-LARGEST = float(np.finfo(np.float64).max)
 
 PATIENCE, TOL = 4, 1e-3
 """A descent ends after so many rounds that together bring less than this share of the cost."""
@@ -84,7 +83,7 @@ def approx_mixed(
     certify : bool or "tight"
         As in `approx_subspace`, for each group's subspace.
     seed : int
-        Of tight bounds; the search draws nothing.
+        Of one start on small data, and of tight bounds.
     max_iter : int, optional
         Rounds of the descent, at most; 60 if not given.
     progress : bool
@@ -139,20 +138,26 @@ def approx_mixed(
     solver = _Solver(problem, seed)
     rank = d if budget >= n * d else budget // (n + d)
     single = solver.part(None, rank, certify if j == 1 else False)
-    if j == 1 or single.cost == 0.0:
+    if j == 1 or single.norm_error == 0.0:
         return _record(problem, budget, single, rank, None, (single,), started, seed)
     with limited(), sized(n, d), Progress(progress) as bar:
-        found = descend(_Groups(problem, min(j, n), budget), steps, bar.step)
+        groups = _Groups(problem, min(j, n), budget)
+        found = descend(groups, groups.first(), steps, bar.step)
+        k = budget // (n + groups.j * d)
+        if k > 0 and not is_large(problem):  # rows that fall into clusters are found by these
+            equal = groups.nearest(searched(problem, k, groups.j, seed, None, steps, bar).bases)
+            found = min(found, descend(groups, equal, steps, bar.step), key=lambda end: end.cost)
         bar.stage("each group")
         parts = tuple(
             solver.part(np.flatnonzero(found.labels == c), k, certify)
             for c, k in enumerate(found.ranks)
         )
-    if _norm([q.norm_error for q in parts], problem.p) > single.norm_error:
-        if certify:
-            single = solver.part(None, rank, certify)
-        return _record(problem, budget, single, rank, None, (single,), started, seed)
-    return _record(problem, budget, single, rank, found, parts, started, seed)
+    norm = p_norm([q.norm_error for q in parts], problem.p)
+    if norm < single.norm_error and sum(q.cost for q in parts) <= single.cost:
+        return _record(problem, budget, single, rank, found, parts, started, seed)
+    if certify:
+        single = solver.part(None, rank, certify)
+    return _record(problem, budget, single, rank, None, (single,), started, seed)
 
 
 def _record(
@@ -169,11 +174,9 @@ def _record(
     labels = np.zeros(n, np.int64) if found is None else found.labels.astype(np.int64)
     counts = np.bincount(labels, minlength=len(parts)).tolist()
     cost = min(sum(q.cost for q in parts), LARGEST)
-    norm = _norm([q.norm_error for q in parts], p)
-    proved = _norm([q.norm_error / q.ratio for q in parts], p)
+    norm = p_norm([q.norm_error for q in parts], p)
+    proved = p_norm([q.norm_error / q.ratio for q in parts], p)
     history = [single.cost, *(() if found is None else found.history), cost]
-    with np.errstate(over="ignore"):
-        history[1:-1] = [to_cost_units(h, problem.unit, p) for h in history[1:-1]]
     return MixedResult(
         labels=labels,
         parts=parts,
@@ -203,12 +206,15 @@ def _record(
 
 @dataclass(frozen=True)
 class Grouping:
-    """Labels, and a rank and a basis for each; `cost` in scaled units."""
+    """Labels and the rank of each; `cost` in units of the descent, `history` in user units.
+
+    `t` are squared distances by which the rows weigh at the start of a descent.
+    """
 
     labels: Labels
     ranks: list[int]
-    bases: list[Array]
-    cost: float
+    t: Array
+    cost: float = math.inf
     history: tuple[float, ...] = ()
     n_iter: int = 0
     converged: bool = True
@@ -217,8 +223,8 @@ class Grouping:
 class _Groups:
     """The rows as the descent sees them: plain ones, and their factors beside.
 
-    Squared lengths are in units of the largest, factors included, so that no power of a distance
-    exceeds 1.
+    Squared lengths are in units of the largest, factors included, and p-th powers of distances at
+    most 1; for p > 4, whose powers need a wide range, 10^200.
     """
 
     def __init__(self, problem: Problem[ArrayRows], j: int, budget: int) -> None:
@@ -229,20 +235,31 @@ class _Groups:
         self.lengths = self.rows.squared_norms()
         squares = self.scaled(self.lengths)
         self.largest = float(squares.max()) or 1.0
+        if self.p > 4.0:
+            self.largest *= 10.0 ** (-400.0 / self.p)
+        self.unit = problem.unit * math.sqrt(self.largest)
         self.norms = squares / self.largest
         self.size = float(self.n) * self.d
 
     def scaled(self, t: Array) -> Array:
         return t if self.factors is None else t * self.factors**2
 
-    def first(self) -> Labels:
-        """Groups of rows of falling cost, geometrically larger."""
+    def costs(self, t: Array) -> Array:
+        return np.asarray(t ** (self.p / 2.0))
+
+    def first(self) -> Grouping:
+        """Rows of falling cost, in groups geometrically larger."""
         labels = np.zeros(self.n, dtype=np.intp)
-        if self.j > 1:
-            edges = np.geomspace(max(1.0, FIRST * self.n), self.n, self.j)[:-1]
-            order = np.argsort(-self.norms, kind="stable")
-            labels[order] = np.searchsorted(edges, np.arange(self.n), side="right")
-        return labels
+        edges = np.geomspace(max(1.0, FIRST * self.n), self.n, self.j)[:-1]
+        order = np.argsort(-self.norms, kind="stable")
+        labels[order] = np.searchsorted(edges, np.arange(self.n), side="right")
+        return Grouping(labels, [0] * self.j, self.norms)
+
+    def nearest(self, bases: Sequence[Array]) -> Grouping:
+        """Each row with the nearest of subspaces of one rank."""
+        ranks = [V.shape[1] for V in bases]
+        labels, t = self.moved([completed(V) for V in bases], ranks, 0.0)
+        return Grouping(labels, ranks, t, float(self.costs(t).sum()))
 
     def fitted(self, index: Labels, t: Array) -> tuple[Array, Array]:
         """All eigenvectors of a group, the leading first, and the costs along them, rank by rank.
@@ -256,8 +273,8 @@ class _Groups:
         rows = self.rows.take(index, None if self.factors is None else self.factors[index])
         w = None
         if self.p != 2.0 and own.any():
-            w = np.maximum(own, SMOOTHING * own.mean()) ** (self.p / 2.0 - 1.0)
-            w /= w.max()
+            own = np.maximum(own, SMOOTHING * own.mean())
+            w = (own / (own.min() if self.p < 2.0 else own.max())) ** (self.p / 2.0 - 1.0)
         lam, U = eigen(np.asarray(rows.weighted_gram(w), dtype=np.float64))
         curve = np.zeros(self.d + 1)
         if self.p == 2.0:
@@ -280,13 +297,26 @@ class _Groups:
             t = rows.quadratic_form(V[:, k:])
         return self.scaled(t) / self.largest
 
+    def moved(self, U: Sequence[Array], ranks: Sequence[int], price: float) -> tuple[Labels, Array]:
+        """Each row to where its cost and the price of its numbers are least together."""
+        least = np.full(self.n, np.inf)
+        labels = np.zeros(self.n, dtype=np.intp)
+        t = np.zeros(self.n)
+        for c, k in enumerate(ranks):
+            own = self.distances(U[c], k)
+            total = self.costs(own) + price * k
+            closer = total < least
+            least[closer], t[closer], labels[closer] = total[closer], own[closer], c
+        return labels, t
 
-def descend(groups: _Groups, max_iter: int, tick: Callable[[str], None]) -> Grouping:
-    """Rounds of bases, ranks and labels until they bring no more; the best within the budget."""
-    labels, t = groups.first(), groups.norms
-    best: Grouping | None = None
+
+def descend(
+    groups: _Groups, start: Grouping, max_iter: int, tick: Callable[[str], None]
+) -> Grouping:
+    """Rounds of bases, ranks and labels until they bring no more; the best within the budget, of
+    which the start is one."""
+    best, labels, t = start, start.labels, start.t
     history: list[float] = []
-    power = groups.p / 2.0
     converged = False
     n_iter = 0
     with np.errstate(under="ignore"):
@@ -297,44 +327,22 @@ def descend(groups: _Groups, max_iter: int, tick: Callable[[str], None]) -> Grou
             curves = [curve for _, curve in fits]
             ranks, price = allocated(curves, counts, groups.d, groups.budget)
             cost = sum(float(curve[k]) for curve, k in zip(curves, ranks, strict=True))
-            if best is None or cost < best.cost:
-                bases = [U[:, :k] for (U, _), k in zip(fits, ranks, strict=True)]
-                best = Grouping(labels, ranks, bases, cost)
+            if cost < best.cost:
+                best = Grouping(labels, ranks, t, cost)
             history.append(best.cost)
             tick(f"cost {best.cost:.6g}")
-            if groups.j == 1 or best.cost == 0.0:
-                converged = True
-                break
-            if len(history) > PATIENCE and history[-1] > (1.0 - TOL) * history[-1 - PATIENCE]:
-                converged = True
-                break
-            if n_iter >= max_iter:
+            if len(history) > PATIENCE:
+                converged = history[-1] > (1.0 - TOL) * history[-1 - PATIENCE]
+            if converged or best.cost == 0.0 or n_iter >= max_iter:
                 break
             n_iter += 1
-            labels, t = _moved(groups, [U for U, _ in fits], ranks, price, power)
-    scale = groups.largest**power
+            labels, t = groups.moved([U for U, _ in fits], ranks, price)
     return replace(
         best,
-        cost=best.cost * scale,
-        history=tuple(h * scale for h in history),
+        history=tuple(to_cost_units(h, groups.unit, groups.p) for h in history),
         n_iter=n_iter,
-        converged=converged,
+        converged=converged or best.cost == 0.0,
     )
-
-
-def _moved(
-    groups: _Groups, U: Sequence[Array], ranks: Sequence[int], price: float, power: float
-) -> tuple[Labels, Array]:
-    """Each row to where its cost and the price of its numbers are least together."""
-    least = np.full(groups.n, np.inf)
-    labels = np.zeros(groups.n, dtype=np.intp)
-    t = np.zeros(groups.n)
-    for c, k in enumerate(ranks):
-        own = groups.distances(U[c], k)
-        total = own**power + price * k
-        closer = total < least
-        least[closer], t[closer], labels[closer] = total[closer], own[closer], c
-    return labels, t
 
 
 # ---------------------------------------------------------------- each group's result
@@ -358,7 +366,8 @@ class _Solver:
         if len(A) == 0 or k >= d or (omega is not None and not omega.any()):
             return Part.free(np.eye(d)[:, :k])
         if k == 0:
-            norm = _norm(self._lengths(index), problem.p)
+            own = open_rows(A, problem.p, omega)  # its own scale: nothing underflows
+            norm = p_norm(np.sqrt(own.rows.squared_norms()), problem.p) * own.unit
             return Part.zero(d, to_cost_units(1.0, norm, problem.p), norm)
         tol, steps = LARGE_SOLVE if is_large(problem) else (None, None)
         return Part.of(
@@ -369,17 +378,3 @@ class _Solver:
                 row_weights=omega, certify=certify, seed=self.seed,
             )
         )  # fmt: skip
-
-    def _lengths(self, index: Labels | None) -> Array:
-        """Of rows, factors included, in user units."""
-        t = np.sqrt(self.problem.rows.squared_norms()) * self.problem.unit
-        return t if index is None else t[index]
-
-
-def _norm(parts: ArrayLike, p: float) -> float:
-    """``(sum x^p)^(1/p)`` for x >= 0, relative to the largest, so that no power leaves float64."""
-    x = np.asarray(parts, dtype=np.float64)
-    top = float(x.max(initial=0.0))
-    if top == 0.0 or math.isinf(top):
-        return top
-    return top * float(((x / top) ** p).sum()) ** (1.0 / p)
