@@ -10,15 +10,17 @@ from typing import Any
 from tqdm import tqdm
 
 from .. import machine, report
-from . import encoders, evaluation, methods, tasks
+from . import encoders, evaluation, methods, summary, tasks
 from .packages import cache
 from .store import Store
 
-LINES = report.RESULTS / "accuracy.jsonl"
-RATIOS = (0.1, 0.2, 0.28, 0.4, 0.6)
+USUAL: dict[str, Any] = {
+    "models": list(encoders.MODELS), "tasks": [*tasks.MAIN, "newsgroups", "tweets"],
+    "methods": list(methods.EMBEDDINGS), "ratios": [0.1, 0.2, 0.28, 0.4, 0.6], "test_size": 500,
+}  # fmt: skip
 QUICK: dict[str, Any] = {
-    "models": ["minilm"], "tasks": ["movie", "tweets"], "methods": ["svd", "default"],
-    "ratios": [0.28, 0.6], "test_size": 300,
+    "models": ["minilm"], "tasks": ["movie", "movie-graded"], "methods": ["svd", "default"],
+    "ratios": [0.6], "test_size": 300,
 }  # fmt: skip
 
 
@@ -31,27 +33,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--ratios", nargs="+", type=float, metavar="SHARE")
     parser.add_argument("--test-size", type=int, metavar="N", help="test texts of a task")
-    parser.add_argument("--lines", type=Path, metavar="FILE", help=f"default: {LINES.name}")
+    parser.add_argument("--lines", type=Path, metavar="FILE", help=f"default: {summary.LINES.name}")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="of packages and features")
+    parser.add_argument(
+        "--docs", action="store_true", help="only fill the tables and pictures of docs/accuracy.md"
+    )
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    usual: dict[str, Any] = {
-        "models": list(encoders.MODELS), "tasks": [*tasks.MAIN, "newsgroups", "tweets"],
-        "methods": list(methods.EMBEDDINGS), "ratios": list(RATIOS), "test_size": 500,
-    }  # fmt: skip
-    asked: dict[str, Any] = {
-        name: getattr(options, name) or (QUICK if options.quick else usual)[name] for name in usual
-    }
-    print(report.machine_line(machine.describe()), flush=True)
+    instead = QUICK if options.quick else USUAL
+    asked = {name: getattr(options, name) or instead[name] for name in instead}
     folder = cache(options.cache)
     settings = {
         "test_size": asked["test_size"], "seeds": list(evaluation.SEEDS), "length": encoders.LENGTH,
     }  # fmt: skip
-    path = options.lines or (folder / "quick.jsonl" if options.quick else LINES)
+    path = options.lines or (folder / "quick.jsonl" if options.quick else summary.LINES)
     store = Store(path, settings)
+    if options.docs:
+        summary.write(store)
+        return {"settings": settings, "lines": len(store.lines)}
+    print(report.machine_line(machine.describe()), flush=True)
     splits = {
         corpus: tasks.split(corpus, folder, asked["test_size"])
         for corpus in dict.fromkeys(tasks.TASKS[name][0] for name in asked["tasks"])
@@ -59,16 +62,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     loaded = {name: tasks.of(name, splits[tasks.TASKS[name][0]]) for name in asked["tasks"]}
     for model in asked["models"]:
         _model(model, loaded, asked, store, folder)
-    wanted = [
-        line
-        for line in store.lines.values()
-        if line["model"] in asked["models"]
-        and line["task"] in asked["tasks"]
-        and line["method"] in ("none", *asked["methods"])
-        and line["ratio"] in (0.0, *asked["ratios"])
-    ]
-    print(f"\n{len(wanted)} lines in {path}")
-    return {"settings": settings, "asked": asked}
+    results = summary.Results(store.lines.values())
+    for model in asked["models"]:
+        for ratio in asked["ratios"]:
+            print(f"\n{model}, {ratio:g} removed, {', '.join(asked['tasks'])}")
+            print(summary.methods_table(results, model, ratio, names=asked["tasks"]))
+    print(f"\n{len(store.lines)} lines in {path}")
+    return {"settings": settings, "asked": asked, "lines": len(store.lines)}
 
 
 def _model(

@@ -112,7 +112,7 @@ def compress(
     options = dict(method.options)
     if method.scope == "all":
         # `compress` counts a ratio in the parameters of the layers it may touch.
-        plan = nn.compress(smaller.model, ratio=0.5, layers="all", dry_run=True)
+        plan = nn.compress(smaller.model, ratio=0.5, layers="all", subspaces=1, dry_run=True)
         touched = sum(layer.parameters_before for layer in plan.layers if layer.rank is not None)
         options["ratio"] = ratio * plan.parameters_before / touched
     else:

@@ -45,8 +45,8 @@ def mean_and_error(values: Matrix) -> tuple[float, float]:
 def _divergence(p: Matrix, q: Matrix) -> Matrix:
     """KL(p || q) of each row of log-probabilities; classes of probability 0 do not count."""
     weight = np.exp(p)
-    terms = np.where(weight > 0.0, weight * (p - np.where(weight > 0.0, q, 0.0)), 0.0)
-    return terms.sum(axis=1)
+    difference = np.subtract(p, q, out=np.zeros_like(p), where=weight > 0.0)
+    return np.asarray((weight * difference).sum(axis=1))
 
 
 def packed(flags: Matrix) -> str:

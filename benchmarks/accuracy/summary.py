@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from lpgeom.atomic import write_atomically
 
+from .. import report
 from . import methods, tasks
 from .encoders import TITLES as MODELS
 from .scores import mean_and_error, unpacked
 from .store import Line, Store
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "accuracy.md"
-PICTURES = PAGE.parent / "images"
+LINES = report.RESULTS / "accuracy.jsonl"
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = (ROOT / "docs" / "accuracy.md", ROOT / "README.md")
+PICTURES = ROOT / "docs" / "images"
 
 
 class Results:
@@ -111,12 +114,14 @@ def drops_table(results: Results, model: str) -> str:
     return _markdown(["task", "method", *(f"{r:.0%}" for r in ratios)], rows)
 
 
-def methods_table(results: Results, model: str, ratio: float, scope: str = "embeddings") -> str:
-    """Every method at one ratio: means over the main tasks, the best agreement first."""
+def methods_table(
+    results: Results, model: str, ratio: float, scope: str | None = None, names: Any = tasks.MAIN
+) -> str:
+    """Every method at one ratio: means over tasks, the best agreement first."""
     found = []
     for method in methods.METHODS.values():
-        lines = results.of(model, method.name, ratio, tasks.MAIN)
-        if method.scope == scope and lines is not None:
+        lines = results.of(model, method.name, ratio, names)
+        if scope in (None, method.scope) and lines is not None:
             found.append((method, lines))
     found.sort(key=lambda pair: -mean_over_tasks(pair[1], "agreement")[0])
     rows = [
@@ -133,17 +138,35 @@ def methods_table(results: Results, model: str, ratio: float, scope: str = "embe
     return _markdown(["method", "name", "points lost", "agreement %", "KL", "cosine"], rows)
 
 
+def pairs_at(results: Results, ratio: float) -> list[tuple[Line, Line]]:
+    """Default and SVD on every model and main task."""
+    pairs = []
+    for model in results.models():
+        for task in results.tasks(model, tasks.MAIN):
+            ours = results.get(model, task, "default", ratio)
+            theirs = results.get(model, task, "svd", ratio)
+            if ours is not None and theirs is not None:
+                pairs.append((ours, theirs))
+    return pairs
+
+
+def short_table(results: Results) -> str:
+    """Mean drops of the SVD and of the default."""
+    head, svd, ours = ["embedding removed"], ["points lost, SVD"], ["points lost, `compress`"]
+    for ratio in results.ratios():
+        pairs = pairs_at(results, ratio)
+        if pairs:
+            head.append(f"{ratio:.0%}")
+            ours.append(_plus_minus([a for a, _ in pairs], "drop"))
+            svd.append(_plus_minus([b for _, b in pairs], "drop"))
+    return _markdown(head, [svd, ours])
+
+
 def goals_table(results: Results) -> str:
     """The default's mean drop over models and main tasks, and where it is above half the SVD's."""
     rows = []
     for ratio in results.ratios():
-        pairs = []
-        for model in results.models():
-            for task in results.tasks(model, tasks.MAIN):
-                ours = results.get(model, task, "default", ratio)
-                theirs = results.get(model, task, "svd", ratio)
-                if ours is not None and theirs is not None:
-                    pairs.append((ours, theirs))
+        pairs = pairs_at(results, ratio)
         if not pairs:
             continue
         over = [
@@ -182,25 +205,25 @@ def picture(results: Results, model: str, scope: str = "embeddings") -> Any:
     """Points lost and disagreement against what is removed, methods that were run throughout."""
     from lpgeom.plots.style import COLOURS, new_figure
 
-    ratios = [0.0, *results.ratios(scope)]
     figure = new_figure(9.0, 3.8, layout="constrained")
     left, right = figure.subplots(1, 2)
-    whole = []
+    drawn = []
     for method in methods.METHODS.values():
-        found = [results.of(model, method.name, r, tasks.MAIN) for r in ratios[1:]]
-        everywhere = [lines for lines in found if lines is not None]
-        if method.scope == scope and len(everywhere) == len(found):
-            whole.append((method, everywhere))
-    for (method, got), colour in zip(whole, cycle(COLOURS), strict=False):
+        found = {r: results.of(model, method.name, r, tasks.MAIN) for r in results.ratios(scope)}
+        everywhere = {r: lines for r, lines in found.items() if lines is not None}
+        if method.scope == scope and len(everywhere) >= 4:
+            drawn.append((method, everywhere))
+    for (method, got), colour in zip(drawn, cycle(COLOURS), strict=False):
         bold = method.name in ("default", "svd")
         style = {"color": colour, "lw": 2.2 if bold else 1.1, "marker": "o", "ms": 3.5}
-        drops = [mean_over_tasks(lines, "drop") for lines in got]
+        removed = [0.0, *got]
+        drops = [mean_over_tasks(lines, "drop") for lines in got.values()]
         left.errorbar(
-            ratios, [0.0, *(v for v, _ in drops)], yerr=[0.0, *(e for _, e in drops)],
+            removed, [0.0, *(v for v, _ in drops)], yerr=[0.0, *(e for _, e in drops)],
             label=method.title, elinewidth=0.8, **style,
         )  # fmt: skip
-        agreements = [100.0, *(mean_over_tasks(lines, "agreement")[0] for lines in got)]
-        right.plot(ratios, agreements, **style)
+        agreements = [mean_over_tasks(lines, "agreement")[0] for lines in got.values()]
+        right.plot(removed, [100.0, *agreements], **style)
     left.set(xlabel="share of the embedding removed", ylabel="points of accuracy lost")
     right.set(xlabel="share of the embedding removed", ylabel="same predictions, %")
     left.axhline(0.0, color="0.7", lw=0.8, zorder=0)
@@ -217,10 +240,11 @@ def tables(results: Results) -> dict[str, Callable[[], str]]:
     found: dict[str, Callable[[], str]] = {
         "base": partial(base_table, results),
         "goals": partial(goals_table, results),
+        "short": partial(short_table, results),
     }
     for model in results.models():
         found[f"drops {model}"] = partial(drops_table, results, model)
-        for kind, scope in (("methods", "embeddings"), ("whole", "all")):
+        for kind, scope in (("methods", "embeddings"), ("linear", "linear"), ("whole", "all")):
             for ratio in results.ratios(scope):
                 found[f"{kind} {model} {ratio:g}"] = partial(
                     methods_table, results, model, ratio, scope
@@ -250,12 +274,16 @@ def filled(page: str, results: Results) -> str:
     return MARKED.sub(made, page)
 
 
-def write(store: Store, page: Path = PAGE) -> None:
-    """Fill the page and draw its pictures."""
+def write(store: Store) -> None:
+    """Fill the pages and draw the pictures."""
     from lpgeom import plots
 
     results = Results(store.lines.values())
-    text = filled(page.read_text(encoding="utf-8"), results)
-    write_atomically(page, lambda file: file.write(text.encode()))
+    for page in PAGES:
+        _write_text(page, filled(page.read_text(encoding="utf-8"), results))
     for model in results.models():
         plots.save(picture(results, model).axes[0], PICTURES / f"accuracy-{model}.png")
+
+
+def _write_text(path: Path, text: str) -> None:
+    write_atomically(path, lambda file: file.write(text.encode()))
