@@ -60,10 +60,13 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
     n = embedding.num_embeddings
     if n == num_tokens:
         return embedding
-    resized = _mixed if isinstance(embedding, MixedRank) else _equal
     with torch.no_grad():
         outputs: list[Any] = []
-        for module in resized(model, embedding, num_tokens):
+        shared = _factors(model, embedding, num_tokens)
+        head = _output_layer(model, n, shared)
+        if isinstance(head, LowRankLinear | MixedRank):  # perhaps a decoder's own embedding too
+            shared += _factors(model, head, num_tokens)
+        for module in shared:
             if hasattr(module, "num_embeddings"):
                 module.num_embeddings = num_tokens
                 if module.padding_idx is not None and module.padding_idx >= num_tokens:
@@ -71,9 +74,8 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
             else:
                 module.out_features = num_tokens
                 outputs.append(module)
-        head = _output_layer(model, n)
-        if head is not None:
-            _resize_head(head, num_tokens)
+        if head is not None and head not in outputs:
+            _resize_head(model, head, num_tokens)
             outputs.append(head)
         biases = {
             id(b): nn.Parameter(_resized(b, num_tokens, 0.0), requires_grad=b.requires_grad)
@@ -89,6 +91,12 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
     if getattr(config, "vocab_size", None) == n:
         config.vocab_size = num_tokens  # type: ignore[union-attr]
     return embedding
+
+
+def _factors(model: nn.Module, layer: Any, num_tokens: int) -> list[Any]:
+    """The layers that share a layer's rows, with these added or cut."""
+    resized = _mixed if isinstance(layer, MixedRank) else _equal
+    return resized(model, layer, num_tokens)
 
 
 def _equal(model: nn.Module, embedding: Any, num_tokens: int) -> list[Any]:
@@ -135,25 +143,23 @@ def _mixed(model: nn.Module, embedding: Any, num_tokens: int) -> list[Any]:
     return found
 
 
-def _output_layer(model: nn.Module, n: int) -> Any:
-    """The output layer, if it still has n rows: it shares nothing with the embedding."""
+def _output_layer(model: nn.Module, n: int, shared: list[Any]) -> Any:
+    """The output layer, if it has n rows of its own: it shares nothing with the embedding."""
     get = getattr(model, "get_output_embeddings", None)
     head = None if get is None else get()
-    return head if getattr(head, "out_features", None) == n else None
+    own = getattr(head, "out_features", None) == n and all(head is not layer for layer in shared)
+    return head if own else None
 
 
-def _resize_head(head: Any, num_tokens: int) -> None:
-    rows = head.left if isinstance(head, LowRankLinear) else head.weight
-    usual = rows
-    if getattr(head, "labels", None) is not None:
-        largest = int(torch.bincount(head.labels.long()).argmax())
-        usual = rows[head.labels == largest]
-        head.labels = _resized(head.labels, num_tokens, largest)
-    made = nn.Parameter(_resized(rows, num_tokens, usual.mean(0)), rows.requires_grad)
-    if isinstance(head, LowRankLinear):
-        head.left = made
-    else:
-        head.weight = made
+def _resize_head(model: nn.Module, head: Any, num_tokens: int) -> None:
+    """Rows of a dense output layer, and of what shares them: a decoder's own embedding."""
+    rows = head.weight
+    made = nn.Parameter(_resized(rows, num_tokens, rows.mean(0)), rows.requires_grad)
+    for module in model.modules():
+        if module._parameters.get("weight") is rows:
+            module._parameters["weight"] = made
+            if isinstance(module, nn.Embedding):
+                module.num_embeddings = num_tokens
     head.out_features = num_tokens
 
 
