@@ -175,6 +175,7 @@ def factorise_mixed(
     Always as many groups as asked for; those that were not needed have no rows.
     """
     A = as_array(weight)
+    curve = _curve(A, spec.p, row_weights) if curve is None else curve
     found = approx_mixed(
         A, budget, spec.p, subspaces=spec.subspaces,
         row_weights=row_weights, certify=spec.certify, seed=spec.seed,
@@ -201,13 +202,13 @@ def factorise_mixed(
         _check_finite(left, right)
         lefts.append(left.to(weight.device))
         rights.append(right)
-    curve = _curve(A, spec.p, row_weights) if curve is None else curve
     empty = torch.empty(0, device="cpu")
     kept = torch.from_numpy(labels).to(label_dtype(j))
     return Factored(
         empty, empty, kept.to(weight.device),
         cost=cost,
-        lower_bound=found.lower_bound if spec.certify else None,
+        # Both are sums in float64, in another order.
+        lower_bound=min(found.lower_bound, cost) if spec.certify else None,
         svd_cost=found.svd_cost,
         failure_probability=found.failure_probability,
         method=found.method,
