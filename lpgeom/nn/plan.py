@@ -22,6 +22,7 @@ from lpgeom.nn.report import LayerReport
 from lpgeom.nn.select import by_name, selected, words
 from lpgeom.nn.sites import FACTORED, Group, stored_in
 from lpgeom.nn.split import label_dtype
+from lpgeom.nn.tokens import read_tokenizer
 from lpgeom.nn.vocabulary import vocabulary_weights
 from lpgeom.nn.weights import frequency_weights
 from lpgeom.results import Array
@@ -70,7 +71,7 @@ def items_of(
     """
     chosen, notes = selected(groups, model, options.layers, options.exclude)
     weights_of = _row_weights(chosen, notes, options.row_weights)
-    word = words(model)
+    of_tokens = _of_tokens(chosen, notes, options, words(model))
     items = []
     for group in chosen:
         n, d = group.head.shape
@@ -84,11 +85,7 @@ def items_of(
                 ranks.Size(n, d, several),
                 replace(options.spec, subspaces=several, ranks="mixed" if mixed else "equal"),
                 group.head.dtype,
-                row_weights=(
-                    _of_tokens(group, options.tokenizer, word)
-                    if mixed and options.asks_for_tokens
-                    else weights_of(group)
-                ),
+                row_weights=of_tokens.get(id(group), weights_of(group)),
                 metric=metrics.get(group.name),
                 note=notes.get(group.name, ""),
             )
@@ -158,6 +155,11 @@ def _budgeted(item: Item, budget: int, force: bool) -> Item:
     if budget < size.n + size.d:
         return _worth(item, 0, force)
     budget = min(budget, size.dense)
+    index = _index_bytes(item)
+    if not force and (size.dense - budget) * item.dtype.itemsize <= size.n * index:
+        return replace(
+            item, note=f"{index} bytes a row for its group outweigh that ratio; give subspaces=1"
+        )
     k = max(1, min(size.full, budget // size.per_rank))
     return replace(item, rank=k, budget=budget)
 
@@ -265,9 +267,7 @@ def line(item: Item) -> LayerReport:
     """What is known of an item before it is solved."""
     group, size = item.group, item.size
     k = item.rank
-    mixed = item.spec.ranks == "mixed"
-    index = label_dtype(size.subspaces).itemsize if size.subspaces > 1 else 0
-    index += PLACES.itemsize if mixed else 0
+    index = _index_bytes(item)
     entry = item.dtype.itemsize
     now, now_bytes = size.dense, size.dense * entry
     if isinstance(group.head.owner, FACTORED):
@@ -300,6 +300,12 @@ def line(item: Item) -> LayerReport:
         note=item.note,
         **predicted,
     )
+
+
+def _index_bytes(item: Item) -> int:
+    """What says which row is where, for each row."""
+    label = label_dtype(item.size.subspaces).itemsize if item.size.subspaces > 1 else 0
+    return label + (PLACES.itemsize if item.spec.ranks == "mixed" else 0)
 
 
 class _named:
@@ -338,18 +344,40 @@ def _row_weights(
     return lambda group: _vector(group, given) if group is open_groups[0] else None
 
 
-def _of_tokens(group: Group, tokenizer: Any, word: set[int]) -> Array | None:
-    """Roots of the frequencies of an embedding's tokens, by the tokenizer or by Zipf's law.
+def _of_tokens(
+    chosen: Sequence[Group], notes: Mapping[str, str], options: Options, word: set[int]
+) -> dict[int, Array]:
+    """Roots of the frequencies of the tokens of embeddings, by the tokenizer or by Zipf's law.
 
-    Roots: rare words say more of a text than their number does. Only the rows of a model's word
-    embedding are known to be tokens in the order of their frequency.
+    Roots: rare words say more of a text than their number does. Of what may be the word embedding,
+    the tokenizer's tokens are the rows of the table (or tables) with least rows of those that have
+    one for each; others are positions, segments. Without a tokenizer the rows are taken to be in
+    the order of their frequency only where the model names a single table.
     """
-    n = group.head.shape[0]
-    is_word = any(id(site.owner) in word for site in group.sites)
-    if tokenizer is not None and (is_word or not word):
-        with _named(f"tokenizer, for {group.name}"):
-            return np.sqrt(vocabulary_weights(tokenizer, n))
-    return np.sqrt(frequency_weights(n)) if is_word else None
+    if options.spec.ranks != "mixed" or not options.asks_for_tokens:
+        return {}
+    tables = [
+        group
+        for group in chosen
+        if group.kind == "embedding"
+        and group.name not in notes
+        and (not word or any(id(site.owner) in word for site in group.sites))
+    ]
+    if options.tokenizer is None:
+        named = tables if word and len(tables) == 1 else []
+        return {id(group): np.sqrt(frequency_weights(group.head.shape[0])) for group in named}
+    if not tables:
+        return {}
+    with _named(f"tokenizer, for {tables[0].name}"):
+        vocabulary = read_tokenizer(options.tokenizer)
+    fitting = [n for group in tables if (n := group.head.shape[0]) >= vocabulary.n]
+    found = {}
+    for group in tables:
+        n = group.head.shape[0]
+        if not fitting or n == min(fitting):
+            with _named(f"tokenizer, for {group.name}"):
+                found[id(group)] = np.sqrt(vocabulary_weights(vocabulary, n))
+    return found
 
 
 def _vector(group: Group, value: Any) -> Array | None:

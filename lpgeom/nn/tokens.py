@@ -69,7 +69,12 @@ class Vocabulary:
 
 
 def read_tokenizer(tokenizer: Any) -> Vocabulary:
-    """The vocabulary of a tokenizer of transformers or tokenizers, or of a tokenizer.json."""
+    """The vocabulary of a tokenizer of transformers or tokenizers, or of a tokenizer.json.
+
+    One that has been read comes back as it is.
+    """
+    if isinstance(tokenizer, Vocabulary):
+        return tokenizer
     if isinstance(tokenizer, str | Path):
         text = _file(Path(tokenizer)).read_text(encoding="utf-8")
         return _from_json(text, (), f"tokenizer {str(tokenizer)!r}")
@@ -110,25 +115,29 @@ def _from_json(text: str, special: Sequence[int], name: str) -> Vocabulary:
             ids = {piece: i for i, (piece, _) in enumerate(vocab)}
             scores = {i: float(score) for i, (_, score) in enumerate(vocab)}
             kind = "Unigram"
-    except (ValueError, KeyError, TypeError) as error:
+        added = stored.get("added_tokens") or []
+        ids.update({token["content"]: token["id"] for token in added})
+        marked = {*special, *(token["id"] for token in added if token.get("special"))}
+        merges = [_pair(merge) for merge in model.get("merges") or ()]
+        before = model.get("continuing_subword_prefix") or ""
+        merged = _merged(merges, before)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{name} is not a tokenizer.json: it needs an object 'model' with a 'vocab'"
+            f"{name} is not a tokenizer.json: it needs an object 'model' with a 'vocab' "
+            f"({type(error).__name__}: {error})"
         ) from error
-    added = stored.get("added_tokens") or []
-    ids.update({token["content"]: token["id"] for token in added})
     if not ids:
         raise ValueError(f"{name} has an empty vocabulary")
-    marked = {*special, *(token["id"] for token in added if token.get("special"))}
+    if not all(type(i) is int and 0 <= i < 2**31 for i in ids.values()):
+        raise ValueError(f"{name} has ids that are no whole numbers from 0 on")
     unused = _matching(_UNUSED, ids)
-    before = model.get("continuing_subword_prefix") or ""
-    merges = [_pair(merge) for merge in model.get("merges") or ()]
     return Vocabulary(
         kind=kind,
         ids=ids,
         special=(_matching(_SPECIAL, ids) | marked) - unused,
         unused=unused,
         encode=_encoder(text),
-        merged=_merged(merges, before),
+        merged=merged,
         scores=scores,
         affixes=(before, model.get("end_of_word_suffix") or ""),
     )

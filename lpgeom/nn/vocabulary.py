@@ -112,8 +112,9 @@ def token_weights(
 
 def vocabulary_weights(tokenizer: Any, n: int) -> Array:
     """`token_weights` by what the vocabulary holds: probabilities, else ranks."""
-    unigram = read_tokenizer(tokenizer).kind == "Unigram"
-    return token_weights(tokenizer, "unigram" if unigram else "rank", n=n)
+    vocabulary = read_tokenizer(tokenizer)
+    unigram = vocabulary.kind == "Unigram"
+    return token_weights(vocabulary, "unigram" if unigram else "rank", n=n)
 
 
 def _like_ranks(frequencies: Array, top: list[int], size: int, floor: int) -> Array:

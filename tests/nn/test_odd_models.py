@@ -1,0 +1,225 @@
+"""Defaults of `compress` on models and tables that are unlike the usual ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer
+from tokenizers import models as kinds
+
+from lpgeom import nn
+from lpgeom.nn import MixedRankEmbedding
+from lpgeom.nn.factor import Spec, factorise_mixed
+from lpgeom.nn.options import Options
+from lpgeom.nn.plan import items_of
+from lpgeom.nn.sites import groups
+
+TOKENS = 60
+
+
+def squeezed(model: torch.nn.Module, **options: Any) -> nn.CompressionReport:
+    return nn.compress(model, **{"ratio": 0.4, "certify": False, "progress": False, **options})
+
+
+def weights_of(model: torch.nn.Module, **options: Any) -> dict[str, Any]:
+    items = items_of(groups(model), model, Options.checked(ratio=0.4, **options), {})
+    return {item.group.name: item.row_weights for item in items}
+
+
+def tokenizer(tokens: int = TOKENS) -> Tokenizer:
+    places = np.random.default_rng(0).permutation(tokens - 1)
+    vocab = {"[UNK]": 0, **{f"word{i}": 1 + at for at, i in enumerate(places)}}
+    return Tokenizer(kinds.WordPiece(vocab, unk_token="[UNK]"))
+
+
+class Tables(torch.nn.Module):
+    """Tokens, positions and segments, of which nothing says which is which."""
+
+    def __init__(self, positions: int = 20) -> None:
+        super().__init__()
+        self.tokens = torch.nn.Embedding(TOKENS, 8)
+        self.positions = torch.nn.Embedding(positions, 8)
+
+
+class Named(Tables):
+    def get_input_embeddings(self) -> torch.nn.Module:
+        return self
+
+
+class Raising(Tables):
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        raise self.error
+
+
+class Asking(Tables):
+    def get_input_embeddings(self, modality: str) -> torch.nn.Module:
+        raise AssertionError(modality)
+
+
+# ---------------------------------------------------------------- which rows are tokens
+
+
+@pytest.mark.parametrize("positions", [20, 90])
+@pytest.mark.parametrize("kind", [Tables, Named])
+def test_a_tokenizer_is_of_the_table_it_fits(kind: type[Tables], positions: int) -> None:
+    found = weights_of(kind(positions), tokenizer=tokenizer())
+    assert found["positions"] is None
+    np.testing.assert_array_equal(found["tokens"], np.sqrt(nn.token_weights(tokenizer(), n=TOKENS)))
+
+
+def test_a_tokenizer_of_no_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="tokenizer, for tokens: n is 60, but the tokenizer has"):
+        weights_of(Tables(), tokenizer=tokenizer(100))
+
+
+@pytest.mark.parametrize("kind", [Tables, Named])
+def test_rows_of_several_tables_are_alike(kind: type[Tables]) -> None:
+    assert weights_of(kind()) == {"tokens": None, "positions": None}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Asking(), *(Raising(e()) for e in (NotImplementedError, ValueError, KeyError, RuntimeError))],
+)
+def test_models_that_cannot_say_what_their_words_are(model: torch.nn.Module) -> None:
+    assert weights_of(model) == {"tokens": None, "positions": None}
+    assert squeezed(model, layers="tokens").layers[0].compressed
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"added_tokens": [{}]},
+        {"added_tokens": "abc"},
+        {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a"]}},
+        {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [5]}},
+        {"model": {"vocab": {"a": "x"}}},
+        {"model": {"vocab": {"a": -1}}},
+        {"model": {"vocab": {"a": 1.5}}},
+        {"model": {"vocab": {"a": 10**12}}},
+    ],
+    ids=str,
+)
+def test_damaged_tokenizers_are_an_error_that_says_so(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "tokenizer.json"
+    file.write_text(json.dumps({"model": {"vocab": {"a": 0}}, **changes}))
+    with pytest.raises(ValueError, match=r"tokenizer '.*' (is not a tokenizer.json|has ids)"):
+        nn.token_weights(file)
+
+
+def test_a_deep_file_is_no_tokenizer(tmp_path: Path) -> None:
+    file = tmp_path / "tokenizer.json"
+    file.write_text("[" * 200_000)
+    with pytest.raises(ValueError, match=r"is not a tokenizer.json"):
+        nn.token_weights(file)
+
+
+# ---------------------------------------------------------------- odd tables
+
+
+@pytest.mark.parametrize(
+    ("dtype", "d", "ratio"), [(torch.float16, 8, 0.28), (torch.float32, 8, 0.1)], ids=str
+)
+def test_a_table_does_not_grow_by_its_labels(dtype: torch.dtype, d: int, ratio: float) -> None:
+    """Five bytes a row are more than narrow tables lose."""
+    model = torch.nn.Sequential(torch.nn.Embedding(300, d).to(dtype))
+    for dry_run in (True, False):
+        report = squeezed(model, ratio=ratio, dry_run=dry_run)
+        assert "5 bytes a row" in report.left_alone[0].note
+        assert report.bytes_after == report.bytes_before
+    assert squeezed(model, ratio=ratio, force=True).layers[0].compressed
+
+
+@pytest.mark.parametrize("n", range(1, 9))
+@pytest.mark.parametrize("d", [1, 2, 40])
+def test_tiny_tables(n: int, d: int) -> None:
+    model = torch.nn.Sequential(torch.nn.Embedding(n, d, padding_idx=n - 1))
+    report = squeezed(model, certify=True)
+    layer = report.layers[0]
+    assert report.parameters_after == sum(q.numel() for q in model.parameters())
+    assert report.bytes_after == sum(x.nbytes for x in model.state_dict().values())
+    if layer.compressed:
+        assert layer.parameters_after <= 0.6 * n * d
+        assert layer.bytes_after < layer.bytes_before
+        assert layer.cost is not None
+        assert layer.lower_bound is not None
+        assert layer.lower_bound <= layer.cost
+    assert model(torch.arange(n)).shape == (n, d)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_rows_that_are_all_the_same(value: float) -> None:
+    table = torch.nn.Embedding(100, 8)
+    torch.nn.init.constant_(table.weight, value)
+    model = torch.nn.Sequential(table)
+    squeezed(model)
+    torch.testing.assert_close(model[0].weight, torch.full((100, 8), value))
+
+
+def test_powers_out_of_range_cost_no_descent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*args: Any, **options: Any) -> Any:
+        raise AssertionError("it was solved first")
+
+    monkeypatch.setattr("lpgeom.nn.factor.approx_mixed", never)
+    weight = 1e200 * torch.randn(100, 8, dtype=torch.float64)
+    with pytest.raises(ValueError, match="leave the range of float64"):
+        factorise_mixed(weight, 300, Spec(p=2.0, subspaces=2, ranks="mixed"))
+
+
+def test_two_embeddings_that_share_a_weight() -> None:
+    class Two(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = torch.nn.Embedding(TOKENS, 8, padding_idx=0)
+            self.b = torch.nn.Embedding(TOKENS, 8, padding_idx=3)
+            self.b.weight = self.a.weight
+
+    model: Any = Two()
+    report = squeezed(model)
+    assert report.layers[0].tied == ("b",)
+    assert (model.a.padding_idx, model.b.padding_idx) == (0, 3)
+    assert all(x is y for x, y in zip(model.a.lefts, model.b.lefts, strict=True))
+
+
+# ---------------------------------------------------------------- resized
+
+
+def marian() -> Any:
+    torch.manual_seed(0)
+    config = transformers.MarianConfig(
+        vocab_size=100, decoder_vocab_size=100, d_model=16, encoder_layers=1, decoder_layers=1,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16,
+        decoder_ffn_dim=16, share_encoder_decoder_embeddings=False, pad_token_id=0,
+        decoder_start_token_id=0,
+    )  # fmt: skip
+    return transformers.MarianMTModel(config).eval()
+
+
+@pytest.mark.parametrize("ranks", ["equal", "mixed"])
+@pytest.mark.parametrize("layers", ["embeddings", ["embeddings", "model.decoder.embed_tokens"]])
+def test_a_decoder_with_its_own_tokens_is_resized(ranks: str, layers: Any) -> None:
+    """Its embedding is tied to the output layer, not to what the model calls its input's."""
+    model = marian()
+    squeezed(model, ratio=None, rank=3, ranks=ranks, subspaces=2, layers=layers)
+    decoder, head = model.model.decoder.embed_tokens, model.lm_head
+    nn.resize_token_embeddings(model, 110)
+    assert (decoder.num_embeddings, head.out_features) == (110, 110)
+    for name, parameter in head.named_parameters():
+        assert parameter is decoder.get_parameter(name)
+    ids = torch.tensor([[0, 99, 109]])
+    torch.testing.assert_close(head(torch.eye(16)).T, decoder(torch.arange(110)))
+    assert torch.isfinite(model.model(input_ids=ids, decoder_input_ids=ids)[0]).all()
+    if ranks == "mixed":
+        assert isinstance(model.model.encoder.embed_tokens, MixedRankEmbedding)
