@@ -153,7 +153,8 @@ def approx_mixed(
             for c, k in enumerate(found.ranks)
         )
     norm = p_norm([q.norm_error for q in parts], problem.p)
-    if norm < single.norm_error and sum(q.cost for q in parts) <= single.cost:
+    less = norm < single.norm_error * (1.0 - 1e-12)  # by more than rounding
+    if less and sum(q.cost for q in parts) <= single.cost:
         return _record(problem, budget, single, rank, found, parts, started, seed)
     if certify:
         single = solver.part(None, rank, certify)
