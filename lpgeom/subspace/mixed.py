@@ -105,13 +105,15 @@ def approx_mixed(
     Rounds of three steps: bases, the eigenvectors of each group's (reweighted) Gram; ranks, by
     which the budget goes where a number takes off most of the costs along these eigenvectors
     (`lpgeom.subspace.allocation`); labels, each row to the group where its cost plus the price of
-    its numbers is least. The least cost seen within the budget counts. What is promised: the
-    storage is within the budget; the cost never exceeds that of the one subspace
-    `approx_subspace` finds for the same storage; the lower bound holds for all subspaces of the
-    ranks returned *under the labels returned*. A round takes some ``n d (d + sum_c k_c)``
-    operations and j eigendecompositions. docs/clusters.md has the proofs.
+    its numbers is least. The least cost seen within the budget counts. The first start groups
+    rows by their cost; small A (below 2^20 entries) has a second one, the labels that
+    `approx_subspaces` looks for at that storage. What is promised: the storage is within the
+    budget; the cost never exceeds that of the one subspace `approx_subspace` finds for the same
+    storage; the lower bound holds for all subspaces of the ranks returned *under the labels
+    returned*. A round takes some ``n d (d + sum_c k_c)`` operations and j eigendecompositions.
+    docs/clusters.md has the proofs.
     Related: Chen et al., "GroupReduce: block-wise low-rank approximation for neural language model
-    shrinking", NeurIPS 2018, where groups are fixed by frequency.
+    shrinking", NeurIPS 2018, with groups and ranks by frequency at first.
 
     Examples
     --------
