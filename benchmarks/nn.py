@@ -22,18 +22,19 @@ WORDS = 64
 """Tokens of a sequence in the timings."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "embeddings 28%": {"ratio": 0.28, "subspaces": 1},
+    "embeddings 28%": {"ratio": 0.28, "subspaces": 1, "p": 1.0},
     "embeddings 28%, entries": {"ratio": 0.28, "objective": "entries"},
     "embeddings 28%, the default": {"ratio": 0.28},
     "embeddings 60%, the default": {"ratio": 0.6},
-    "embeddings 28%, 4 subspaces": {"ratio": 0.28, "subspaces": 4},
-    "linear 28%": {"ratio": 0.28, "layers": "linear"},
-    "linear 50%": {"ratio": 0.5, "layers": "linear"},
+    "embeddings 28%, 4 subspaces": {"ratio": 0.28, "subspaces": 4, "p": 1.0},
+    "linear 28%": {"ratio": 0.28, "layers": "linear", "p": 1.0},
+    "linear 50%": {"ratio": 0.5, "layers": "linear", "p": 1.0},
     "all 50%, one budget": {
         "ratio": 0.5,
         "layers": "all",
         "allocate": "global",
         "subspaces": 1,
+        "p": 1.0,
     },
 }
 QUICK = ("embeddings 28%", "embeddings 28%, the default")
@@ -141,7 +142,11 @@ def growth() -> dict[str, float]:
     from lpgeom import nn
 
     nn.compress(  # kernels compiled, libraries loaded
-        torch.nn.Sequential(torch.nn.Embedding(4000, 384)), ratio=0.28, subspaces=1, progress=False
+        torch.nn.Sequential(torch.nn.Embedding(4000, 384)),
+        ratio=0.28,
+        p=1.0,
+        subspaces=1,
+        progress=False,
     )
     model = BertModel.from_pretrained(datasets.minilm_path().parent).eval()
     for weight in model.parameters():
@@ -149,7 +154,7 @@ def growth() -> dict[str, float]:
     memory._reset_peak()
     before = memory.status("VmRSS")
     started = time.perf_counter()
-    nn.compress(model, ratio=0.28, subspaces=1, progress=False)
+    nn.compress(model, ratio=0.28, p=1.0, subspaces=1, progress=False)
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "growth_bytes": memory.status("VmHWM") - before}
 

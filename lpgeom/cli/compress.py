@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
         "--max-norm-error", type=float, metavar="E", help="largest relative norm error of a layer"
     )
     command.add_argument(
-        "-p", "--p", type=float, help="exponent >= 1 (default: 2 with mixed ranks, else 1)"
+        "-p", "--p", type=float, help="exponent >= 1 (default: 2 for rows, 1 for entries)"
     )
     command.add_argument(
         "--objective",
@@ -74,8 +74,8 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--allocate",
         choices=("uniform", "global"),
-        default="uniform",
-        help="the same ratio for every layer, or one budget for all (default: uniform)",
+        help="the same ratio for every layer, or one budget for all (default: global for --layers "
+        "all with mixed ranks, else uniform)",
     )
     command.add_argument(
         "--tie",

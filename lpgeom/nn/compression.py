@@ -35,7 +35,7 @@ def compress(
     tokenizer: Any = None,
     subspaces: int | None = None,
     ranks: str | None = None,
-    allocate: str = "uniform",
+    allocate: str | None = None,
     tie: str = "keep",
     calibration: Iterable[Any] | None = None,
     certify: bool | str = True,
@@ -57,7 +57,7 @@ def compress(
         Changed in place; an optimizer made before still holds the old parameters.
     ratio : float
         Share of each selected layer's parameters to remove, at least; .28 leaves 72%. With
-        ``allocate="global"``, of all selected layers together.
+        ``allocate="global"`` (and ``layers="all"``), of all selected layers together.
     rank : int or mapping
         Instead: the rank of every layer, or of names or patterns.
     max_norm_error : float
@@ -65,7 +65,8 @@ def compress(
         is at most this. For rows never more than the truncated SVD needs, but for the rounding of
         16-bit weights. An error that no rank below break-even reaches is a warning and noted.
     p : float, optional
-        Exponent >= 1. If not given: 2 with mixed ranks, else 1.
+        Exponent >= 1. If not given: 2 for rows, which kept accuracy best (docs/accuracy.md); 1 for
+        entries.
     objective : {"rows", "entries"}
         As in `lpgeom.approx_subspace`.
     layers : str or sequence of str
@@ -92,9 +93,10 @@ def compress(
         `lpgeom.approx_mixed`. Frequent tokens may then be kept as they are. Other layers have one
         subspace. If not given: "mixed" for a `ratio` of row distances without `subspaces`, which
         kept accuracy best (docs/accuracy.md), else "equal".
-    allocate : {"uniform", "global"}
+    allocate : {"uniform", "global"}, optional
         "global": one budget of parameters for all selected layers, spent where it takes off most of
-        the SVD's relative costs (p-th powers); some layers may stay as they are.
+        the SVD's relative costs (p-th powers); some layers may stay as they are. If not given:
+        "global" for ``layers="all"`` with mixed ranks, else "uniform".
     tie : {"keep", "untie"}
         Layers that share a weight (input embedding and output layer) share the factors: counted
         once. "untie": only the first, the embedding, is replaced; the others keep the dense weight
@@ -154,6 +156,11 @@ def compress(
         ranks=ranks, allocate=allocate, tie=tie, calibrated=calibration is not None,
         certify=certify, force=force, seed=seed,
     )  # fmt: skip
+    if tokenizer is not None and options.spec.ranks == "equal":
+        raise ValueError(
+            "tokenizer goes with mixed ranks (a ratio and no subspaces); else pass "
+            "row_weights=nn.token_weights(tokenizer)"
+        )
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     found = groups(model)

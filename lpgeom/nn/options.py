@@ -49,7 +49,7 @@ class Options:
         ranks: Any = None,
         certify: Any = True,
         seed: Any = 0,
-        allocate: Any = "uniform",
+        allocate: Any = None,
         tie: Any = "keep",
         force: Any = False,
         calibrated: bool = False,
@@ -79,17 +79,22 @@ class Options:
         elif rank is not None:
             rank = validation.check_positive_int("rank", rank)
         validation.check_objective(objective)
-        validation.check_choice("allocate", allocate, ("uniform", "global"))
         validation.check_choice("tie", tie, ("keep", "untie"))
         validation.check_choice("certify", certify, (False, True, "tight"))
         validation.check_choice("force", force, (False, True))
+        layers = rest.get("layers", "embeddings")
+        kinds = list(layers) if isinstance(layers, list | tuple) else [layers]
         if ranks is None:
             ours = ratio is not None and objective == "rows" and subspaces is None
-            ranks = "mixed" if ours and rest.get("layers") != "linear" else "equal"
+            ranks = "mixed" if ours and kinds != ["linear"] else "equal"
         if subspaces is None:
             subspaces = SUBSPACES if ranks == "mixed" else 1
+        if allocate is None:
+            whole = ranks == "mixed" and ratio is not None and kinds == ["all"]
+            allocate = "global" if whole else "uniform"
+        validation.check_choice("allocate", allocate, ("uniform", "global"))
         if p is None:
-            p = 2.0 if ranks == "mixed" else 1.0
+            p = 1.0 if objective == "entries" else 2.0
         subspaces = validation.check_positive_int("subspaces", subspaces)
         if subspaces > 1 and objective == "entries":
             raise ValueError('subspaces > 1 goes with objective="rows"')

@@ -382,9 +382,7 @@ def _of_tokens(
 
 def _vector(group: Group, value: Any) -> Array | None:
     if isinstance(value, str):
-        validation.check_choice("row_weights", value, ("auto", "frequency"))
-        if value == "auto":
-            return None
+        validation.check_choice("row_weights", value, ("frequency",))
         return frequency_weights(group.head.shape[0])
     with _named(group.name):
         return validation.check_weights(value, group.head.shape[0])

@@ -47,19 +47,30 @@ def squeezed(model: torch.nn.Module, **options: Any) -> torch.nn.Module:
         ({"ratio": 0.3, "p": 1.0}, ("mixed", 8, 1.0)),
         ({"ratio": 0.3, "layers": "all"}, ("mixed", 8, 2.0)),
         ({"ratio": 0.3, "ranks": "mixed", "subspaces": 3}, ("mixed", 3, 2.0)),
-        ({"ratio": 0.3, "subspaces": 4}, ("equal", 4, 1.0)),
-        ({"ratio": 0.3, "ranks": "equal"}, ("equal", 1, 1.0)),
-        ({"ratio": 0.3, "layers": "linear"}, ("equal", 1, 1.0)),
+        ({"ratio": 0.3, "subspaces": 4}, ("equal", 4, 2.0)),
+        ({"ratio": 0.3, "ranks": "equal"}, ("equal", 1, 2.0)),
+        ({"ratio": 0.3, "layers": "linear"}, ("equal", 1, 2.0)),
         ({"ratio": 0.3, "objective": "entries"}, ("equal", 1, 1.0)),
-        ({"rank": 5}, ("equal", 1, 1.0)),
+        ({"rank": 5}, ("equal", 1, 2.0)),
         ({"rank": 5, "ranks": "mixed"}, ("mixed", 8, 2.0)),
-        ({"max_norm_error": 0.5}, ("equal", 1, 1.0)),
+        ({"max_norm_error": 0.5}, ("equal", 1, 2.0)),
     ],
     ids=str,
 )
 def test_what_is_chosen(given: dict[str, Any], expected: tuple[str, int, float]) -> None:
     spec = Options.checked(**given).spec
     assert (spec.ranks, spec.subspaces, spec.p) == expected
+
+
+def test_a_whole_model_has_one_budget() -> None:
+    assert Options.checked(ratio=0.3, layers="all").allocate == "global"
+    assert Options.checked(ratio=0.3, layers="all", subspaces=1).allocate == "uniform"
+    assert Options.checked(ratio=0.3, layers="all", allocate="uniform").allocate == "uniform"
+    assert Options.checked(ratio=0.3).allocate == "uniform"
+    model = small("bert")
+    report = nn.compress(model, ratio=0.3, layers="all", progress=False, certify=False)
+    before = sum(q.parameters_before for q in report.layers if not q.note or q.compressed)
+    assert sum(q.parameters_before - q.parameters_after for q in report.layers) >= 0.3 * before
 
 
 def test_a_models_word_embedding_is_weighed_by_place() -> None:
@@ -121,5 +132,7 @@ def test_a_vocabulary_larger_than_the_table_is_refused(tokenizer: Tokenizer) -> 
 def test_a_tokenizer_beside_other_weights_is_refused(tokenizer: Tokenizer) -> None:
     with pytest.raises(ValueError, match='goes with row_weights="auto"'):
         squeezed(small("bert"), tokenizer=tokenizer, row_weights="frequency")
+    with pytest.raises(ValueError, match="goes with mixed ranks"):
+        squeezed(small("bert"), tokenizer=tokenizer, subspaces=2)
     with pytest.raises(TypeError):
         squeezed(small("bert"), tokenizer=object())
