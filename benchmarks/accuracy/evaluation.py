@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,12 @@ class Probe:
         train, test = features(encoder, task.split, cache)
         used, seen = task.train_labels >= 0, task.test_labels >= 0
         X, y = train[used], task.train_labels[used]
-        path = cache / f"heads-{_name(encoder, task.split, task.name)}.npz"
+        made_of = [
+            *train_texts(task.split),
+            *map(str, y),
+            repr((SEEDS, heads.SHARE, heads.PENALTIES)),
+        ]
+        path = cache / f"heads-{encoder.name}-{task.name}-{_digest(made_of)}.npz"
         if path.exists():
             with np.load(path, allow_pickle=False) as stored:
                 weights, biases = stored["weights"], stored["biases"]
@@ -83,17 +89,23 @@ def calibration_texts(cache: Path) -> list[str]:
 
 def features(encoder: Encoder, split: tasks.Split, cache: Path) -> tuple[Features, Features]:
     """Of the training and the test texts, without compression; kept in the cache folder."""
-    path = cache / f"features-{_name(encoder, split, split.corpus)}.npz"
+    texts = [*train_texts(split), *(text.text for text in split.test)]
+    path = cache / f"features-{encoder.name}-{split.corpus}-{_digest([*texts, str(LENGTH)])}.npz"
     if not path.exists():
-        _save(path, both=encoder.encode([text.text for text in (*split.train, *split.test)]))
+        _save(path, both=encoder.encode(texts))
     with np.load(path, allow_pickle=False) as stored:
         both = stored["both"]
     return both[: len(split.train)], both[len(split.train) :]
 
 
-def _name(encoder: Encoder, split: tasks.Split, what: str) -> str:
-    """What a file in the cache depends on."""
-    return f"{encoder.name}-{what}-{len(split.train)}-{len(split.test)}-{LENGTH}"
+def train_texts(split: tasks.Split) -> list[str]:
+    """The training texts of a split."""
+    return [text.text for text in split.train]
+
+
+def _digest(parts: Sequence[str]) -> str:
+    """What a file in the cache depends on, in a few characters."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _save(path: Path, **arrays: NDArray) -> None:
@@ -117,8 +129,12 @@ def compress(
         options["ratio"] = ratio * plan.parameters_before / touched
     else:
         options["ratio"] = ratio
-    if method.weights == "w":
+    if method.weights == "":
+        options["row_weights"] = None
+    elif method.weights == "w":
         options["row_weights"] = "frequency"
+    elif method.weights == "t":
+        options["tokenizer"] = encoder.tokenizer
     elif method.weights == "r":
         table = smaller.model.get_input_embeddings()
         weights = nn.token_weights(encoder.tokenizer, n=table.num_embeddings) ** 0.5

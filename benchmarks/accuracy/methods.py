@@ -14,8 +14,9 @@ class Method:
     ----------
     name, title : str
     options : dict
-    weights : {"", "w", "r"}
-        Of tokens: none; "frequency" as `compress` has it; the roots of `token_weights`.
+    weights : {"", "w", "r", "t", "p"}
+        Of tokens: none; "frequency" as `compress` has it; the roots of `token_weights`; whatever
+        `compress` does with the tokenizer; and without it.
     scope : {"embeddings", "linear", "all"}
         What loses a share `ratio`: the word embedding, the linear layers, or all parameters of the
         model, out of both.
@@ -99,6 +100,7 @@ def _everything() -> list[Method]:
     return found
 
 
-DEFAULT = Method("default", "default", {"p": 2.0, **MIXED}, "r")
-EMBEDDINGS = {m.name: m for m in (*_embeddings(), DEFAULT) if m.name != "mix8-2+r"}
+DEFAULT = Method("default", "default", weights="t")
+PLACE = Method("default-place", "default without a tokenizer", weights="p")
+EMBEDDINGS = {m.name: m for m in (*_embeddings(), DEFAULT, PLACE) if m.name != "mix8-2+r"}
 METHODS = {**EMBEDDINGS, **{m.name: m for m in (*_linear(), *_everything())}}

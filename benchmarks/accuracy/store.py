@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,12 +19,14 @@ class Store:
     """The lines of a file, one for each model, task, method and ratio.
 
     A line counts only for a run with the same `settings` (test size, seeds, length); others are
-    kept in the file and left alone. What a killed run had half written is cut off.
+    kept in the file and left alone. What a killed run had half written is not read, and cut off
+    before the first new line.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path, self.settings = path, settings
         self.lines: dict[Key, Line] = {}
+        self.half_written = False
         if not path.exists():
             return
         whole = path.read_bytes()
@@ -32,9 +35,7 @@ class Store:
             line = json.loads(text)
             if all(line.get(name) == value for name, value in settings.items()):
                 self.lines[key(line)] = line
-        if len(complete) < len(whole):
-            with open(path, "r+b") as file:
-                file.truncate(len(complete))
+        self.half_written = len(complete) < len(whole)
 
     def has(self, model: str, task: str, method: str, ratio: float) -> bool:
         return (model, task, method, ratio) in self.lines
@@ -43,10 +44,13 @@ class Store:
         """Write lines; they are on disk when this returns."""
         lines = [{**line, **self.settings} for line in lines]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a", encoding="utf-8") as file:
-            for line in lines:
-                file.write(json.dumps(_short(line), allow_nan=False) + "\n")
-            file.flush()
+        if self.half_written:
+            with open(self.path, "r+b") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)
+            self.half_written = False
+        text = "".join(json.dumps(_short(line), allow_nan=False) + "\n" for line in lines)
+        with open(self.path, "ab", buffering=0) as file:  # one write: readers see whole lines
+            file.write(text.encode())
             os.fsync(file.fileno())
         self.lines |= {key(line): line for line in lines}
 
@@ -57,9 +61,9 @@ def key(line: Line) -> Key:
 
 
 def _short(value: Any) -> Any:
-    """Floats with six digits."""
+    """Floats with six digits; None for what is not finite."""
     if isinstance(value, float):
-        return float(f"{value:.6g}")
+        return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, dict):
         return {name: _short(item) for name, item in value.items()}
     if isinstance(value, list):

@@ -61,10 +61,17 @@ class Results:
 
 
 def mean_over_tasks(lines: Sequence[Line], name: str) -> tuple[float, float]:
-    """Mean of a score over tasks, and its standard error, the tasks taken as independent."""
-    values = [line[name] for line in lines]
-    errors = [line[f"{name}_se"] for line in lines]
-    return float(np.mean(values)), float(np.sqrt(np.square(errors).sum()) / len(lines))
+    """Mean of a score over lines, and its standard error.
+
+    Lines on the same texts (of two models, or two tasks of one corpus) are taken to err together,
+    which is the worst case; corpora are independent.
+    """
+    errors: dict[str, float] = {}
+    for line in lines:
+        corpus = tasks.TASKS[line["task"]][0]
+        errors[corpus] = errors.get(corpus, 0.0) + line[f"{name}_se"]
+    total = float(np.sqrt(np.square(list(errors.values())).sum()))
+    return float(np.mean([line[name] for line in lines])), total / len(lines)
 
 
 def excess(results: Results, ours: Line, theirs: Line) -> tuple[float, float]:

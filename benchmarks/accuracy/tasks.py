@@ -119,8 +119,8 @@ def split(corpus: str, folder: Path, test_size: int) -> Split:
     """A corpus with `test_size` test texts (at most half of the groups); always the same ones.
 
     Duplicates are dropped first. Groups (films, reviews) are dealt out at random with a fixed seed;
-    training texts that share `SHINGLE` words in a row with a test text, or all of their words where
-    they are shorter, are dropped.
+    training texts that share `SHINGLE` words in a row with a test text are dropped, shorter ones if
+    they are equal to one.
     """
     texts = unique(CORPORA[corpus](folder))
     rng = np.random.default_rng(zlib.crc32(corpus.encode()))
