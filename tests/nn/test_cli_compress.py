@@ -215,19 +215,25 @@ def test_nan_in_the_weights_names_the_layer(bert: Path, capsys: pytest.CaptureFi
     assert not (bert.parent / "out").exists()
 
 
-def test_minilm_in_a_process_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", [("--subspaces", "1", "-p", "1"), ()], ids=["p = 1", "default"])
+def test_minilm_in_a_process_of_its_own(given: tuple[str, ...], tmp_path: Path) -> None:
     """The real model, the real command; its directory is a model again."""
     folder = datasets.minilm_path().parent
     done = subprocess.run(
-        [sys.executable, "-m", "lpgeom", "compress", folder, "--ratio", ".28", "-p", "1",
+        [sys.executable, "-m", "lpgeom", "compress", folder, "--ratio", ".28", *given,
          "--out", tmp_path / "out", "--json"],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     layer = report["layers"][0]
-    assert layer["rank"] == 273
-    assert layer["parameters_after"] == (30522 + 384) * 273
+    if given:
+        assert layer["rank"] == 273
+        assert layer["parameters_after"] == (30522 + 384) * 273
+    else:
+        assert len(layer["ranks"]) == 8
+        assert 0.71 < layer["parameters_after"] / (30522 * 384) <= 0.72
+        assert layer["cost"] < 0.5 * layer["svd_cost"]  # the SVD of the same weighted rows
     assert layer["lower_bound"] <= layer["cost"] <= layer["svd_cost"]
     assert layer["ratio"] < 1.45
     model = nn.load_pretrained(tmp_path / "out")

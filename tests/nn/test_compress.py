@@ -467,7 +467,11 @@ def test_a_dry_run_solves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"ratio": 0.3, "subspaces": 2, "objective": "entries"}, ValueError, 'objective="rows"'),
         ({"ratio": 0.3, "calibration": [], "objective": "entries"}, ValueError, "calibration goes"),
         ({"ratio": 0.3, "seed": -1}, ValueError, "seed"),
-        ({"ratio": 0.999, "allocate": "global"}, ValueError, "rank 1 everywhere takes 120"),
+        (
+            {"ratio": 0.999, "allocate": "global", "subspaces": 1},
+            ValueError,
+            "rank 1 everywhere takes 120",
+        ),
     ],
 )  # fmt: skip
 def test_bad_options(options: Any, error: type[Exception], match: str) -> None:

@@ -35,7 +35,7 @@ IDS = torch.randint(5, 240, (2, 9), generator=generator(0))
 
 MIXED: dict[str, Any] = {
     "ratio": 0.4, "p": 1.5, "subspaces": 3, "ranks": "mixed", "row_weights": "frequency",
-    "certify": False, "progress": False,
+    "certify": False, "progress": False, "allocate": "uniform",
 }  # fmt: skip
 
 
