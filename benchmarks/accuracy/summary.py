@@ -67,8 +67,9 @@ def mean_over_tasks(lines: Sequence[Line], name: str) -> tuple[float, float]:
     which is the worst case; corpora are independent.
     """
     errors: dict[str, float] = {}
-    for line in lines:
-        corpus = tasks.TASKS[line["task"]][0]
+    for i, line in enumerate(lines):
+        task = line.get("task", f"line {i}")
+        corpus = tasks.TASKS[task][0] if task in tasks.TASKS else task
         errors[corpus] = errors.get(corpus, 0.0) + line[f"{name}_se"]
     total = float(np.sqrt(np.square(list(errors.values())).sum()))
     return float(np.mean([line[name] for line in lines])), total / len(lines)
