@@ -7,17 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.kernels.cpu import rowwise
-from lpgeom.kernels.cpu.rank_update import rank_update
 from lpgeom.rows.base import Array
+from lpgeom.rows.place import HOST, Place
 from lpgeom.threads import serial_blas
 
-PANEL = 96
-"""Columns of one panel of a triangular product: wide enough for BLAS, narrow enough to skip most
-of the zero triangle."""
-
-_FLUSH = 32
-"""Blocks summed in float32 before they are added to the float64 sum."""
+CORNER = 96
+"""Columns of one panel of a (d, d) matrix whose lower triangle is filled in."""
 
 
 class SquaredNorm:
@@ -29,25 +24,26 @@ class SquaredNorm:
     r near d.
     """
 
-    def __init__(self, X: Array, n: int, dtype: np.dtype[Any]) -> None:
+    def __init__(self, X: Array, n: int, dtype: np.dtype[Any], place: Place = HOST) -> None:
         d, r = X.shape
-        if r >= 2 * PANEL and 4 * r >= 3 * d and n >= 8 * d:
+        self._place = place
+        step = place.panel
+        if step is not None and r >= 2 * step and 4 * r >= 3 * d and n >= 8 * d:
             with serial_blas():
                 L = np.asarray(np.linalg.qr(X.T, mode="r")).T
-            self._panels = [
-                (j, np.ascontiguousarray(L[j:, j : j + PANEL], dtype=dtype))
-                for j in range(0, L.shape[1], PANEL)
-            ]
-            self.width = PANEL
+            panels = [(j, L[j:, j : j + step]) for j in range(0, L.shape[1], step)]
+            self.width = step
         else:
-            self._panels = [(0, np.ascontiguousarray(X, dtype=dtype))]
+            panels = [(0, X)]
             self.width = r
+        self._panels = _placed(panels, dtype, place)
 
     def __call__(self, block: NDArray[Any], room: NDArray[Any], out: Array) -> None:
         out[:] = 0.0
         for j, panel in self._panels:
             product = _slot(room, len(block), panel.shape[1])
-            rowwise.add_row_squares(np.matmul(block[:, j:], panel, out=product), out)
+            self._place.xp.matmul(block[:, j:], panel, out=product)
+            self._place.rowwise.add_row_squares(product, out)
 
 
 class Bilinear:
@@ -57,21 +53,28 @@ class Bilinear:
     panel j needs only the columns of a from j on, half of the full product.
     """
 
-    def __init__(self, M: Array, dtype: np.dtype[Any]) -> None:
+    def __init__(self, M: Array, dtype: np.dtype[Any], place: Place = HOST) -> None:
+        self._place = place
+        step = place.panel
+        if step is None or len(M) < 2 * step:
+            step = len(M)
         T = np.tril(M) + np.tril(M, -1)
-        step = PANEL if len(M) >= 2 * PANEL else len(M)
-        self._panels = [
-            (j, np.ascontiguousarray(T[j:, j : j + step], dtype=dtype))
-            for j in range(0, len(M), step)
-        ]
+        panels = [(j, T[j:, j : j + step]) for j in range(0, len(M), step)]
+        self._panels = _placed(panels, dtype, place)
         self.width = step
 
     def __call__(self, block: NDArray[Any], room: NDArray[Any], out: Array) -> None:
         out[:] = 0.0
         for j, panel in self._panels:
-            width = panel.shape[1]
-            product = np.matmul(block[:, j:], panel, out=_slot(room, len(block), width))
-            rowwise.add_row_dots(product, block, j, out)
+            product = _slot(room, len(block), panel.shape[1])
+            self._place.xp.matmul(block[:, j:], panel, out=product)
+            self._place.rowwise.add_row_dots(product, block, j, out)
+
+
+def _placed(
+    panels: list[tuple[int, Array]], dtype: np.dtype[Any], place: Place
+) -> list[tuple[int, Any]]:
+    return [(j, place.xp.asarray(np.ascontiguousarray(x, dtype=dtype))) for j, x in panels]
 
 
 def _slot(room: NDArray[Any], rows: int, width: int) -> NDArray[Any]:
@@ -82,10 +85,11 @@ def _slot(room: NDArray[Any], rows: int, width: int) -> NDArray[Any]:
 class GramSum:
     """Running sum of weighted Grams, upper triangle; in float64 over groups of blocks."""
 
-    def __init__(self, d: int, dtype: np.dtype[Any]) -> None:
-        self._G = np.zeros((d, d), dtype=dtype, order="F")
+    def __init__(self, d: int, dtype: np.dtype[Any], place: Place = HOST) -> None:
+        self._place = place
+        self._G = place.xp.zeros((d, d), dtype=dtype, order="F")
         self._double = dtype == np.float64
-        self._sum: Array | None = self._G if self._double else None
+        self._sum: Any = self._G if self._double else None
         self._pending = 0
 
     def add(self, block: NDArray[Any], w: Array | None, c: float, packed: NDArray[Any]) -> None:
@@ -97,11 +101,11 @@ class GramSum:
         if w is None:
             self._update(c, block)
             return
-        top = float(np.max(np.abs(w), initial=0.0))
+        top = float(np.abs(w).max())
         if top == 0.0:
             return
         for sign in (1.0, -1.0):
-            count = rowwise.pack_rows(block, w, top, sign, packed)
+            count = self._place.rowwise.pack_rows(block, w, top, sign, packed)
             if count > 0:
                 self._update(sign * c * top, packed[:count])
             if count == len(w) or packed is block:
@@ -109,39 +113,41 @@ class GramSum:
 
     def _update(self, alpha: float, block: NDArray[Any]) -> None:
         if self._double:
-            rank_update(self._G, alpha, block)
+            self._place.rank_update(self._G, alpha, block)
             return
         if not 1e-15 < abs(alpha) < 1e15:  # beside other blocks it would leave float32
             self._flush()
-            rank_update(self._G, 1.0, block)
+            self._place.rank_update(self._G, 1.0, block)
             self._flush(alpha)
             return
-        rank_update(self._G, alpha, block)
+        self._place.rank_update(self._G, alpha, block)
         self._pending += 1
-        if self._pending == _FLUSH:
+        if self._pending == self._place.flush:
             self._flush()
 
     def _flush(self, alpha: float = 1.0) -> None:
         if self._sum is None:
-            self._sum = np.zeros(self._G.shape, order="F")
+            self._sum = self._place.xp.zeros(self._G.shape, order="F")
         self._sum += self._G if alpha == 1.0 else alpha * self._G.astype(np.float64)
         self._G[:] = 0.0
         self._pending = 0
 
     @staticmethod
     def total(parts: list[GramSum]) -> Array:
-        """The sum over all workers, both triangles."""
+        """The sum over all workers, both triangles, as a NumPy array."""
         G = parts[0]._sum
+        place = parts[0]._place
         if G is None:
-            G = np.zeros(parts[0]._G.shape, order="F")
+            G = place.xp.zeros(parts[0]._G.shape, order="F")
         for part in parts:
             if part._sum is not None and part._sum is not G:
                 G += part._sum
             if not part._double:
                 G += part._G
+        G = place.host(G)
         d = len(G)
-        for j in range(0, d, PANEL):  # panel by panel, no temporary of G's size
-            k = min(j + PANEL, d)
+        for j in range(0, d, CORNER):  # panel by panel, no temporary of G's size
+            k = min(j + CORNER, d)
             corner = np.triu(G[j:k, j:k])
             G[j:k, j:k] = corner + np.triu(corner, 1).T
             G[k:, j:k] = G[j:k, k:].T

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.rows.array import ArrayRows, Stop
+from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.blocks import Stop
 
 LARGEST = 512 << 20
 """Bytes of images kept in memory at most."""

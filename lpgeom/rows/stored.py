@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.kernels.cpu import rowwise
-from lpgeom.rows.array import ArrayRows, Raw, plain
+from lpgeom.rows.array import ArrayRows, plain
 from lpgeom.rows.base import Array
+from lpgeom.rows.blocks import Raw
 from lpgeom.sources import Stored
 
 

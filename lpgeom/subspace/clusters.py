@@ -15,8 +15,9 @@ from lpgeom import validation
 from lpgeom.clustering import ClusterResult
 from lpgeom.coresets.record import Coreset
 from lpgeom.results import SubspaceResult, to_cost_units
-from lpgeom.rows.array import ArrayRows, Stop
+from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array
+from lpgeom.rows.blocks import Stop
 from lpgeom.rows.door import Problem, open_rows
 from lpgeom.subspace.approx import approx_subspace
 from lpgeom.subspace.lloyd import Labels, each

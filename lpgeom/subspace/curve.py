@@ -9,8 +9,8 @@ import numpy as np
 
 from lpgeom.geometry.spectrum import spectrum
 from lpgeom.results import to_cost_units
-from lpgeom.rows.array import Stop
 from lpgeom.rows.base import Array
+from lpgeom.rows.blocks import Stop
 from lpgeom.rows.door import open_rows
 from lpgeom.subspace.assemble import in_span
 from lpgeom.threads import limited, sized

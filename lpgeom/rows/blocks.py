@@ -1,0 +1,268 @@
+"""The passes of `Rows` over blocks, for any place that the blocks lie in."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpgeom.rows.base import Array, KeepingRule, Passes, Rule
+from lpgeom.rows.forms import Bilinear, GramSum, SquaredNorm
+from lpgeom.rows.place import HOST, Place
+
+BLOCK_BYTES = 2 << 20
+"""Bytes of one block in the type it is computed in: a few blocks a worker stay in cache and are
+small beside A, and are large enough for BLAS."""
+
+Block = tuple[int, int, NDArray[Any], Array | float]
+Raw = tuple[int, int, NDArray[Any]]
+Kept = tuple[int, int, list[Array]]
+Stop = Callable[[], bool]
+
+
+class BlockRows(ABC):
+    """Rows ``scale * factors[i] * A[i]``, read in blocks.
+
+    Parameters
+    ----------
+    A : shape (n, d), any real dtype
+    factors : shape (n,), float64, optional
+        Row factors (row weights to the power 1/p), where per-row vectors are.
+    scale : float
+        A power of two that brings the largest entry near 1.
+    block_bytes : int
+        Size of one block in the dtype computed in.
+    dtype : type
+        Passes are computed in it.
+    passes : Passes, optional
+        Count of the passes by every view of the same data.
+    share : float
+        Of the data behind, that is in these rows.
+    """
+
+    place: Place = HOST
+
+    def __init__(
+        self,
+        A: Any,
+        factors: Any = None,
+        scale: float = 1.0,
+        block_bytes: int = BLOCK_BYTES,
+        *,
+        dtype: type[np.floating[Any]] = np.float64,
+        passes: Passes | None = None,
+        share: float = 1.0,
+    ) -> None:
+        self._A = A
+        self._factors = factors
+        self._scale = scale
+        self._dtype = np.dtype(dtype)
+        self._block_bytes = block_bytes
+        self._passes = Passes() if passes is None else passes
+        self._share = share
+        self._norms: Array | None = None
+
+    # ------------------------------------------------------------ what a place has to say
+
+    @abstractmethod
+    def run(self, work: Callable[[int, int, Stop], Any]) -> list[Any]:
+        """One pass: ``work(worker, workers, stopped)`` on every worker; their results in order."""
+
+    @abstractmethod
+    def blocks(
+        self, worker: int, workers: int, stopped: Stop, step: int | None = None
+    ) -> Iterator[Block]:
+        """This worker's blocks ``(lo, hi, B, c)``: rows lo to hi are ``sqrt(c) B``.
+
+        B is a view of A where `_as_is`, with scale and row factors left to c (a power of two, or
+        exact to a rounding); otherwise a scaled copy that the next block overwrites, and c = 1.
+        """
+
+    @abstractmethod
+    def take(self, indices: NDArray[np.intp], factors: Array | None = None) -> BlockRows:
+        """Those rows, in memory, row j multiplied by ``factors[j]``."""
+
+    @abstractmethod
+    def reduced(self) -> tuple[BlockRows, Array]:
+        """For n < d: the rows in coordinates of their span."""
+
+    # ------------------------------------------------------------ views
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        n, d = self._A.shape
+        return int(n), int(d)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type passes are computed in."""
+        return self._dtype
+
+    @property
+    def n_passes(self) -> float:
+        return self._passes.total
+
+    def single(self) -> Self:
+        return self._view(self._scale, np.float32)
+
+    def scaled(self, factor: float) -> Self:
+        """The same rows times a power of two."""
+        view = self._view(self._scale * factor, self._dtype.type)
+        if self._norms is not None:
+            view._norms = self._norms * factor**2
+        return view
+
+    def _view(self, scale: float, dtype: type[np.floating[Any]]) -> Self:
+        view = type(self)(
+            self._A,
+            self._factors,
+            scale,
+            self._block_bytes,
+            dtype=dtype,
+            passes=self._passes,
+            share=self._share,
+        )
+        view._norms = self._norms
+        return view
+
+    def local(self) -> Self:
+        return self
+
+    # ------------------------------------------------------------ passes
+
+    def squared_norms(self) -> Array:
+        if self._norms is None:
+            t = self._vector()
+
+            def work(i: int, workers: int, stopped: Stop) -> None:
+                for lo, hi, block, c in self.blocks(i, workers, stopped):
+                    t[lo:hi] = 0.0
+                    self.place.rowwise.add_row_squares(block, t[lo:hi])
+                    t[lo:hi] *= c
+
+            self.run(work)
+            self._norms = t
+        return self._norms
+
+    def quadratic_form(self, X: Array) -> Array:
+        return self._form(SquaredNorm(X, self.shape[0], self._dtype, self.place))
+
+    def bilinear_form(self, M: Array) -> Array:
+        return self._form(Bilinear(M, self._dtype, self.place))
+
+    def _form(self, form: SquaredNorm | Bilinear) -> Array:
+        t = self._vector()
+
+        def work(i: int, workers: int, stopped: Stop) -> None:
+            room = self.buffer(form.width)
+            for lo, hi, block, c in self.blocks(i, workers, stopped):
+                form(block, room, t[lo:hi])
+                t[lo:hi] *= c
+
+        self.run(work)
+        return t
+
+    def weighted_gram(self, w: Array | None = None) -> Array:
+        d = self.shape[1]
+        own = self._own_blocks and (w is None or len(w) == 0 or bool(w.min() >= 0.0))
+
+        def work(i: int, workers: int, stopped: Stop) -> GramSum:
+            sums = GramSum(d, self._dtype, self.place)
+            room = None if own or (w is None and self._factors is None) else self.buffer(d)
+            for lo, hi, block, c in self.blocks(i, workers, stopped):
+                weights = None if w is None else w[lo:hi]
+                if not isinstance(c, float):
+                    weights = c if weights is None else c * weights
+                    c = 1.0
+                sums.add(block, weights, c, block if room is None else room)
+            return sums
+
+        return GramSum.total(self.run(work))
+
+    def reweighted_gram(self, X: Array, rule: Rule | KeepingRule) -> tuple[Array, ...]:
+        t = self._vector()
+        form = SquaredNorm(X, self.shape[0], self._dtype, self.place)
+
+        def work(i: int, workers: int, stopped: Stop) -> tuple[GramSum, list[Kept]]:
+            sums = GramSum(self.shape[1], self._dtype, self.place)
+            kept: list[Kept] = []
+            room = self.buffer(form.width)
+            packed = None
+            for lo, hi, block, c in self.blocks(i, workers, stopped):
+                form(block, room, t[lo:hi])
+                t[lo:hi] *= c
+                w = rule(t[lo:hi], lo, hi)
+                if isinstance(w, tuple):
+                    w, *rest = w
+                    kept.append((lo, hi, rest))
+                weights = c * w
+                if self._own_blocks and weights.min() >= 0.0:
+                    sums.add(block, weights, 1.0, block)
+                    continue
+                if packed is None:
+                    packed = self.buffer(self.shape[1])
+                sums.add(block, weights, 1.0, packed)
+            return sums, kept
+
+        done = self.run(work)
+        G = GramSum.total([sums for sums, _ in done])
+        return t, G, *self._joined([piece for _, kept in done for piece in kept])
+
+    def triangle(self, w: Array | None = None) -> Array:
+        d = self.shape[1]
+        xp = self.place.xp
+        R = xp.zeros((0, d))
+        rows_at_once = max(self._block_rows(), 2 * d)
+        for lo, hi, block, c in self.blocks(0, 1, lambda: False, rows_at_once):
+            weights = xp.full(hi - lo, 1.0) * c
+            if w is not None:
+                weights *= w[lo:hi]
+            stacked = xp.concatenate([R, block * xp.sqrt(weights)[:, None]])
+            R = xp.linalg.qr(stacked, mode="r")
+        self._passes.total += self._share
+        full = np.zeros((d, d))
+        full[: R.shape[0]] = self.place.host(R)
+        return full
+
+    # ------------------------------------------------------------ blocks
+
+    def _block_rows(self) -> int:
+        row_bytes = max(self.shape[1] * self._dtype.itemsize, 1)
+        return max(16, self._block_bytes // row_bytes)
+
+    @property
+    def _as_is(self) -> bool:
+        """True if blocks are views of A, False if they are copies that may be overwritten."""
+        A = self._A
+        # Left to c, a scale far from 1 would square out of range.
+        mild = 2.0**-20 <= self._scale <= 2.0**20
+        return bool(mild and A.dtype == self._dtype and A.flags.c_contiguous)
+
+    @property
+    def _own_blocks(self) -> bool:
+        """Whether a block may be overwritten by its weighted rows."""
+        return not self._as_is
+
+    def buffer(self, width: int) -> NDArray[Any]:
+        """Room for one block of rows of that width."""
+        rows = min(self._block_rows(), self.shape[0])
+        room: NDArray[Any] = self.place.xp.empty((rows, width), dtype=self._dtype)
+        return room
+
+    def _vector(self) -> Array:
+        """Room for a number for each row."""
+        v: Array = self.place.xp.empty(self.shape[0])
+        return v
+
+    def _joined(self, pieces: list[Kept]) -> list[Array]:
+        """Per-row vectors from their pieces, in any order."""
+        if not pieces:
+            return []
+        vectors = [self._vector() for _ in pieces[0][2]]
+        for lo, hi, parts in pieces:
+            for v, part in zip(vectors, parts, strict=True):
+                v[lo:hi] = part
+        return vectors

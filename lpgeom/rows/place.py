@@ -1,0 +1,45 @@
+"""Where blocks of rows lie, and what works on them there: one pass is written for every place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lpgeom.kernels.cpu import rowwise
+from lpgeom.kernels.cpu.rank_update import rank_update
+from lpgeom.rows.base import Array
+
+
+@dataclass(frozen=True)
+class Place:
+    """Array functions and kernels of one memory.
+
+    Attributes
+    ----------
+    xp : module
+        NumPy, or CuPy.
+    rowwise : module
+        ``kernels.cpu.rowwise`` or its twin.
+    rank_update : callable
+        ``kernels.cpu.rank_update.rank_update`` or its twin.
+    host : callable
+        An array of this place as NumPy's; itself if it is.
+    panel : int or None
+        Columns of one panel of a triangular product: wide enough for BLAS, narrow enough to skip
+        most of the zero triangle. None: whole products.
+    flush : int
+        Blocks summed in float32 before they are added to a float64 sum.
+    """
+
+    xp: Any
+    rowwise: Any
+    rank_update: Callable[[Any, float, Any], None]
+    host: Callable[[Any], Array]
+    panel: int | None
+    flush: int
+
+
+HOST = Place(np, rowwise, rank_update, np.asarray, panel=96, flush=32)
