@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.interchange import as_numpy
 from lpgeom.results import Array, CertificateError, SubspaceResult, norm_ratio, to_cost_units
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class ClusterResult:
         >>> left.shape, right.shape
         ((50, 2), (3, 2, 6))
         """
-        A = np.asarray(A)
+        A = as_numpy(A, "A")
         if A.shape != self.shape:
             raise ValueError(f"A has shape {A.shape}; the result is for {self.shape}")
         left = np.empty((len(A), self.k))
@@ -137,7 +138,7 @@ class ClusterResult:
             If the parts do not fit together, a cost is not the stated one, the total is below what
             the certificates prove, or a certificate does not hold for the rows of its label.
         """
-        A = np.asarray(A)
+        A = as_numpy(A, "A")
         if A.shape != self.shape:
             raise CertificateError(f"the result is for shape {self.shape}, A has {A.shape}")
         self._check_parts()

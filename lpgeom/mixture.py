@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.interchange import as_numpy
 from lpgeom.results import Array, CertificateError, SubspaceResult, to_cost_units
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class MixedResult:
         >>> sum(x.size for x in (*lefts, *rights) if x is not None) == found.storage
         True
         """
-        A = np.asarray(A)
+        A = as_numpy(A, "A")
         if A.shape != self.shape:
             raise ValueError(f"A has shape {A.shape}; the result is for {self.shape}")
         lefts, rights = [], []
@@ -193,7 +194,7 @@ class MixedResult:
             If the parts do not fit together, a cost is not the stated one, or more is stated than
             the certificates prove.
         """
-        A = np.asarray(A)
+        A = as_numpy(A, "A")
         if A.shape != self.shape:
             raise CertificateError(f"the result is for shape {self.shape}, A has {A.shape}")
         self._check_parts()

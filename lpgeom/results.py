@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.interchange import as_numpy
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
@@ -299,7 +301,7 @@ class SubspaceResult:
         >>> left.shape, right.shape
         ((50, 2), (2, 6))
         """
-        A = np.asarray(A)
+        A = as_numpy(A, "A")
         if A.ndim != 2 or A.shape[1] != self.basis.shape[0]:
             raise ValueError(
                 f"A has shape {A.shape}; expected two dimensions with {self.basis.shape[0]} columns"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.interchange import as_numpy
 from lpgeom.sources import Stored, stored
 
 Array = NDArray[np.float64]
@@ -20,17 +21,18 @@ MAX_P = 100.0
 _CHECK_BYTES = 4 << 20
 
 
-def check_matrix(A: Any, name: str = "A") -> NDArray[Any]:
+def check_matrix(A: Any, name: str = "A", *, missing: bool = False) -> NDArray[Any]:
     """A as a two-dimensional real array, without copying what NumPy can view.
 
-    `name` is what messages call it.
+    `name` is what messages call it. What else than an array it may be: `lpgeom.interchange`; with
+    `missing` a dataframe may have missing values, which become NaN.
 
     Raises
     ------
     TypeError
-        Sparse, masked, boolean, complex, object or text input.
+        Sparse, masked, boolean, complex, object or text input; a dataframe with such a column.
     ValueError
-        Not two-dimensional, or without rows or columns.
+        Not two-dimensional, or without rows or columns; a dataframe with a missing value.
     """
     if type(A).__module__.split(".")[0] == "scipy" and hasattr(A, "toarray"):
         raise TypeError(
@@ -44,7 +46,7 @@ def check_matrix(A: Any, name: str = "A") -> NDArray[Any]:
         )
     if isinstance(A, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; fill or drop the masked entries first")
-    array = _as_array(A, name)
+    array = as_numpy(A, name, missing=missing)
     _check_form(array, name)
     return array
 
@@ -72,22 +74,6 @@ def _check_form(array: NDArray[Any] | Stored, name: str) -> None:
         )
     if 0 in array.shape:
         raise ValueError(f"{name} is empty: shape {array.shape}")
-
-
-def _as_array(value: Any, name: str) -> NDArray[Any]:
-    """np.asarray, with the tensor libraries' own errors put into words."""
-    if isinstance(value, np.ndarray):
-        return value if isinstance(value, np.memmap) else np.asarray(value)
-    if hasattr(value, "detach") and hasattr(value, "cpu"):  # a torch tensor, any device
-        tensor = value.detach().cpu()
-        try:
-            return np.asarray(tensor)
-        except TypeError:  # a type that NumPy does not have, such as bfloat16
-            return np.asarray(tensor.float())
-    try:
-        return np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} cannot be read as an array: {error}") from error
 
 
 def largest_entry(A: NDArray[Any] | Stored, name: str = "A", first: int = 0) -> float:
@@ -150,7 +136,7 @@ def check_weights(row_weights: Any, n: int) -> Array | None:
     """Row weights as (n,) float64, all finite and >= 0, not all zero; None stays None."""
     if row_weights is None:
         return None
-    w = _as_array(row_weights, "row_weights")
+    w = as_numpy(row_weights, "row_weights")
     if w.dtype.kind not in "iuf":
         raise TypeError(f"row_weights must hold real numbers, got dtype {w.dtype}")
     if w.shape != (n,):
@@ -167,7 +153,7 @@ def check_weights(row_weights: Any, n: int) -> Array | None:
 
 def check_entry_weights(weights: Any, shape: tuple[int, int], name: str = "weights") -> Array:
     """Weights of entries as float64, of `shape` or one row of it, finite and >= 0; or a mask."""
-    w = _as_array(weights, name)
+    w = as_numpy(weights, name, masks=True)
     if w.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers or be a mask, got dtype {w.dtype}")
     if w.shape not in (shape, shape[1:]):
@@ -180,7 +166,7 @@ def check_entry_weights(weights: Any, shape: tuple[int, int], name: str = "weigh
 
 def check_basis(basis: Any, d: int) -> Array:
     """An orthonormal (d, k) float64 basis of the column span of `basis`."""
-    B = _as_array(basis, "basis")
+    B = as_numpy(basis, "basis")
     if B.dtype.kind not in "iuf":
         raise TypeError(f"basis must hold real numbers, got dtype {B.dtype}")
     if B.ndim != 2 or B.shape[0] != d:

@@ -30,6 +30,7 @@ LAYERS = [
     {"readers", "storage", "validation"},
     {"records", "factorization", "clustering", "mixture"},
     {"results", "ellipsoids", "sources", "tables", "threads", "progress", "atomic", "_version"},
+    {"interchange"},
 ]
 # results.py reaches up by name inside two methods (verify, save / load); see `is_deferred`.
 DEFERRED = {

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.certificates.verify_data import EPS, Checker, Data
+from lpgeom.interchange import as_numpy
 from lpgeom.results import Bound, Certificate, CertificateError, norm_ratio
 
 CHECKERS = {
@@ -58,7 +59,7 @@ def verify(certificate: Certificate, A: ArrayLike, *, rtol: float = 1e-9) -> Non
     """
     # What can be read by slices stays where it is: storage in chunks, a Dask array.
     sliced = isinstance(getattr(A, "dtype", None), np.dtype) and hasattr(A, "ndim")
-    array: Any = A if sliced else np.asanyarray(A)
+    array: Any = A if sliced else as_numpy(A, "A")
     _check_statement(certificate, array)
     data = Data(array, certificate)
     with np.errstate(over="ignore", invalid="ignore"):

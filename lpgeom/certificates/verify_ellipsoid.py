@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.ellipsoids import Ellipsoid, Rounding
+from lpgeom.interchange import as_numpy
 from lpgeom.results import CertificateError
 from lpgeom.threads import sized
 
@@ -107,12 +108,12 @@ def verify_ellipsoid(
 
 def _rows(A: ArrayLike, p: float, row_weights: ArrayLike | None) -> Array:
     """``omega_i^(1/p) a_i`` as float64; a finite matrix."""
-    rows = np.asarray(A, dtype=np.float64)
+    rows = np.asarray(as_numpy(A, "A"), dtype=np.float64)
     if rows.ndim != 2 or 0 in rows.shape or not np.isfinite(rows).all():
         raise CertificateError("A is not a finite, nonempty matrix")
     if row_weights is None:
         return rows
-    omega = np.asarray(row_weights, dtype=np.float64)
+    omega = np.asarray(as_numpy(row_weights, "row_weights"), dtype=np.float64)
     if omega.shape != rows.shape[:1] or not (np.isfinite(omega).all() and (omega >= 0.0).all()):
         raise CertificateError(f"row weights are not {len(rows)} finite numbers >= 0")
     factor = (omega > 0.0).astype(np.float64) if math.isinf(p) else omega ** (1.0 / p)

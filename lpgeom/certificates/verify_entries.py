@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.certificates.verify import verify
 from lpgeom.factorization import EntriesBound, EntriesCertificate
+from lpgeom.interchange import as_numpy
 from lpgeom.results import Array, CertificateError
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -37,7 +38,7 @@ def verify_entries(certificate: EntriesCertificate, A: ArrayLike, *, rtol: float
     A bound holds if its blocks are disjoint, each block's certificate holds for its part of A, and
     that certificate's row weights are nowhere above the least weight of the entries they stand for.
     """
-    array = np.asarray(A)
+    array = as_numpy(A, "A", missing=True)
     _check_statement(certificate, array)
     gone = np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, dtype=bool)
     if gone.any() and certificate.missing != "ignore":

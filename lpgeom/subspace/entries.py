@@ -179,7 +179,7 @@ def open_entries(
 ) -> Entries:
     """Check the input; `B` has entries below 1."""
     validation.check_choice("missing", missing, ("raise", "ignore"))
-    array = validation.check_matrix(A)
+    array = validation.check_matrix(A, missing=missing == "ignore")
     W = given = None
     if entry_weights is not None:
         given = validation.check_entry_weights(entry_weights, array.shape, "entry_weights")

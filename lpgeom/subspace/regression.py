@@ -11,6 +11,7 @@ import numpy as np
 import scipy.linalg
 
 from lpgeom import validation
+from lpgeom.interchange import as_numpy
 from lpgeom.kernels.cpu import regression as kernels
 from lpgeom.kernels.cpu.line_search import line_search
 from lpgeom.rows.base import Array
@@ -133,7 +134,7 @@ def lp_regression(
     max_iter = validation.check_positive_int("max_iter", max_iter)
     matrix = validation.check_matrix(V, "V")
     validation.largest_entry(matrix, "V")
-    right = np.asarray(B)
+    right = as_numpy(B, "B")
     right = validation.check_matrix(right[None] if right.ndim == 1 else B, "B")
     d, n = matrix.shape[0], right.shape[0]
     if right.shape[1] != d:
