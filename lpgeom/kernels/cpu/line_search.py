@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-_DOUBLINGS, _STEPS = 60, 80
-
-_CLOSE = 1e-6
-"""The minimum is found to this share of the step."""
+from lpgeom.kernels.scalar import DOUBLINGS, LINE_STEPS, line_narrow, line_newton, line_terms
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -23,13 +20,10 @@ def _slope(r, along, q, t):  # type: ignore[no-untyped-def]
         return 0.0, 0.0
     first, second = 0.0, 0.0
     for j in range(r.size):
-        z = (r[j] - t * along[j]) / top
-        if z != 0.0:
-            power = abs(z) ** (q - 2.0)
-            first += power * z * along[j]
-            second += power * along[j] * along[j]
-    step = top * first / ((q - 1.0) * second) if second > 0.0 else 0.0
-    return first, step
+        f, s = line_terms((r[j] - t * along[j]) / top, along[j], q)
+        first += f
+        second += s
+    return first, line_newton(top, first, second, q)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -40,24 +34,15 @@ def line_search(r, along, q, length):  # type: ignore[no-untyped-def]
     """
     for i in range(r.shape[0]):
         low, high = 0.0, 1.0
-        for _ in range(_DOUBLINGS):
+        for _ in range(DOUBLINGS):
             first, _step = _slope(r[i], along[i], q[i], high)
             if not first > 0.0:
                 break
             low, high = high, 2.0 * high
         t = low
-        for turn in range(_STEPS):
+        for turn in range(LINE_STEPS):
             first, step = _slope(r[i], along[i], q[i], t)
-            if first > 0.0:
-                low = t
-                if step <= _CLOSE * t:
-                    break
-            else:
-                high = t
-            if high - low <= _CLOSE * high:
+            t, low, high, done = line_narrow(t, low, high, first, step, turn)
+            if done:
                 break
-            # Newton's step is slow far from the root of a high power: every other one a bisection.
-            t += step
-            if turn % 2 == 1 or not low < t < high:
-                t = 0.5 * (low + high)
         length[i] = low

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from lpgeom.kernels.scalar import exchange_factors, exchange_length
+
 
 @njit(cache=True, nogil=True)
 def exchange_steps(XT, u, inverse, omega, tolerance, max_steps):  # type: ignore[no-untyped-def]
@@ -43,12 +45,7 @@ def exchange_steps(XT, u, inverse, omega, tolerance, max_steps):  # type: ignore
         towards = above >= below
         j = far if towards else near
         w = omega[j]
-        if towards:
-            s = (w / q - 1.0) / (w - 1.0) if q > 1 else 1.0
-            lowest = -np.inf
-        else:
-            lowest = -u[j] / (1.0 - u[j]) if u[j] < 1.0 else -np.inf
-            s = max(lowest, (w / q - 1.0) / (w - 1.0)) if w > 1.0 else lowest
+        s, lowest = exchange_length(w, u[j], towards, q)
         if not -np.inf < s < 1.0:  # a single point left: nothing to exchange
             return step
         for a in range(q):
@@ -56,8 +53,7 @@ def exchange_steps(XT, u, inverse, omega, tolerance, max_steps):  # type: ignore
             for b in range(q):
                 total += inverse[a, b] * XT[b, j]
             z[a] = total
-        c = s / (1.0 - s + s * w)
-        grow = 1.0 / (1.0 - s)
+        c, grow = exchange_factors(s, w)
         for a in range(q):
             for b in range(q):
                 inverse[a, b] = grow * (inverse[a, b] - c * z[a] * z[b])

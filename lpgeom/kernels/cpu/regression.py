@@ -17,20 +17,20 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-_BACK_LINEAR, _BACK = 0.9999, 0.995
-"""Share of the step to the border that is taken, at p = 1 and otherwise."""
-
-_TINY_PIVOT = 1e-30
-"""A pivot below this share of the largest belongs to a direction that no entry sees."""
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _slopes(t, p):  # type: ignore[no-untyped-def]
-    """f'(t) and f''(t) of f(t) = t^p."""
-    if p == 1.0:
-        return 1.0, 0.0
-    power = t ** (p - 2.0)
-    return p * power * t, p * (p - 1.0) * power
+from lpgeom.kernels.scalar import (
+    BACK,
+    BACK_LINEAR,
+    TINY_PIVOT,
+    defects,
+    dual_steps,
+    newton_terms,
+    normal_weight,
+    relative_steps,
+    right_side,
+    second_order,
+    shorten,
+    slopes,
+)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -41,8 +41,8 @@ def begin(r, w, p, off, u, v, zu, zv, y):  # type: ignore[no-untyped-def]
         for j in range(d):
             u[i, j] = max(r[i, j], 0.0) + off
             v[i, j] = max(-r[i, j], 0.0) + off
-            zu[i, j] = w[i, j] * _slopes(u[i, j], p)[0]
-            zv[i, j] = w[i, j] * _slopes(v[i, j], p)[0]
+            zu[i, j] = w[i, j] * slopes(u[i, j], p)[0]
+            zv[i, j] = w[i, j] * slopes(v[i, j], p)[0]
             y[i, j] = 0.0
 
 
@@ -55,15 +55,10 @@ def predict(u, v, zu, zv, y, w, p, Du, Dv, gu, gv, W, Wh):  # type: ignore[no-un
             if w[i, j] == 0.0:
                 W[i, j] = Wh[i, j] = 0.0
                 continue
-            fu, ffu = _slopes(u[i, j], p)
-            fv, ffv = _slopes(v[i, j], p)
-            a = w[i, j] * ffu + zu[i, j] / u[i, j]
-            b = w[i, j] * ffv + zv[i, j] / v[i, j]
-            g = y[i, j] - w[i, j] * fu
-            h = -y[i, j] - w[i, j] * fv
+            a, b, g, h = newton_terms(u[i, j], v[i, j], zu[i, j], zv[i, j], y[i, j], w[i, j], p)
             Du[i, j], Dv[i, j], gu[i, j], gv[i, j] = a, b, g, h
-            W[i, j] = a / (a + b) * b
-            Wh[i, j] = (g * b - h * a) / (a + b)
+            W[i, j] = normal_weight(a, b)
+            Wh[i, j] = right_side(a, b, g, h)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -79,8 +74,7 @@ def correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, Qdx, p):  # type: ignore[no-
             if w[i, j] == 0.0:
                 continue
             dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
-            ru = (gu[i, j] + dy) / Du[i, j] / u[i, j]
-            rv = (gv[i, j] - dy) / Dv[i, j] / v[i, j]
+            ru, rv = relative_steps(u[i, j], v[i, j], Du[i, j], Dv[i, j], gu[i, j], gv[i, j], dy)
             # Relative steps of zu and zv are -1 - ru and -1 - rv.
             primal = min(primal, 1.0 / max(1.0, -ru, -rv))
             dual = min(dual, 1.0 / max(1.0, 1.0 + ru, 1.0 + rv))
@@ -91,8 +85,7 @@ def correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, Qdx, p):  # type: ignore[no-
             if w[i, j] == 0.0:
                 continue
             dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
-            ru = (gu[i, j] + dy) / Du[i, j] / u[i, j]
-            rv = (gv[i, j] - dy) / Dv[i, j] / v[i, j]
+            ru, rv = relative_steps(u[i, j], v[i, j], Du[i, j], Dv[i, j], gu[i, j], gv[i, j], dy)
             a, b = u[i, j] * zu[i, j], v[i, j] * zv[i, j]
             now += a + b
             then += a * (1.0 + primal * ru) * (1.0 - dual * (1.0 + ru))
@@ -104,11 +97,10 @@ def correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, Qdx, p):  # type: ignore[no-
                 continue
             dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
             a, b = Du[i, j], Dv[i, j]
-            ru = (gu[i, j] + dy) / a / u[i, j]
-            rv = (gv[i, j] - dy) / b / v[i, j]
-            gu[i, j] += mu / u[i, j] + zu[i, j] * ru * (1.0 + ru)
-            gv[i, j] += mu / v[i, j] + zv[i, j] * rv * (1.0 + rv)
-            Wh[i, j] = (gu[i, j] * b - gv[i, j] * a) / (a + b)
+            ru, rv = relative_steps(u[i, j], v[i, j], a, b, gu[i, j], gv[i, j], dy)
+            gu[i, j] += second_order(mu, u[i, j], zu[i, j], ru)
+            gv[i, j] += second_order(mu, v[i, j], zv[i, j], rv)
+            Wh[i, j] = right_side(a, b, gu[i, j], gv[i, j])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -119,7 +111,7 @@ def advance(u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, Qdx, p, x, dx, gap, cost)
     cost), `cost` to ``sum w f(|u - v|)``.
     """
     m, d = u.shape
-    back = _BACK_LINEAR if p == 1.0 else _BACK
+    back = BACK_LINEAR if p == 1.0 else BACK
     for i in range(m):
         primal, dual = 1.0 / back, 1.0 / back
         for j in range(d):
@@ -128,19 +120,12 @@ def advance(u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, Qdx, p, x, dx, gap, cost)
             dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
             du = (gu[i, j] + dy) / Du[i, j]
             dv = (gv[i, j] - dy) / Dv[i, j]
-            fu, ffu = _slopes(u[i, j], p)
-            fv, ffv = _slopes(v[i, j], p)
-            dzu = w[i, j] * (fu + ffu * du) - y[i, j] - zu[i, j] - dy
-            dzv = w[i, j] * (fv + ffv * dv) + y[i, j] - zv[i, j] + dy
+            dzu, dzv = dual_steps(
+                u[i, j], v[i, j], zu[i, j], zv[i, j], y[i, j], w[i, j], p, du, dv, dy
+            )
             gu[i, j], gv[i, j], Du[i, j], Dv[i, j], W[i, j] = du, dv, dzu, dzv, dy
-            if -du * primal > u[i, j]:
-                primal = -u[i, j] / du
-            if -dv * primal > v[i, j]:
-                primal = -v[i, j] / dv
-            if -dzu * dual > zu[i, j]:
-                dual = -zu[i, j] / dzu
-            if -dzv * dual > zv[i, j]:
-                dual = -zv[i, j] / dzv
+            primal = shorten(shorten(primal, u[i, j], du), v[i, j], dv)
+            dual = shorten(shorten(dual, zu[i, j], dzu), zv[i, j], dzv)
         if p != 1.0:
             primal = dual = min(primal, dual)
         primal *= back
@@ -155,8 +140,9 @@ def advance(u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, Qdx, p, x, dx, gap, cost)
             zv[i, j] += dual * Dv[i, j]
             y[i, j] += dual * W[i, j]
             products += u[i, j] * zu[i, j] + v[i, j] * zv[i, j]
-            defect += abs(w[i, j] * _slopes(u[i, j], p)[0] - y[i, j] - zu[i, j]) * u[i, j]
-            defect += abs(w[i, j] * _slopes(v[i, j], p)[0] + y[i, j] - zv[i, j]) * v[i, j]
+            du, dv = defects(u[i, j], v[i, j], zu[i, j], zv[i, j], y[i, j], w[i, j], p)
+            defect += du
+            defect += dv
             total += w[i, j] * abs(u[i, j] - v[i, j]) ** p
         for a in range(x.shape[1]):
             x[i, a] += primal * dx[i, a]
@@ -178,7 +164,7 @@ def cholesky(G):  # type: ignore[no-untyped-def]
         for a in range(k):
             largest = max(largest, U[a, a])
         for a in range(k):
-            if not U[a, a] > _TINY_PIVOT * largest:
+            if not U[a, a] > TINY_PIVOT * largest:
                 for b in range(a + 1, k):
                     U[a, b] = 0.0
                 U[a, a] = 1e150

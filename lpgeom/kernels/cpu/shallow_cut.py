@@ -10,12 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-
-@njit(cache=True, nogil=True)
-def cut_size(d, gamma):  # type: ignore[no-untyped-def]
-    """(c, b) of the step ``L' = c L (I - b z z^T)``, see `shallow_cuts`; d >= 2."""
-    c = math.sqrt(d * (1.0 - gamma * gamma) / (d - 1.0))
-    return c, 1.0 - gamma * math.sqrt(d) / c
+from lpgeom.kernels.scalar import cut_size, dual_entry
 
 
 @njit(cache=True, nogil=True)
@@ -61,9 +56,7 @@ def dual_vector(M, j, norm, p, v):  # type: ignore[no-untyped-def]
         v[top] = 1.0 if M[top, j] > 0.0 else -1.0
         return
     for i in range(n):
-        u = M[i, j]
-        size = 1.0 if p == 1.0 else (abs(u) / norm) ** (p - 1.0)
-        v[i] = size if u > 0.0 else (-size if u < 0.0 else 0.0)
+        v[i] = dual_entry(M[i, j], norm, p)
 
 
 @njit(cache=True, nogil=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from lpgeom.kernels.scalar import pair_gain, pair_step
+
 
 @njit(cache=True, nogil=True)
 def pairwise_descent(H, b, w, tolerance, share, max_steps):  # type: ignore[no-untyped-def]
@@ -38,7 +40,7 @@ def pairwise_descent(H, b, w, tolerance, share, max_steps):  # type: ignore[no-u
         for a in range(n):
             slope = g[a] - g[i]
             if w[a] > 0.0 and slope > 0.0:
-                gain = slope * slope / max(H[i, i] + H[a, a] - 2.0 * H[i, a], 1e-300)
+                gain = pair_gain(slope, H[i, i] + H[a, a] - 2.0 * H[i, a])
                 if gain > most:
                     most = gain
                     j = a
@@ -46,11 +48,7 @@ def pairwise_descent(H, b, w, tolerance, share, max_steps):  # type: ignore[no-u
             break
         slope = g[j] - g[i]
         bend = H[i, i] + H[j, j] - 2.0 * H[i, j]
-        s = w[j]
-        whole = True
-        if bend > 0.0 and slope < 2.0 * bend * s:
-            s = slope / (2.0 * bend)
-            whole = False
+        s, whole = pair_step(slope, bend, w[j])
         w[i] += s
         w[j] = 0.0 if whole else w[j] - s
         for a in range(n):
