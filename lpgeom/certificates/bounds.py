@@ -1,15 +1,18 @@
 """Lower bounds in closed form: Lewis trace, Lewis sharpened, chord, spectral (theory 3a-3c).
 
-Each holds for the cost of every rank-k subspace and costs at most one pass over A.
+Each holds for the cost of every rank-k subspace and costs at most one pass over A. They depend on k
+through a sum of eigenvalues only: the functions ending in ``_at`` give the bounds of several ranks
+for the passes of one.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from lpgeom.certificates.rounding import EPS, allowance, ky_fan
+from lpgeom.certificates.rounding import EPS, allowance, ky_fan_sums
 from lpgeom.geometry.lewis import gram_weights
 from lpgeom.geometry.spectrum import spectrum
 from lpgeom.results import Bound, LewisWeights
@@ -25,16 +28,28 @@ def spectral(rows: Rows, k: int) -> Bound:
 
     One pass over A; a QR of it in the second case.
     """
+    return spectral_at(rows, [k])[0]
+
+
+def spectral_at(rows: Rows, ks: Sequence[int]) -> list[Bound]:
+    """`spectral` for several ranks."""
     n, d = rows.shape
-    m = d - k
     G = rows.weighted_gram()
     size = float(np.trace(G))
-    value = ky_fan(G, m, n, size)
-    factored = allowance(n, d, size) > 1e-10 * value
-    if factored:
-        sigma = np.linalg.svd(rows.triangle(), compute_uv=False)[k:]
-        value = float((np.maximum(sigma - factor_error(n, d, size), 0.0) ** 2).sum())
-    return Bound("spectral", "3a", max(value, 0.0), witness={"factored": factored}, p=2.0)
+    sums = ky_fan_sums(G, n, size)
+    sigma: Array | None = None
+    bounds = []
+    for k in ks:
+        value = float(sums[d - k - 1])
+        factored = allowance(n, d, size) > 1e-10 * value
+        if factored:
+            if sigma is None:
+                found = np.linalg.svd(rows.triangle(), compute_uv=False)
+                sigma = np.asarray(found, dtype=np.float64)
+            value = float((np.maximum(sigma[k:] - factor_error(n, d, size), 0.0) ** 2).sum())
+        witness = {"factored": factored}
+        bounds.append(Bound("spectral", "3a", max(value, 0.0), witness=witness, p=2.0))
+    return bounds
 
 
 def chord(rows: Rows, k: int, p: float) -> Bound:
@@ -42,11 +57,16 @@ def chord(rows: Rows, k: int, p: float) -> Bound:
 
     One pass over A.
     """
+    return chord_at(rows, [k], p)[0]
+
+
+def chord_at(rows: Rows, ks: Sequence[int], p: float) -> list[Bound]:
+    """`chord` for several ranks."""
     n, d = rows.shape
     Y2 = rows.squared_norms()
     w = np.where(Y2 > 0.0, np.where(Y2 > 0.0, Y2, 1.0) ** (p / 2.0 - 1.0), 0.0)
-    value = ky_fan(rows.weighted_gram(w), d - k, n, float((w * Y2).sum()))
-    return Bound("chord", "3c", max(value, 0.0), p=p)
+    sums = ky_fan_sums(rows.weighted_gram(w), n, float((w * Y2).sum()))
+    return [Bound("chord", "3c", max(float(sums[d - k - 1]), 0.0), p=p) for k in ks]
 
 
 def lewis_bounds(rows: Rows, lewis: LewisWeights, k: int, p: float) -> list[Bound]:
@@ -54,6 +74,13 @@ def lewis_bounds(rows: Rows, lewis: LewisWeights, k: int, p: float) -> list[Boun
 
     No pass over A for p < 2, full rank and a well-conditioned M; up to two otherwise.
     """
+    return lewis_bounds_at(rows, lewis, [k], p)[0]
+
+
+def lewis_bounds_at(
+    rows: Rows, lewis: LewisWeights, ks: Sequence[int], p: float
+) -> list[list[Bound]]:
+    """`lewis_bounds` for several ranks."""
     n, d = rows.shape
     spec = spectrum(rows, gram_weights(lewis.weights, p), gram=lewis.M)
     r = spec.rank
@@ -61,29 +88,33 @@ def lewis_bounds(rows: Rows, lewis: LewisWeights, k: int, p: float) -> list[Boun
         # Hölder with w = tau^(p/2), which the verifier can recompute from the metric:
         # cost >= (sum w)^(1-p/2) S^(p/2), S the m smallest eigenvalues of A^T W^(1-2/p) A.
         X = spec.whitener()
-        return [holder_bound("lewis_trace", "3a", rows, X @ X.T, k, p)]
+        return [[bound] for bound in holder_bounds_at("lewis_trace", "3a", rows, X @ X.T, ks, p)]
     lam = np.maximum(spec.eigvals[d - r :][::-1], 0.0)
     sigma = np.sqrt(lam)
-    if spec.squared:
-        rounding = allowance(n, d, float(lam.sum()))
-    else:
-        lower = np.maximum(sigma - factor_error(n, d, float(lam.sum())), 0.0)
-        rounding = float((lam[k:] - lower[k:] ** 2).sum())
+    lower = np.maximum(sigma - factor_error(n, d, float(lam.sum())), 0.0)
     # Leverages in a metric whose root has condition c carry a relative error of d eps c.
     kappa = lewis.kappa * (1.0 + 4.0 * d * EPS * sigma[0] / max(sigma[-1], EPS * sigma[0]))
     # Directions that the metric does not see shorten row i by e_i: in norms the cost is off by at
     # most (sum ||e_i||^p)^(1/p).
     outside = 0.0 if r == d else _norm(rows.quadratic_form(spec.U[:, : d - r]), p)
     R = sigma[:, None] * spec.U[:, d - r :][:, ::-1].T
-    raw = (
-        ("lewis_trace", "3a", max(float(lam[k:].sum()) - rounding, 0.0) ** (p / 2.0)),
-        ("lewis_sharpened", "3b", sharpened(lam, k, p, rounding)),
-    )
+    witness = {"R": R, "kappa": kappa}
     bounds = []
-    for name, theorem, value in raw:
-        norm = (value * kappa ** (p / 2.0 - 1.0)) ** (1.0 / p) - outside
-        scaled = max(norm, 0.0) ** p * (1.0 - 64.0 * EPS)
-        bounds.append(Bound(name, theorem, float(scaled), witness={"R": R, "kappa": kappa}, p=p))
+    for k in ks:
+        if spec.squared:
+            rounding = allowance(n, d, float(lam.sum()))
+        else:
+            rounding = float((lam[k:] - lower[k:] ** 2).sum())
+        raw = (
+            ("lewis_trace", "3a", max(float(lam[k:].sum()) - rounding, 0.0) ** (p / 2.0)),
+            ("lewis_sharpened", "3b", sharpened(lam, k, p, rounding)),
+        )
+        pair = []
+        for name, theorem, value in raw:
+            norm = (value * kappa ** (p / 2.0 - 1.0)) ** (1.0 / p) - outside
+            scaled = max(norm, 0.0) ** p * (1.0 - 64.0 * EPS)
+            pair.append(Bound(name, theorem, float(scaled), witness=witness, p=p))
+        bounds.append(pair)
     return bounds
 
 
@@ -121,11 +152,22 @@ def holder_bound(name: str, theorem: str, rows: Rows, Q0: Array, k: int, p: floa
     makes it a bound for every u >= 0; at a minimiser Q0 of ``sum (a^T Q a)^(p/2)`` over the
     Fantope it equals that minimum. Free of scale in u. Two passes over A.
     """
+    return holder_bounds_at(name, theorem, rows, Q0, [k], p)[0]
+
+
+def holder_bounds_at(
+    name: str, theorem: str, rows: Rows, Q0: Array, ks: Sequence[int], p: float
+) -> list[Bound]:
+    """`holder_bound` for several ranks."""
     n, d = rows.shape
     u, total = holder_weights(rows.bilinear_form(Q0), p)
     size = float((u * rows.squared_norms()).sum())
-    value = holder_value(ky_fan(rows.weighted_gram(u), d - k, n, size), total, p)
-    return Bound(name, theorem, value, witness={"Q0": Q0}, p=p)
+    sums = ky_fan_sums(rows.weighted_gram(u), n, size)
+    witness = {"Q0": Q0}
+    return [
+        Bound(name, theorem, holder_value(float(sums[d - k - 1]), total, p), witness=witness, p=p)
+        for k in ks
+    ]
 
 
 def holder_weights(t: Array, p: float) -> tuple[Array, float]:

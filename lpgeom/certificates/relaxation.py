@@ -21,9 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from lpgeom.certificates.evidence import Evidence
-from lpgeom.certificates.rounding import EPS, ky_fan
+from lpgeom.certificates.rounding import EPS, ky_fan_sums
 from lpgeom.certificates.tangent import minorant, touching_point
 from lpgeom.geometry.fantope import water_filling
+from lpgeom.geometry.spectrum import eigen
 from lpgeom.results import Bound
 from lpgeom.rows.base import Array, Rows
 
@@ -53,7 +54,28 @@ class Linearised:
     N: Array
     H: Array | None
     total: float  # the relaxed cost
-    lower: float  # the bound, less its rounding allowance
+    tails: Array  # tails[m - 1]: sum of the m smallest eigenvalues of G, less its allowance
+    constant: float  # sum of the c_i; nan for 3d, whose bound is Hölder's
+    p: float
+
+    def lower(self, m: int) -> float:
+        """The bound for complements of dimension m, whatever m the reference was made for."""
+        smallest = float(self.tails[m - 1])
+        if not math.isnan(self.constant):
+            return self.constant + smallest
+        if smallest <= 0.0 or self.total <= 0.0:
+            return 0.0
+        return smallest * (smallest / self.total) ** (self.p - 1.0) * (1.0 - 16.0 * EPS)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference matrix with its float64 linearisation: a bound for every rank."""
+
+    name: str
+    theorem: str
+    Q0: Array
+    at: Linearised
 
 
 def relaxation(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> Bound:
@@ -63,19 +85,24 @@ def relaxation(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> 
     the bound into Hölder's, ``S(v)^p / (sum v^(p/(p-1)))^(p-1)`` with ``v_i = ||Q0 a_i||^(p-1)``
     and S(v) the sum of the m smallest eigenvalues of ``sum v_i sym(u_i a_i^T)``.
     """
+    return linear_bound(relaxation_at(rows, evidence, k, p, level), rows.shape[1] - k)
+
+
+def relaxation_at(
+    rows: Rows, evidence: Evidence, k: int, p: float, level: str, start: Array | None = None
+) -> Reference:
+    """The reference whose bound 3d is; searched for from `start` if one is given."""
     m = rows.shape[1] - k
     y = np.sqrt(evidence.t)
-    start = _reciprocal(y ** (p - 1.0), y, np.sqrt(evidence.Y2), SINGLE_FLOOR)
+    weights = _reciprocal(y ** (p - 1.0), y, np.sqrt(evidence.Y2), SINGLE_FLOOR)
 
     def first(view: Rows) -> tuple[Array, Array | None]:
-        return view.weighted_gram(start), None
+        return view.weighted_gram(weights), None
 
     def linearise(view: Rows, Q: Array, floor: float) -> Linearised:
-        return _linearise(view, Q, m, p, floor)
+        return _linearise(view, Q, p, floor)
 
-    Q0, at = _search(rows, m, level, first, linearise)
-    value = max(at.lower, 0.0)
-    return Bound("relaxation", "3d", value, witness={"Q0": Q0, "floor": FLOOR}, p=p)
+    return Reference("relaxation", "3d", *_search(rows, m, level, first, linearise, start))
 
 
 def mixed(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> Bound:
@@ -85,6 +112,13 @@ def mixed(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> Bound
     ``t = a_i^T Q0 a_i``: no other touching point gives more at Q0. At p = 1 this is 3d, at p = 2
     the spectrum of ``A^T A``.
     """
+    return linear_bound(mixed_at(rows, evidence, k, p, level), rows.shape[1] - k)
+
+
+def mixed_at(
+    rows: Rows, evidence: Evidence, k: int, p: float, level: str, start: Array | None = None
+) -> Reference:
+    """The reference whose bound 3e is; searched for from `start` if one is given."""
     m = rows.shape[1] - k
     Y = np.sqrt(evidence.Y2)
     y = np.sqrt(evidence.t)
@@ -95,11 +129,16 @@ def mixed(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> Bound
         return view.weighted_gram(weights), view.weighted_gram(beta)
 
     def linearise(view: Rows, Q: Array, floor: float) -> Linearised:
-        return _linearise_mixed(view, Q, Y, m, p, floor)
+        return _linearise_mixed(view, Q, Y, p, floor)
 
-    Q0, at = _search(rows, m, level, first, linearise)
-    value = max(at.lower, 0.0)
-    return Bound("mixed", "3e", value, witness={"Q0": Q0, "floor": FLOOR}, p=p)
+    return Reference("mixed", "3e", *_search(rows, m, level, first, linearise, start))
+
+
+def linear_bound(reference: Reference, m: int) -> Bound:
+    """The bound that a reference proves for complements of dimension m."""
+    value = max(reference.at.lower(m), 0.0)
+    witness = {"Q0": reference.Q0, "floor": FLOOR}
+    return Bound(reference.name, reference.theorem, value, witness=witness, p=reference.at.p)
 
 
 def _search(
@@ -108,6 +147,7 @@ def _search(
     level: str,
     first: Callable[[Rows], tuple[Array, Array | None]],
     linearise: Callable[[Rows, Array, float], Linearised],
+    start: Array | None = None,
 ) -> tuple[Array, Linearised]:
     """The Q0 of the largest bound met in float64, and its linearisation.
 
@@ -117,12 +157,12 @@ def _search(
     """
     n, d = rows.shape
     view = rows.single() if n * d > SMALL else rows
-    Q = next_reference(*first(view), m)
+    Q = next_reference(*first(view), m) if start is None else start
     if view is not rows:
         last = math.inf
         for _ in range(LIMIT[level]):
             at = linearise(view, Q, SINGLE_FLOOR)
-            gap = _gap(at)
+            gap = _gap(at, m)
             Q = next_reference(at.N, at.H, m)
             if gap <= STEP * GAP[level] or gap > 0.7 * last:
                 break
@@ -131,10 +171,10 @@ def _search(
     total, last, stalled, exact = math.inf, math.inf, 0, False
     for _ in range(LIMIT[level]):
         at = linearise(rows, Q, FLOOR)
-        if best is None or at.lower > best[1].lower:
+        if best is None or at.lower(m) > best[1].lower(m):
             best = (Q, at)
         total = min(total, at.total)
-        gap = (total - best[1].lower) / total if total > 0.0 else 0.0
+        gap = (total - best[1].lower(m)) / total if total > 0.0 else 0.0
         if gap <= GAP[level]:
             break
         stalled = stalled + 1 if gap > 0.8 * last else 0
@@ -148,8 +188,8 @@ def _search(
     return best
 
 
-def _gap(at: Linearised) -> float:
-    return (at.total - at.lower) / at.total if at.total > 0.0 else 0.0
+def _gap(at: Linearised, m: int) -> float:
+    return (at.total - at.lower(m)) / at.total if at.total > 0.0 else 0.0
 
 
 def next_reference(N: Array, H: Array | None, m: int) -> Array:
@@ -162,7 +202,7 @@ def next_reference(N: Array, H: Array | None, m: int) -> Array:
     is solved entrywise, and a second water-filling in the eigenbasis of that solution restores
     them. A heuristic: no bound rests on it.
     """
-    lam, U = np.linalg.eigh(N)
+    lam, U = eigen(N)
     lam = np.maximum(lam, max(float(lam[-1]), 1e-300) * 1e-14)
     if H is None:
         return _assemble(U, water_filling(lam, m))
@@ -171,7 +211,7 @@ def next_reference(N: Array, H: Array | None, m: int) -> Array:
     q = water_filling(lam, m, h)
     theta = _level(lam, h, q)
     Q = (2.0 / (lam[:, None] + lam[None, :])) * (theta * np.eye(lam.size) - Hu)
-    e, X = np.linalg.eigh(Q)
+    e, X = eigen(Q)
     metric = np.einsum("ij,i,ij->j", X, lam, X)
     return _assemble(U @ X, water_filling(metric, m, -e * metric))
 
@@ -187,7 +227,7 @@ def majoriser_step(Q0: Array, N: Array, H: Array | None, m: int, inner: int = 4)
     """
     Q = Q0
     for _ in range(inner):
-        q, U = np.linalg.eigh(Q)
+        q, U = eigen(Q)
         S = Q @ N
         G = U.T @ (0.5 * (S + S.T) + (0.0 if H is None else H)) @ U
         nu = np.einsum("ij,ij->j", U, N @ U)
@@ -195,7 +235,7 @@ def majoriser_step(Q0: Array, N: Array, H: Array | None, m: int, inner: int = 4)
         h = np.diag(G) - nu * q
         theta = _level(nu, h, water_filling(nu, m, h))
         Z = np.diag(q) - (2.0 / (nu[:, None] + nu[None, :])) * (G - theta * np.eye(q.size))
-        e, X = np.linalg.eigh(Z)
+        e, X = eigen(Z)
         metric = np.einsum("ij,i,ij->j", X, nu, X)
         Q = _assemble(U @ X, water_filling(metric, m, -e * metric))
     return Q
@@ -225,7 +265,7 @@ def _reciprocal(alpha: Array, r: Array, Y: Array, floor: float) -> Array:
     return np.where(below > 0.0, alpha / np.where(below > 0.0, below, 1.0), 0.0)
 
 
-def _linearise(rows: Rows, Q: Array, m: int, p: float, floor: float) -> Linearised:
+def _linearise(rows: Rows, Q: Array, p: float, floor: float) -> Linearised:
     """3d at Q: one fused pass."""
     n = rows.shape[0]
     Y2 = rows.squared_norms()
@@ -240,14 +280,10 @@ def _linearise(rows: Rows, Q: Array, m: int, p: float, floor: float) -> Linearis
     G = 0.5 * (G + G.T)
     total = float((r2 ** (p / 2.0)).sum())
     size = float((weights * Y2).sum())
-    smallest = ky_fan(G, m, n, size)
-    lower = 0.0
-    if smallest > 0.0 and total > 0.0:
-        lower = smallest * (smallest / total) ** (p - 1.0) * (1.0 - 16.0 * EPS)
-    return Linearised(N, None, total, lower)
+    return Linearised(N, None, total, ky_fan_sums(G, n, size), math.nan, p)
 
 
-def _linearise_mixed(rows: Rows, Q: Array, Y: Array, m: int, p: float, floor: float) -> Linearised:
+def _linearise_mixed(rows: Rows, Q: Array, Y: Array, p: float, floor: float) -> Linearised:
     """3e at Q: three passes."""
     n = rows.shape[0]
     t = rows.bilinear_form(Q)
@@ -266,5 +302,4 @@ def _linearise_mixed(rows: Rows, Q: Array, Y: Array, m: int, p: float, floor: fl
     constant = float(c.sum())
     total = float((alpha * np.sqrt(r2) + beta * t).sum()) + constant
     size = float(((weights + beta) * Y * Y).sum()) - constant  # no c is positive
-    lower = constant + ky_fan(G, m, n, size)
-    return Linearised(N, H, total, lower)
+    return Linearised(N, H, total, ky_fan_sums(G, n, size), constant, p)

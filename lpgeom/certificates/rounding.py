@@ -24,6 +24,7 @@ import math
 
 import numpy as np
 
+from lpgeom.geometry.spectrum import eigenvalues
 from lpgeom.rows.base import Array
 
 EPS = float(np.finfo(np.float64).eps)
@@ -39,5 +40,10 @@ def ky_fan(G: Array, m: int, n: int, size: float) -> float:
 
     It is the minimum of ``<G, Q>`` over the Fantope, and so over the rank-m projections (Ky Fan).
     """
-    lam = np.linalg.eigvalsh(G)
-    return float(lam[:m].sum()) - allowance(n, G.shape[0], size)
+    return float(ky_fan_sums(G, n, size)[m - 1])
+
+
+def ky_fan_sums(G: Array, n: int, size: float) -> Array:
+    """`ky_fan` for m = 1, ..., d."""
+    lam = eigenvalues(G)
+    return np.asarray(np.cumsum(lam) - allowance(n, G.shape[0], size))
