@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lpgeom.nn.factor import Metric
+from lpgeom.nn.factored import Metric
 from lpgeom.nn.sites import Group
 from lpgeom.results import Array
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lpgeom import validation
-from lpgeom.nn.factor import Spec
+from lpgeom.nn.factored import Spec
 
 SUBSPACES = 8
 """Groups of different rank where their number is not given, see docs/accuracy.md."""

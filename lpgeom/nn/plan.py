@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from lpgeom import validation
 from lpgeom.nn import ranks
-from lpgeom.nn.factor import Factored, Metric, Spec, curve_of, factorise, factorise_mixed
+from lpgeom.nn.factor import curve_of, factorise, factorise_mixed
+from lpgeom.nn.factored import Factored, Metric, Spec
 from lpgeom.nn.mixed import PLACES
 from lpgeom.nn.options import Options
 from lpgeom.nn.report import LayerReport

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from lpgeom import validation
 from lpgeom.nn.embedding import LowRankEmbedding
-from lpgeom.nn.factor import Factored, Spec, factorise
+from lpgeom.nn.factor import factorise
+from lpgeom.nn.factored import Factored, Spec
 from lpgeom.nn.linear import LowRankLinear
 from lpgeom.nn.mixed_embedding import MixedRankEmbedding
 from lpgeom.nn.mixed_linear import MixedRankLinear

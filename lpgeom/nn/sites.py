@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lpgeom.nn.embedding import LowRankEmbedding
-from lpgeom.nn.factor import FLOATING
+from lpgeom.nn.factored import FLOATING
 from lpgeom.nn.linear import LowRankLinear
 from lpgeom.nn.mixed import MixedRank
 from lpgeom.nn.mixed_embedding import MixedRankEmbedding

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from lpgeom.nn.checkpoint import write
 from lpgeom.nn.compression import counted, totalled
 from lpgeom.nn.directory import Stored, copy_others, keys_of, open_tensors, structure
-from lpgeom.nn.factor import FLOATING
+from lpgeom.nn.factored import FLOATING
 from lpgeom.nn.options import Options
 from lpgeom.nn.plan import Item, items_of, line, ranked, solve
 from lpgeom.nn.recipe import EMBEDDING_OPTIONS, Layer, Recipe

@@ -11,9 +11,10 @@ from models import generator
 from torch import Tensor
 
 from lpgeom import approx_subspace
-from lpgeom.nn import factor
+from lpgeom.nn import solving
 from lpgeom.nn.calibration import RIDGE
-from lpgeom.nn.factor import Metric, Spec, curve_of, factorise
+from lpgeom.nn.factor import curve_of, factorise
+from lpgeom.nn.factored import Metric, Spec
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -298,7 +299,7 @@ def test_layers_of_middling_size_take_fewer_steps(monkeypatch: pytest.MonkeyPatc
     """Neither bound nor cost is any less true for it."""
     A = np.random.default_rng(6).standard_t(2.0, (120, 24))
     usual = factorise(torch.from_numpy(A), 6, Spec(p=1.0))
-    monkeypatch.setattr(factor, "MANY_STEPS", (0, 1 << 20))
+    monkeypatch.setattr(solving, "MANY_STEPS", (0, 1 << 20))
     brisk = factorise(torch.from_numpy(A), 6, Spec(p=1.0))
     assert brisk.method.startswith("irls")
     assert usual.cost <= brisk.cost * (1.0 + 1e-9)

@@ -25,7 +25,8 @@ from torch import Tensor
 from lpgeom import nn
 from lpgeom.cli import main
 from lpgeom.nn import MixedRankEmbedding, MixedRankLinear
-from lpgeom.nn.factor import Spec, factorise_mixed
+from lpgeom.nn.factor import factorise_mixed
+from lpgeom.nn.factored import Spec
 from lpgeom.nn.html import page
 from lpgeom.nn.mixed import are_places
 from lpgeom.nn.recipe import CheckpointError, read_recipe

@@ -15,7 +15,8 @@ from tokenizers import models as kinds
 
 from lpgeom import nn
 from lpgeom.nn import MixedRankEmbedding
-from lpgeom.nn.factor import Spec, factorise_mixed
+from lpgeom.nn.factor import factorise_mixed
+from lpgeom.nn.factored import Spec
 from lpgeom.nn.options import Options
 from lpgeom.nn.plan import items_of
 from lpgeom.nn.sites import groups
