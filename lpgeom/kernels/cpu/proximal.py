@@ -7,6 +7,8 @@ from numba import njit
 
 from lpgeom.kernels.scalar import lp_power, prox
 
+__all__ = ["prox", "prox_entries", "split_step"]
+
 
 @njit(cache=True, nogil=True)
 def prox_entries(v, lam, p, out):  # type: ignore[no-untyped-def]

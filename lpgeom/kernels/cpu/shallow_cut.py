@@ -12,6 +12,8 @@ from numba import njit
 
 from lpgeom.kernels.scalar import cut_size, dual_entry
 
+__all__ = ["column_norms", "cut_size", "dual_vector", "shallow_cuts"]
+
 
 @njit(cache=True, nogil=True)
 def column_norms(M, p, out):  # type: ignore[no-untyped-def]

@@ -1,0 +1,118 @@
+"""Sums and extremes over the lanes of a warp and over the threads of a block.
+
+A butterfly of shuffles leaves the same bits in every lane (addition commutes), so that lanes can
+take the same branch on a result. Sums are of fixed order: no atomics. Every lane of the warp (of
+the block, for the functions of a block) must call these together, idle ones with a neutral value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import cuda, float64, int64
+
+from lpgeom.kernels.cuda.arrays import array_module
+from lpgeom.kernels.cuda.launch import WARP, block_threads, launch
+
+_ALL = 0xFFFFFFFF
+"""The mask of a whole warp."""
+
+
+@cuda.jit(device=True)
+def group_sum(x, lanes):  # type: ignore[no-untyped-def]
+    """The sum over each aligned group of `lanes` lanes (a power of two, at most a warp)."""
+    step = lanes // 2
+    while step > 0:
+        x += cuda.shfl_xor_sync(_ALL, x, step)
+        step //= 2
+    return x
+
+
+@cuda.jit(device=True)
+def warp_max(x):  # type: ignore[no-untyped-def]
+    step = WARP // 2
+    while step > 0:
+        x = max(x, cuda.shfl_xor_sync(_ALL, x, step))
+        step //= 2
+    return x
+
+
+@cuda.jit(device=True)
+def warp_min(x):  # type: ignore[no-untyped-def]
+    step = WARP // 2
+    while step > 0:
+        x = min(x, cuda.shfl_xor_sync(_ALL, x, step))
+        step //= 2
+    return x
+
+
+@cuda.jit(device=True)
+def warp_first_max(x, index):  # type: ignore[no-untyped-def]
+    """The largest x and its index; of equal ones the least index."""
+    step = WARP // 2
+    while step > 0:
+        other = cuda.shfl_xor_sync(_ALL, x, step)
+        other_index = cuda.shfl_xor_sync(_ALL, index, step)
+        if other > x or (other == x and other_index < index):
+            x, index = other, other_index
+        step //= 2
+    return x, index
+
+
+@cuda.jit(device=True)
+def block_sum(x):  # type: ignore[no-untyped-def]
+    """The sum over the block, in every thread."""
+    room = cuda.shared.array(WARP, dtype=float64)
+    warp, lane = cuda.threadIdx.x // WARP, cuda.threadIdx.x % WARP
+    x = group_sum(x, WARP)
+    cuda.syncthreads()  # the last call's results have been read
+    if lane == 0:
+        room[warp] = x
+    cuda.syncthreads()
+    x = room[lane] if lane < cuda.blockDim.x // WARP else 0.0
+    return group_sum(x, WARP)
+
+
+@cuda.jit(device=True)
+def block_first_max(x, index):  # type: ignore[no-untyped-def]
+    """The largest x of the block and its index, in every thread; of equal ones the least index."""
+    values = cuda.shared.array(WARP, dtype=float64)
+    indices = cuda.shared.array(WARP, dtype=int64)
+    warp, lane = cuda.threadIdx.x // WARP, cuda.threadIdx.x % WARP
+    x, index = warp_first_max(x, index)
+    cuda.syncthreads()
+    if lane == 0:
+        values[warp] = x
+        indices[warp] = index
+    cuda.syncthreads()
+    # Beyond the last warp: the first entry once more, which changes nothing.
+    at = lane if lane < cuda.blockDim.x // WARP else 0
+    return warp_first_max(values[at], indices[at])
+
+
+CHUNK = 4096
+"""Entries of a vector that one block sums."""
+
+
+@cuda.jit(cache=True)
+def _chunk_sums(x, out):  # type: ignore[no-untyped-def]
+    """out[c] = sum of chunk c of x."""
+    for c in range(cuda.blockIdx.x, out.size, cuda.gridDim.x):
+        total = 0.0
+        for i in range(c * CHUNK + cuda.threadIdx.x, min((c + 1) * CHUNK, x.size), cuda.blockDim.x):
+            total += x[i]
+        total = block_sum(total)
+        if cuda.threadIdx.x == 0:
+            out[c] = total
+
+
+def total(x: Any) -> float:
+    """The sum of a float64 vector of the device, as a number; waits for it."""
+    xp = array_module()
+    while x.size > 1:
+        chunks = -(-x.size // CHUNK)
+        out = xp.empty(chunks, dtype=np.float64)
+        launch(_chunk_sums, chunks, x, out, lanes=block_threads())
+        x = out
+    return float(x[0]) if x.size else 0.0

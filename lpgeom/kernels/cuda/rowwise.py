@@ -1,0 +1,121 @@
+"""One sweep over rows: norms, dot products, scalings. See `lpgeom.kernels.cpu.rowwise`.
+
+A warp for each row, its lanes along the columns, so that a warp reads whole lines of memory; rows
+narrower than a warp share one. Sums run in float64 whatever the data's type, and their order
+depends on the width alone. No fastmath: these numbers end up in certificates.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import cuda
+
+from lpgeom.kernels.cuda.arrays import array_module
+from lpgeom.kernels.cuda.launch import WARP, lanes_for, launch
+from lpgeom.kernels.cuda.reductions import group_sum
+
+# In the kernels: `lanes` threads work on a row, `i` is the thread's row. The loops over rows run
+# on until the first row of the warp is past the end, so that all its lanes meet in the shuffles.
+
+
+@cuda.jit(cache=True)
+def _add_row_squares(block, lanes, out):  # type: ignore[no-untyped-def]
+    n, d = block.shape
+    thread = cuda.grid(1)
+    step = cuda.gridsize(1) // lanes
+    i = thread // lanes
+    first = (thread - thread % WARP) // lanes
+    while first < n:
+        total = 0.0
+        if i < n:
+            for j in range(thread % lanes, d, lanes):
+                x = np.float64(block[i, j])
+                total += x * x
+        total = group_sum(total, lanes)
+        if i < n and thread % lanes == 0:
+            out[i] += total
+        i += step
+        first += step
+
+
+@cuda.jit(cache=True)
+def _add_row_dots(left, right, column, lanes, out):  # type: ignore[no-untyped-def]
+    n, d = left.shape
+    thread = cuda.grid(1)
+    step = cuda.gridsize(1) // lanes
+    i = thread // lanes
+    first = (thread - thread % WARP) // lanes
+    while first < n:
+        total = 0.0
+        if i < n:
+            for j in range(thread % lanes, d, lanes):
+                total += np.float64(left[i, j]) * np.float64(right[i, column + j])
+        total = group_sum(total, lanes)
+        if i < n and thread % lanes == 0:
+            out[i] += total
+        i += step
+        first += step
+
+
+@cuda.jit(cache=True)
+def _scale_rows(block, factors, lanes, out):  # type: ignore[no-untyped-def]
+    n, d = block.shape
+    thread = cuda.grid(1)
+    for i in range(thread // lanes, n, cuda.gridsize(1) // lanes):
+        f = factors[i]
+        for j in range(thread % lanes, d, lanes):
+            out[i, j] = f * block[i, j]
+
+
+@cuda.jit(cache=True)
+def _pack_rows(block, w, top, sign, place, lanes, out):  # type: ignore[no-untyped-def]
+    n, d = block.shape
+    thread = cuda.grid(1)
+    for i in range(thread // lanes, n, cuda.gridsize(1) // lanes):
+        if sign * w[i] > 0.0:
+            f = out.dtype.type(math.sqrt(sign * w[i] / top))
+            row = place[i] - 1
+            for j in range(thread % lanes, d, lanes):
+                out[row, j] = f * block[i, j]
+
+
+def add_row_squares(block, out):  # type: ignore[no-untyped-def]
+    """``out[i] += sum_j block[i, j]^2``."""
+    lanes = lanes_for(block.shape[1])
+    launch(_add_row_squares, block.shape[0], block, lanes, out, lanes=lanes)
+
+
+def add_row_dots(left, right, first, out):  # type: ignore[no-untyped-def]
+    """``out[i] += sum_j left[i, j] right[i, first + j]``."""
+    lanes = lanes_for(left.shape[1])
+    launch(_add_row_dots, left.shape[0], left, right, first, lanes, out, lanes=lanes)
+
+
+def scale_rows(block, factors, out):  # type: ignore[no-untyped-def]
+    """``out[i, j] = factors[i] block[i, j]``, converted to out's type after the product."""
+    lanes = lanes_for(block.shape[1])
+    launch(_scale_rows, block.shape[0], block, factors, lanes, out, lanes=lanes)
+
+
+def pack_rows(block, w, top, sign, out):  # type: ignore[no-untyped-def]
+    """Rows whose weight has the given sign, times ``sqrt(|w_i| / top)``; returns how many.
+
+    The rows keep their order: the place of each is the number of chosen ones up to it (a prefix
+    sum). Where `out` is the block itself and some rows are left out, those that move are copied
+    first, since no order of the threads would keep one row from another. Waits for the device.
+    """
+    xp = array_module()
+    n, d = block.shape
+    if n == 0:
+        return 0
+    place = xp.cumsum(sign * w > 0.0, dtype=np.int64)
+    count = int(place[-1])
+    if count == 0:
+        return 0
+    if count < n and xp.may_share_memory(block, out):
+        block = block.copy()
+    lanes = lanes_for(d)
+    launch(_pack_rows, n, block, w, top, sign, place, lanes, out, lanes=lanes)
+    return count
