@@ -1,0 +1,334 @@
+"""``approx_affine``: subspaces c + span V, found as linear ones of lifted rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lpgeom import validation
+from lpgeom.geometry.median import lp_median, median_bound
+from lpgeom.geometry.spectrum import LARGE
+from lpgeom.geometry.subspaces import complement
+from lpgeom.results import Certificate
+from lpgeom.rows.base import Array
+from lpgeom.subspace.approx import approx_subspace
+from lpgeom.subspace.given import certify as certify_given
+from lpgeom.subspace.given import cost as given_cost
+from lpgeom.subspace.joint import joint_descent, power_of_two, residual_cost
+from lpgeom.subspace.lift import certify_affine, lifted, mean_norm, section
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+CENTRES = ("median", "mean", None)
+
+SEARCH_LIFT = 8.0
+"""s for the search, in mean distances of the rows from the centre: the section of A3 then costs a
+few thousandths more than the lifted subspace at most, which the joint descent makes up for."""
+
+LARGEST = 1e300
+"""Entries above leave no room for differences and for s."""
+
+
+@dataclass(frozen=True, eq=False)
+class AffineResult:
+    """An affine subspace ``centre + span(basis)`` and how far from optimal it can be.
+
+    Attributes
+    ----------
+    centre : ndarray, shape (d,), float64
+    basis : ndarray, shape (d, k), float64
+        Orthonormal.
+    cost : float
+        ``sum_i omega_i dist(a_i, centre + span basis)^p``, a p-th power, in user units.
+    lower_bound, ratio : float
+        On the cost of every affine subspace of dimension k, whatever its centre (A2); of every
+        linear one where the centre is None. ``ratio = (cost / lower_bound)^(1/p)``. 0 and inf
+        where not certified.
+    linear_ratio : float
+        The same against the subspaces that go through `centre` alone.
+    centre_ratio : float
+        Against the same `basis` with any other centre (A1).
+    guarantee : float
+        A-priori ratio against every affine subspace (A3, A4); inf where none is known.
+    certificate : Certificate or None
+        Of `ratio`: it speaks of the rows ``lifted(A, centre, lift)`` (of A where centre is None).
+    linear_certificate : Certificate or None
+        Of the rows ``A - centre``.
+    lift : float
+        The s of `certificate`; 0 where centre is None.
+    pca_cost : float
+        What PCA costs: the mean and the leading principal axes (without centring, where the centre
+        is None).
+    p, k, shape, method, n_iter, converged, seed
+        As in `SubspaceResult`.
+    """
+
+    centre: Array = field(repr=False)
+    basis: Array = field(repr=False)
+    cost: float
+    lower_bound: float
+    ratio: float
+    linear_ratio: float
+    centre_ratio: float
+    guarantee: float
+    certificate: Certificate | None = field(repr=False)
+    linear_certificate: Certificate | None = field(repr=False)
+    lift: float
+    pca_cost: float
+    p: float
+    k: int
+    shape: tuple[int, int]
+    method: str
+    n_iter: int
+    converged: bool
+    seed: int
+
+
+def approx_affine(
+    A: ArrayLike,
+    k: int,
+    p: float = 1.0,
+    *,
+    centre: str | Array | None = "median",
+    refine: bool = True,
+    method: str = "auto",
+    row_weights: ArrayLike | None = None,
+    certify: bool | str = True,
+    seed: int = 0,
+) -> AffineResult:
+    """Affine subspace of dimension k of small l_p cost, with a proof of how good it is.
+
+    Minimises ``sum_i omega_i dist(a_i, c + span V)^p`` over c and V together (centre="median"), or
+    over V alone for a given c.
+
+    Parameters
+    ----------
+    A : array_like, shape (n, d)
+        In memory; copied.
+    k : int
+        1 <= k <= d - 1. For rows within an affine subspace of dimension k the cost is 0.
+    p : float
+        1 <= p <= 100.
+    centre : {"median", "mean", None} or ndarray, shape (d,)
+        "median": part of the problem. "mean": the weighted mean. None: the origin. Or a point.
+    refine : bool
+        Only for "median". If False the centre is the `lp_median` of the rows, and the subspace is
+        the best found through it: simpler, and without an a-priori ratio (A5).
+    method : {"auto", "irls", "lewis", "svd"}
+        As in `approx_subspace`.
+    row_weights : array_like, shape (n,), optional
+    certify : bool or "tight"
+    seed : int
+
+    Returns
+    -------
+    AffineResult
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `approx_subspace`; p = inf; entries above 1e300.
+
+    Notes
+    -----
+    `approx_subspace` on the lifted rows, then reweighted steps on centre and subspace together,
+    then Newton steps on the centre. The cheapest of all is kept, PCA among them, so that the result
+    never costs more than PCA. The certificate is the best of a few values of s.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lpgeom.subspace.affine import approx_affine
+    >>> rng = np.random.default_rng(0)
+    >>> A = 5.0 + rng.standard_normal((300, 2)) @ rng.standard_normal((2, 6))
+    >>> A += 0.01 * rng.standard_normal(A.shape)
+    >>> A[:30] = 40.0 + 10.0 * rng.standard_normal((30, 6))
+    >>> found = approx_affine(A, 2)
+    >>> found.ratio < 1.1, found.cost < found.pca_cost
+    (True, True)
+    """
+    array = validation.check_matrix(A)
+    p = validation.check_p(p)
+    n, d = array.shape
+    k = validation.check_k(k, d)
+    seed = validation.check_seed(seed)
+    validation.check_choice("certify", certify, (False, True, "tight"))
+    omega = validation.check_weights(row_weights, n)
+    top = validation.largest_entry(array)
+    if top > LARGEST:
+        raise ValueError(
+            f"entries of A reach {top:.3g}; divide A by a power of ten (1e300 at most)"
+        )
+    rows = np.asarray(array, dtype=np.float64)
+    free = isinstance(centre, str) and centre == "median"
+    if isinstance(centre, np.ndarray):
+        c0 = centre
+    else:
+        validation.check_choice("centre", centre, CENTRES)
+        c0 = _mean(rows, omega) if centre == "mean" else np.zeros(d)
+    if free:
+        c0 = lp_median(rows, p, row_weights=omega).point
+    problem = _Problem(rows, omega, k, p, method, seed)
+    if free and refine:
+        found = problem.free(c0)
+    else:
+        found = problem.through(c0, centre if isinstance(centre, str) else "origin")
+    return problem.result(found, linear=centre is None, certify=certify)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    centre: Array
+    basis: Array
+    exact: bool
+    guarantee: float
+    method: str
+    n_iter: int
+    converged: bool
+
+
+class _Problem:
+    def __init__(
+        self, rows: Array, omega: Array | None, k: int, p: float, method: str, seed: int
+    ) -> None:
+        self.rows = rows
+        self.omega = omega
+        self.k = k
+        self.p = p
+        self.method = method
+        self.seed = seed
+        self.large = rows.size >= LARGE
+
+    def through(self, c: Array, name: str) -> _Found:
+        """The best subspace through a given centre."""
+        r = approx_subspace(
+            self.rows - c, self.k, self.p,
+            method=self.method, row_weights=self.omega, certify=False, seed=self.seed,
+        )  # fmt: skip
+        exact = r.method.startswith("rank")
+        # A4: what the mean costs at most. No other centre comes with a promise (A5).
+        factor = {"mean": 2.0 ** abs(1.0 - 2.0 / self.p), "origin": 1.0}.get(name, math.inf)
+        promise = 1.0 if exact else r.guarantee * factor
+        return _Found(c, r.basis, exact, promise, r.method, r.n_iter, r.converged)
+
+    def free(self, c0: Array) -> _Found:
+        """Centre and subspace together, from the lift around c0."""
+        B = self.rows - c0
+        unit = power_of_two(B)
+        if unit == 0.0:
+            return self.through(c0, "median")
+        B /= unit
+        norms = np.sqrt(np.einsum("ij,ij->i", B, B))
+        lift = SEARCH_LIFT * mean_norm(norms, self.omega, self.p)
+        r = approx_subspace(
+            lifted(B, np.zeros(B.shape[1]), lift), self.k + 1, self.p,
+            method=self.method, row_weights=self.omega, certify=False, seed=self.seed,
+        )  # fmt: skip
+        if r.method.startswith("rank"):
+            return self.through(c0, "median")
+        cut = section(r.basis, lift)
+        starts = []
+        if cut is not None:
+            starts.append((cut[0], cut[1], r.guarantee / math.sqrt(cut[2]), r.method))
+        mean = _mean(B, self.omega)
+        starts.append((mean, _principal(B, mean, self.omega, self.k), math.inf, "pca"))
+        costs = [residual_cost(B, c, V, self.omega, self.p) for c, V, *_ in starts]
+        best = int(np.argmin(costs))
+        c, V, _, name = starts[best]
+        promise = starts[0][2]  # kept by whatever costs no more
+        c, V, steps = joint_descent(
+            B, c, V, self.omega, self.p,
+            tol=1e-7 if self.large else 1e-12, max_iter=20 if self.large else 150,
+        )  # fmt: skip
+        c = self._centred(B, c, V)
+        return _Found(
+            c * unit + c0, V, False, promise, f"{name}, lifted", r.n_iter + steps, r.converged
+        )
+
+    def _centred(self, B: Array, c: Array, V: Array) -> Array:
+        """The best centre for V; within span V, where it is free, the median of the projections."""
+        W = complement(V)
+        tol = 1e-6 if self.large else 1e-10
+        off = lp_median(B @ W, self.p, row_weights=self.omega, tol=tol)
+        along = lp_median(B @ V, self.p, row_weights=self.omega, tol=tol)
+        moved = W @ off.point
+        if residual_cost(B, moved, V, self.omega, self.p) > residual_cost(
+            B, c, V, self.omega, self.p
+        ):
+            moved = W @ (W.T @ c)
+        return np.asarray(moved + V @ along.point)
+
+    def result(self, found: _Found, *, linear: bool, certify: bool | str) -> AffineResult:
+        """Cost and bounds of what was found, about the centre as it is stored."""
+        rows, omega, p, k = self.rows, self.omega, self.p, self.k
+        centre, V = found.centre, found.basis
+        B = rows - centre
+        mean = np.zeros(rows.shape[1]) if linear else _mean(rows, omega)
+        pca = _principal(rows, mean, omega, k)
+        pca_cost = given_cost(rows - mean, pca, p, row_weights=omega)
+        cost = given_cost(B, V, p, row_weights=omega)
+        off = judge_centre(B, V, omega, p)
+        own: Certificate | None = None
+        affine: Certificate | None = None
+        lift = 0.0
+        if certify:
+            level = "tight" if certify == "tight" else "fast"
+            own = certify_given(B, V, p, level, row_weights=omega, seed=self.seed)
+            affine = own
+            if not linear:
+                affine, lift = certify_affine(
+                    rows, centre, V, p, level, row_weights=omega, seed=self.seed
+                )
+            cost = affine.cost
+        if found.exact:
+            cost, off = 0.0, 1.0
+        ratio = linear_ratio = math.inf
+        if affine is not None and own is not None:
+            ratio = 1.0 if found.exact else affine.ratio
+            # A bound on all affine subspaces holds for those through the centre.
+            linear_ratio = min(ratio, own.ratio)
+        return AffineResult(
+            centre=centre,
+            basis=V,
+            cost=cost,
+            lower_bound=affine.lower_bound if affine is not None else 0.0,
+            ratio=ratio,
+            linear_ratio=linear_ratio,
+            centre_ratio=off,
+            guarantee=found.guarantee,
+            certificate=affine,
+            linear_certificate=own,
+            lift=lift,
+            pca_cost=pca_cost,
+            p=p,
+            k=k,
+            shape=(rows.shape[0], rows.shape[1]),
+            method=found.method,
+            n_iter=found.n_iter,
+            converged=found.converged,
+            seed=self.seed,
+        )
+
+
+def judge_centre(B: Array, V: Array, omega: Array | None, p: float) -> float:
+    """Ratio of the centre 0 of the rows B to the best one for the subspace V (A1)."""
+    residuals = B @ complement(V)
+    return median_bound(residuals, np.zeros(residuals.shape[1]), p, row_weights=omega)[2]
+
+
+def _mean(rows: Array, omega: Array | None) -> Array:
+    return np.asarray(np.average(rows, axis=0, weights=omega))
+
+
+def _principal(rows: Array, mean: Array, omega: Array | None, k: int) -> Array:
+    """The k leading principal axes about a point."""
+    B = rows - mean
+    unit = power_of_two(B) or 1.0
+    B /= unit
+    weights = np.ones(len(B)) if omega is None else omega / omega.max()
+    U = np.linalg.eigh((B * weights[:, None]).T @ B)[1]
+    return np.ascontiguousarray(U[:, ::-1][:, :k])
