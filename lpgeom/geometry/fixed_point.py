@@ -103,7 +103,8 @@ def solve_fixed_point(
             u = u + (moves + s * D) @ gamma
         u = kept(_normalised(u, rank))
     u, tau, _ = best
-    return FixedPoint(np.exp(u), tau, best_gap, n_iter, best_gap <= tol)
+    # Floored as where tau was computed: powers of small weights would be 0, and divided by.
+    return FixedPoint(np.maximum(np.exp(u), SMALLEST), tau, best_gap, n_iter, best_gap <= tol)
 
 
 def _normalised(u: Array, rank: int) -> Array:

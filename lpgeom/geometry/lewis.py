@@ -116,7 +116,8 @@ def lewis_from_metric(
     best: tuple[LewisWeights, Spectrum] | None = None
     while True:
         tau = rows.single().quadratic_form(X)
-        w = np.where(alive, np.maximum(tau, SMALLEST) ** (p / 2.0), 0.0)
+        w = np.maximum(np.maximum(tau, SMALLEST) ** (p / 2.0), SMALLEST)
+        w = np.where(alive, w, 0.0)
         w = kept(w * (d / float(w.sum())))
         g = gram_weights(w, p)
         M = rows.weighted_gram(g)
