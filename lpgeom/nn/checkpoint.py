@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,22 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lpgeom.nn.embedding import LowRankEmbedding
-from lpgeom.nn.linear import LowRankLinear
-from lpgeom.nn.mixed import PLACES, MixedRank, are_places
-from lpgeom.nn.mixed_embedding import MixedRankEmbedding
-from lpgeom.nn.mixed_linear import MixedRankLinear
-from lpgeom.nn.parameter import LowRankParameter
-from lpgeom.nn.recipe import (
-    EMBEDDING_OPTIONS,
-    NAME,
-    CheckpointError,
-    Layer,
-    Recipe,
-    read_recipe,
-)
+from lpgeom.nn.huggingface import config_from, transformers_class
+from lpgeom.nn.mixed import PLACES, are_places
+from lpgeom.nn.outline import layers_of, prepare
+from lpgeom.nn.recipe import NAME, CheckpointError, Recipe, read_recipe
 from lpgeom.nn.report import CompressionReport
-from lpgeom.nn.sites import FACTORED, kind_of
 from lpgeom.nn.tensors import TensorWriter, aliases_of, sha256_of
 
 
@@ -187,102 +174,6 @@ def load_pretrained(
     return model if device is None else model.to(device)
 
 
-def layers_of(model: nn.Module) -> Iterable[Layer]:
-    """The modules in factors, under every name they have."""
-    for name, module in model.named_modules(remove_duplicate=False):
-        groups: dict[str, Any] = {}
-        if isinstance(module, MixedRank):
-            groups = {"ranks": module.ranks, "counts": module.counts}
-            rank, several = max(1, *module.ranks), len(module.ranks)
-        elif isinstance(module, FACTORED):
-            rank, several = module.rank, getattr(module, "subspaces", 1)
-        if isinstance(module, LowRankEmbedding | MixedRankEmbedding):
-            options = {key: getattr(module, key) for key in EMBEDDING_OPTIONS}
-            n, d = module.num_embeddings, module.embedding_dim
-            yield Layer(name, "embedding", n, d, rank, several, options, **groups)
-        elif isinstance(module, LowRankLinear | MixedRankLinear):
-            n, d = module.out_features, module.in_features
-            options = {"bias": module.bias is not None}
-            yield Layer(name, "linear", n, d, rank, several, options, **groups)
-        elif isinstance(module, LowRankParameter):
-            n, d = module.shape[0], math.prod(module.shape[1:])
-            options = {"shape": list(module.shape)}
-            yield Layer(name, "parameter", n, d, rank, 1, options)
-
-
-def prepare(model: nn.Module, layers: Iterable[Layer]) -> None:
-    """Put empty modules in factors where a recipe has them.
-
-    Raises
-    ------
-    CheckpointError
-        A layer that the model has not, or has in another shape; the model is as it was.
-    """
-    places: list[tuple[nn.Module, str, nn.Module]] = []
-    for layer in layers:
-        parent_name, _, key = layer.name.rpartition(".")
-        try:
-            parent = model.get_submodule(parent_name)
-        except AttributeError:
-            parent = None
-        old = None if parent is None else parent._modules.get(key, parent._parameters.get(key))
-        weight = old if isinstance(old, Tensor) else getattr(old, "weight", None)
-        if parent is None or not isinstance(weight, Tensor):
-            raise CheckpointError(f"the model has no layer {layer.name}")
-        shape = sorted((weight.shape[0], math.prod(weight.shape[1:])))
-        if shape != sorted((layer.n, layer.d)):
-            raise CheckpointError(
-                f"{layer.name} is {tuple(weight.shape)} in the model, {layer.n} x {layer.d} in the "
-                "saved one"
-            )
-        kind = "parameter" if isinstance(old, Tensor) else kind_of(old)
-        kind = "linear" if kind == "conv1d" else kind or "module of another kind"
-        if kind == "parameter" and list(weight.shape) != layer.options.get("shape"):
-            kind = f"parameter of shape {tuple(weight.shape)}"
-        if kind != layer.kind:
-            raise CheckpointError(
-                f"{layer.name} is {_article(kind)} in the model, {_article(layer.kind)} in the "
-                "saved one"
-            )
-        places.append((parent, key, _empty(layer)))
-    for parent, key, made in places:
-        parent._parameters.pop(key, None)
-        parent._modules[key] = made
-
-
-def _article(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
-
-
-def _empty(layer: Layer) -> nn.Module:
-    """A module of that kind, without data."""
-    options = dict(layer.options)
-    ranks, counts = layer.ranks or (), layer.counts or ()
-    mixed: dict[str, Callable[..., nn.Module]] = {
-        "embedding": lambda: MixedRankEmbedding(
-            layer.n, layer.d, ranks, counts, device="meta", **options
-        ),
-        "linear": lambda: MixedRankLinear(
-            layer.d, layer.n, ranks, counts, options["bias"], device="meta"
-        ),
-    }
-    makers: dict[str, Callable[..., nn.Module]] = {
-        "embedding": lambda: LowRankEmbedding(
-            layer.n, layer.d, layer.rank, subspaces=layer.subspaces, device="meta",
-            **{key: options[key] for key in EMBEDDING_OPTIONS},
-        ),
-        "linear": lambda: LowRankLinear(
-            layer.d, layer.n, layer.rank, options["bias"],
-            subspaces=layer.subspaces, device="meta",
-        ),
-        "parameter": lambda: LowRankParameter(options["shape"], layer.rank, device="meta"),
-    }  # fmt: skip
-    try:
-        return (makers if layer.ranks is None else mixed)[layer.kind]()
-    except (TypeError, ValueError, RuntimeError) as error:  # sizes beyond what torch can count
-        raise CheckpointError(f"{NAME}: no layer {layer.name} can be made ({error})") from error
-
-
 def _check(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe, folder: Path) -> None:
     """Raise a CheckpointError where the stored tensors are not those of the model."""
     expected = model.state_dict(keep_vars=True)
@@ -358,26 +249,6 @@ def _set(owner: nn.Module, key: str, tensor: Tensor) -> None:
         owner._buffers[key] = tensor
 
 
-def transformers_class(name: str, wanted: type | None = None) -> Any:
-    """The model class of that name in transformers, or None.
-
-    With `wanted`, None too if transformers' class is another one (a user's own of the same name).
-    """
-    try:
-        import transformers
-    except ModuleNotFoundError:
-        if wanted is not None:  # nothing that transformers made
-            return None
-        raise ImportError(f"{name} is a Hugging Face model: pip install 'lpgeom[hf]'") from None
-    try:
-        found = getattr(transformers, name, None)
-    except (ImportError, RuntimeError):  # a class of a library that is not here
-        return None
-    if not isinstance(found, type) or not issubclass(found, transformers.PreTrainedModel):
-        return None
-    return found if wanted is None or found is wanted else None
-
-
 def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Module:
     """A model of the recipe's class from its config."""
     if recipe.library is None:
@@ -391,7 +262,7 @@ def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Mo
     if recipe.config is None and not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder}: config.json is missing")
     try:
-        config = _config(cls.config_class, folder, recipe.config)
+        config = config_from(cls.config_class, folder, recipe.config)
         with torch.random.fork_rng(devices=[]):  # new weights, thrown away, disturb no seed
             with torch.device("meta"):
                 outline = cls(config)
@@ -407,12 +278,3 @@ def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Mo
         raise
     except Exception as error:  # whatever a class raises that is given another one's config
         raise CheckpointError(f"{folder}: its config makes no {recipe.model} ({error})") from error
-
-
-def _config(config_class: Any, folder: Path, text: str | None) -> Any:
-    """The config in the directory, or this one, which is read in the same way."""
-    if text is None:
-        return config_class.from_pretrained(folder, local_files_only=True)
-    with tempfile.TemporaryDirectory() as own:
-        (Path(own) / "config.json").write_text(text, encoding="utf-8")
-        return config_class.from_pretrained(own, local_files_only=True)

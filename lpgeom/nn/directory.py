@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from lpgeom.nn.checkpoint import transformers_class
+from lpgeom.nn.huggingface import transformers_class
 from lpgeom.nn.recipe import NAME, CheckpointError
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".ot",

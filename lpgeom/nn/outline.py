@@ -1,0 +1,114 @@
+"""A model's modules in factors: what a recipe says of them, and the same ones without data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+from lpgeom.nn.embedding import LowRankEmbedding
+from lpgeom.nn.linear import LowRankLinear
+from lpgeom.nn.mixed import MixedRank
+from lpgeom.nn.mixed_embedding import MixedRankEmbedding
+from lpgeom.nn.mixed_linear import MixedRankLinear
+from lpgeom.nn.parameter import LowRankParameter
+from lpgeom.nn.recipe import EMBEDDING_OPTIONS, NAME, CheckpointError, Layer
+from lpgeom.nn.sites import FACTORED, kind_of
+
+
+def layers_of(model: nn.Module) -> Iterable[Layer]:
+    """The modules in factors, under every name they have."""
+    for name, module in model.named_modules(remove_duplicate=False):
+        groups: dict[str, Any] = {}
+        if isinstance(module, MixedRank):
+            groups = {"ranks": module.ranks, "counts": module.counts}
+            rank, several = max(1, *module.ranks), len(module.ranks)
+        elif isinstance(module, FACTORED):
+            rank, several = module.rank, getattr(module, "subspaces", 1)
+        if isinstance(module, LowRankEmbedding | MixedRankEmbedding):
+            options = {key: getattr(module, key) for key in EMBEDDING_OPTIONS}
+            n, d = module.num_embeddings, module.embedding_dim
+            yield Layer(name, "embedding", n, d, rank, several, options, **groups)
+        elif isinstance(module, LowRankLinear | MixedRankLinear):
+            n, d = module.out_features, module.in_features
+            options = {"bias": module.bias is not None}
+            yield Layer(name, "linear", n, d, rank, several, options, **groups)
+        elif isinstance(module, LowRankParameter):
+            n, d = module.shape[0], math.prod(module.shape[1:])
+            options = {"shape": list(module.shape)}
+            yield Layer(name, "parameter", n, d, rank, 1, options)
+
+
+def prepare(model: nn.Module, layers: Iterable[Layer]) -> None:
+    """Put empty modules in factors where a recipe has them.
+
+    Raises
+    ------
+    CheckpointError
+        A layer that the model has not, or has in another shape; the model is as it was.
+    """
+    places: list[tuple[nn.Module, str, nn.Module]] = []
+    for layer in layers:
+        parent_name, _, key = layer.name.rpartition(".")
+        try:
+            parent = model.get_submodule(parent_name)
+        except AttributeError:
+            parent = None
+        old = None if parent is None else parent._modules.get(key, parent._parameters.get(key))
+        weight = old if isinstance(old, Tensor) else getattr(old, "weight", None)
+        if parent is None or not isinstance(weight, Tensor):
+            raise CheckpointError(f"the model has no layer {layer.name}")
+        shape = sorted((weight.shape[0], math.prod(weight.shape[1:])))
+        if shape != sorted((layer.n, layer.d)):
+            raise CheckpointError(
+                f"{layer.name} is {tuple(weight.shape)} in the model, {layer.n} x {layer.d} in the "
+                "saved one"
+            )
+        kind = "parameter" if isinstance(old, Tensor) else kind_of(old)
+        kind = "linear" if kind == "conv1d" else kind or "module of another kind"
+        if kind == "parameter" and list(weight.shape) != layer.options.get("shape"):
+            kind = f"parameter of shape {tuple(weight.shape)}"
+        if kind != layer.kind:
+            raise CheckpointError(
+                f"{layer.name} is {_article(kind)} in the model, {_article(layer.kind)} in the "
+                "saved one"
+            )
+        places.append((parent, key, _empty(layer)))
+    for parent, key, made in places:
+        parent._parameters.pop(key, None)
+        parent._modules[key] = made
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+
+
+def _empty(layer: Layer) -> nn.Module:
+    """A module of that kind, without data."""
+    options = dict(layer.options)
+    ranks, counts = layer.ranks or (), layer.counts or ()
+    mixed: dict[str, Callable[..., nn.Module]] = {
+        "embedding": lambda: MixedRankEmbedding(
+            layer.n, layer.d, ranks, counts, device="meta", **options
+        ),
+        "linear": lambda: MixedRankLinear(
+            layer.d, layer.n, ranks, counts, options["bias"], device="meta"
+        ),
+    }
+    makers: dict[str, Callable[..., nn.Module]] = {
+        "embedding": lambda: LowRankEmbedding(
+            layer.n, layer.d, layer.rank, subspaces=layer.subspaces, device="meta",
+            **{key: options[key] for key in EMBEDDING_OPTIONS},
+        ),
+        "linear": lambda: LowRankLinear(
+            layer.d, layer.n, layer.rank, options["bias"],
+            subspaces=layer.subspaces, device="meta",
+        ),
+        "parameter": lambda: LowRankParameter(options["shape"], layer.rank, device="meta"),
+    }  # fmt: skip
+    try:
+        return (makers if layer.ranks is None else mixed)[layer.kind]()
+    except (TypeError, ValueError, RuntimeError) as error:  # sizes beyond what torch can count
+        raise CheckpointError(f"{NAME}: no layer {layer.name} can be made ({error})") from error
