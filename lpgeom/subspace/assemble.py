@@ -75,18 +75,19 @@ def certificate_of(
     from lpgeom.certificates.certify import lower_bounds
 
     bounds = lower_bounds(problem.rows, evidence, k, problem.p, level, seed, progress)
-    return _certificate(problem, evidence.V, cost, bounds, promise)
+    return with_bounds(problem, evidence.V, cost, bounds, promise)
 
 
 def exact_certificate(problem: Problem, rank: int, V: Array, cost: float = 0.0) -> Certificate:
     """k >= rank(A): the optimum is 0, which a V that spans the rows reaches."""
     bound = Bound("rank", "0", 0.0, witness={"rank": rank})
-    return _certificate(problem, V, cost, [bound], 1.0 if cost == 0.0 else math.inf)
+    return with_bounds(problem, V, cost, [bound], 1.0 if cost == 0.0 else math.inf)
 
 
-def _certificate(
+def with_bounds(
     problem: Problem, V: Array, cost: float, bounds: list[Bound], promise: float
 ) -> Certificate:
+    """The certificate of V, at its (scaled) cost, with these bounds."""
     if cost > 0.0 and bounds and max(b.scaled_value for b in bounds) <= 0.0:
         promise = math.inf  # rounding leaves nothing of any bound that could stand for it
     in_units = (replace(b, unit=problem.unit, p=problem.p) for b in bounds)
