@@ -1,0 +1,35 @@
+"""Which array of a file is meant, and the error of one that cannot be read."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+
+
+class ReadError(ValueError):
+    """A file that cannot be read as what was asked for."""
+
+
+def choose(path: str | os.PathLike[str], names: Iterable[str], tensor: str | None) -> str:
+    """The wanted name, or the only one; otherwise an error that lists what there is."""
+    names = sorted(names)
+    if not names:
+        raise ReadError(f"{path}: holds no arrays")
+    if tensor is None:
+        if len(names) == 1:
+            return names[0]
+        raise ReadError(
+            f"{path}: holds {len(names)} arrays, choose one with --tensor: {_few(names)}"
+        )
+    if tensor in names:
+        return tensor
+    near = difflib.get_close_matches(tensor, names, n=3, cutoff=0.5)
+    near += [name for name in names if tensor in name and name not in near][:3]
+    hint = f"near matches: {', '.join(near)}; " if near else ""
+    raise ReadError(f"{path}: no array named {tensor!r}; {hint}there are: {_few(names)}")
+
+
+def _few(names: list[str], most: int = 20) -> str:
+    more = f", ... ({len(names) - most} more)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
