@@ -11,7 +11,8 @@ SETUP   = pyproject.toml constraints.txt Makefile
 # Each test process keeps to one thread: JOBS processes share the machine.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: help demo test check lint typecheck unit bench format clean
+.PHONY: help demo test check lint typecheck unit docs examples site site-check release-check bench \
+	format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +21,8 @@ help:
 	@echo "make lint       ruff check and ruff format --check"
 	@echo "make typecheck  mypy"
 	@echo "make unit       pytest only (ARGS='-k name' is passed on)"
+	@echo "make docs       the site in build/site, every example run, looked at in Chromium"
+	@echo "make release-check  sdist and wheel: built, inspected, installed afresh, used"
 	@echo "make bench      every benchmark; JSON in benchmarks/results/"
 	@echo "make format     rewrite the code with ruff format and ruff's safe fixes"
 	@echo "make clean      remove caches and build outputs (not $(VENV))"
@@ -41,6 +44,16 @@ $(STAMPS)/package: $(STAMPS)/python $(SETUP)
 $(STAMPS)/test: $(STAMPS)/package
 	@echo "installing the test tools"
 	@$(INSTALL) --editable '.[test]'
+	@touch $@
+
+$(STAMPS)/docs: $(STAMPS)/package
+	@echo "installing what builds the site"
+	@$(INSTALL) --editable '.[docs]'
+	@touch $@
+
+$(STAMPS)/release: $(STAMPS)/package
+	@echo "installing what builds distributions"
+	@$(INSTALL) --editable '.[release]'
 	@touch $@
 
 $(STAMPS)/bench: $(STAMPS)/package
@@ -78,6 +91,24 @@ typecheck: $(STAMPS)/test
 unit: $(STAMPS)/test $(STAMPS)/model
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
+# `make test` runs the examples, too: continuous integration calls `make site site-check` after it.
+docs: examples site site-check
+
+examples: $(STAMPS)/test $(STAMPS)/model
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) tests/test_docs.py
+
+site: $(STAMPS)/docs
+	@rm -rf build/site docs/api/generated
+	$(ONE_THREAD) $(BIN)/python -m sphinx --quiet --fresh-env --write-all --fail-on-warning \
+		--keep-going --nitpicky --jobs $(JOBS) --builder html docs build/site
+	@echo "build/site/index.html is ready"
+
+site-check: $(STAMPS)/test
+	$(BIN)/python -m pytest -q -p no:xdist tests/look_at_site.py
+
+release-check: $(STAMPS)/release
+	$(BIN)/python tools/release.py $(RELEASE)
+
 bench: $(STAMPS)/bench $(STAMPS)/model
 	$(BIN)/python -m benchmarks subspace
 	$(BIN)/python -m benchmarks certificates
@@ -97,5 +128,5 @@ format: $(STAMPS)/test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf build dist docs/api/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find lpgeom tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
