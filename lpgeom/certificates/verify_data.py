@@ -43,8 +43,9 @@ class Data:
         if omega is not None and math.isinf(self.p):
             self._roots = (omega > 0.0).astype(np.float64)  # the limit: 0^0 is 0 here
         # unit / top^(1/p) may be anywhere in the range of floats: mantissa and exponent apart.
-        mantissa, self._exponent = math.frexp(certificate.unit)
-        self._mantissa = top ** (1.0 / self.p) / mantissa
+        below, above = math.frexp(certificate.unit), math.frexp(top ** (1.0 / self.p))
+        self._exponent = below[1] - above[1]
+        self._mantissa = above[0] / below[0]
 
     def blocks(self) -> Iterator[tuple[slice, Array]]:
         """(rows lo to hi, those rows in float64), scaled."""

@@ -107,4 +107,10 @@ def _factors(omega: Array | None, p: float, unit: float) -> tuple[Array | None, 
     if math.isinf(p):
         return (omega > 0.0).astype(np.float64), unit
     top = float(omega.max())
-    return (omega / top) ** (1.0 / p), unit * top ** (1.0 / p)
+    unit *= top ** (1.0 / p)
+    if not np.finfo(np.float64).tiny <= unit < math.inf:
+        raise OverflowError(
+            f"A and row_weights together leave float64 (the largest weight is {top:g}); multiply "
+            "row_weights by a number, as costs are"
+        )
+    return (omega / top) ** (1.0 / p), unit
