@@ -171,6 +171,12 @@ def relative_steps(u, v, Du, Dv, gu, gv, dy):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def aimed_product(now, then, count):  # type: ignore[no-untyped-def]
+    """mu by Mehrotra's rule, from the sums of `count` products now and after the first step."""
+    return now / count * (then / now) ** 3 if count > 0 else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def second_order(mu, u, zu, ru):  # type: ignore[no-untyped-def]
     """What Mehrotra's corrector adds to g: the aimed product, and the product of the steps."""
     return mu / u + zu * ru * (1.0 + ru)

@@ -21,6 +21,7 @@ from lpgeom.kernels.scalar import (
     BACK,
     BACK_LINEAR,
     TINY_PIVOT,
+    aimed_product,
     defects,
     dual_steps,
     newton_terms,
@@ -91,7 +92,7 @@ def correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, Qdx, p):  # type: ignore[no-
             then += a * (1.0 + primal * ru) * (1.0 - dual * (1.0 + ru))
             then += b * (1.0 + primal * rv) * (1.0 - dual * (1.0 + rv))
             count += 2
-        mu = now / count * (then / now) ** 3 if count > 0 else 0.0
+        mu = aimed_product(now, then, count)
         for j in range(d):
             if w[i, j] == 0.0:
                 continue

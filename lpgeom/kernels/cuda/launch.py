@@ -27,9 +27,10 @@ THREADS, BLOCKS = 256, 2048
 """Threads of a block, and the most blocks of a grid: some eight for each multiprocessor of the
 largest devices, which hides the latency of memory; what is left is done by striding."""
 
-_MOST_THREADS = 1024
+ALONE = 512
+"""Threads of a block that works alone: more loads under way, and still 128 registers for each."""
 
-_sizes: ContextVar[tuple[int, int]] = ContextVar("sizes", default=(THREADS, BLOCKS))
+_sizes: ContextVar[tuple[int, int, int]] = ContextVar("sizes", default=(THREADS, BLOCKS, ALONE))
 
 
 @contextmanager
@@ -39,15 +40,15 @@ def sizes(threads: int = THREADS, blocks: int = BLOCKS) -> Iterator[None]:
     Parameters
     ----------
     threads : int
-        Threads of a block, a multiple of `WARP` up to 1024.
+        Threads of a block, also of one that works alone; a multiple of `WARP` up to `ALONE`.
     blocks : int
         The most blocks of a grid.
     """
-    if threads % WARP or not WARP <= threads <= _MOST_THREADS:
-        raise ValueError(f"threads must be a multiple of {WARP} up to {_MOST_THREADS}: {threads}")
+    if threads % WARP or not WARP <= threads <= ALONE:
+        raise ValueError(f"threads must be a multiple of {WARP} up to {ALONE}: {threads}")
     if blocks < 1:
         raise ValueError(f"blocks must be at least 1: {blocks}")
-    token = _sizes.set((threads, blocks))
+    token = _sizes.set((threads, blocks, threads))
     try:
         yield
     finally:
@@ -57,6 +58,11 @@ def sizes(threads: int = THREADS, blocks: int = BLOCKS) -> Iterator[None]:
 def block_threads() -> int:
     """Threads of a block: the `lanes` of a kernel that gives every item a block of its own."""
     return _sizes.get()[0]
+
+
+def most_blocks() -> int:
+    """The most blocks that `launch` starts."""
+    return _sizes.get()[1]
 
 
 def launch(kernel: Any, n_items: int, *args: Any, lanes: int = 1) -> None:
@@ -79,13 +85,32 @@ def launch(kernel: Any, n_items: int, *args: Any, lanes: int = 1) -> None:
     """
     if n_items <= 0:
         return
-    threads, most = _sizes.get()
-    grid = min(-(-n_items * lanes // threads), most)
+    threads, most, _ = _sizes.get()
+    _start(kernel, min(-(-n_items * lanes // threads), most), threads, args)
+
+
+def launch_alone(kernel: Any, *args: Any) -> None:
+    """Queue a kernel of one block, as `launch` does: for steps too short to pay for two launches.
+
+    The block keeps to one multiprocessor, which draws some 2% of the device's bandwidth.
+    """
+    _start(kernel, 1, _sizes.get()[2], args)
+
+
+def resident(*arrays: Any) -> tuple[Any, ...]:
+    """The arrays as numba takes them, for kernels that are launched again and again.
+
+    What numba needs to know of an array takes longer to find out than a launch.
+    """
+    return tuple(_simulated(a) if is_simulated() else _on_device(a) for a in arrays)
+
+
+def _start(kernel: Any, grid: int, threads: int, args: tuple[Any, ...]) -> None:
     if is_simulated():
-        kernel[grid, threads](*[_simulated(a) for a in args])
+        kernel[grid, threads](*resident(*args))
     else:
         stream = int(array_module().cuda.get_current_stream().ptr)
-        _configured(kernel, grid, threads, stream)(*[_on_device(a) for a in args])
+        _configured(kernel, grid, threads, stream)(*resident(*args))
 
 
 def lanes_for(width: int) -> int:
@@ -114,7 +139,8 @@ def _on_device(argument: Any) -> Any:
     """The array for numba, without the wait for its stream: the kernel is queued on that stream."""
     if isinstance(argument, np.ndarray):
         raise TypeError("expected an array on the device, got a NumPy array")
-    if hasattr(argument, "__cuda_array_interface__"):
+    known = hasattr(argument, "__cuda_ndarray__")
+    if not known and hasattr(argument, "__cuda_array_interface__"):
         return cuda.as_cuda_array(argument, sync=False)
     return argument
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -41,11 +43,7 @@ def _syrk(cupy: Any, C: Any, alpha: float, block: Any) -> None:
     r, d = block.shape
     routine = cublas.dsyrk if block.dtype == np.float64 else cublas.ssyrk
     scale, one = np.array(alpha, dtype=block.dtype), np.array(1.0, dtype=block.dtype)
-    handle = cupy.cuda.device.get_cublas_handle()
-    pointers, mode = cublas.getPointerMode(handle), cublas.getMathMode(handle)
-    cublas.setPointerMode(handle, cublas.CUBLAS_POINTER_MODE_HOST)
-    cublas.setMathMode(handle, cublas.CUBLAS_DEFAULT_MATH)
-    try:
+    with plain_arithmetic(cublas, cupy.cuda.device.get_cublas_handle()) as handle:
         routine(
             handle,
             cublas.CUBLAS_FILL_MODE_UPPER,
@@ -59,6 +57,16 @@ def _syrk(cupy: Any, C: Any, alpha: float, block: Any) -> None:
             C.data.ptr,
             d,
         )
+
+
+@contextmanager
+def plain_arithmetic(cublas: Any, handle: int) -> Iterator[int]:
+    """The handle without TF32, and with factors on the host, while the body runs."""
+    pointers, mode = cublas.getPointerMode(handle), cublas.getMathMode(handle)
+    cublas.setPointerMode(handle, cublas.CUBLAS_POINTER_MODE_HOST)
+    cublas.setMathMode(handle, cublas.CUBLAS_DEFAULT_MATH)
+    try:
+        yield handle
     finally:
         cublas.setPointerMode(handle, pointers)
         cublas.setMathMode(handle, mode)
