@@ -43,7 +43,16 @@ Matrix = NDArray[np.float64]
 
 
 class MissingData(RuntimeError):
-    """The package that holds a data set is not installed, or holds something else."""
+    """The package that holds a data set is not installed, or holds something else.
+
+    Examples
+    --------
+    >>> from lpgeom import datasets
+    >>> try:
+    ...     A = datasets.minilm()
+    ... except datasets.MissingData as error:
+    ...     print(error)  # what to install
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +70,13 @@ class Dataset:
         Orthonormal basis of the subspace the inliers lie near, where there is one.
     seed : int or None
         None for data that are not random.
+
+    Examples
+    --------
+    >>> from lpgeom import datasets
+    >>> data = datasets.load("power-law", n=100, d=6)
+    >>> data.name, data.A.shape, data.truth, data.seed
+    ('power-law', (100, 6), None, 0)
     """
 
     name: str
@@ -72,6 +88,10 @@ class Dataset:
 
 def names() -> tuple[str, ...]:
     """Names that `load` knows.
+
+    Returns
+    -------
+    tuple of str
 
     Examples
     --------
@@ -85,10 +105,25 @@ def names() -> tuple[str, ...]:
 def describe(name: str) -> str:
     """One line about a data set, without loading it.
 
+    Parameters
+    ----------
+    name : str
+        One of `names()`.
+
+    Returns
+    -------
+    str
+
     Raises
     ------
     ValueError
         An unknown name.
+
+    Examples
+    --------
+    >>> from lpgeom import datasets
+    >>> len(datasets.describe("digits").splitlines())
+    1
     """
     return _known(name)[0]
 
@@ -151,6 +186,31 @@ def contaminated(
     Inliers are ``U z + noise * g`` with z standard normal in R^k and g in R^d; `fraction` of the
     rows, chosen at random, are replaced by random directions of length ``factor * sqrt(k)``
     (sqrt(k) is an inlier's root mean square length).
+
+    Parameters
+    ----------
+    n, d, k : int
+        Rows, columns, dimension of the subspace.
+    factor : float
+        How many times as long as an inlier an outlier is.
+    seed : int
+        Everything is drawn from ``numpy.random.default_rng(seed)``.
+    fraction : float
+        Share of the rows that are outliers.
+    noise : float
+        Standard deviation of an inlier's entries around the subspace.
+
+    Returns
+    -------
+    tuple of ndarray, shapes (n, d) and (d, k), float64
+        The rows, and an orthonormal basis of the subspace.
+
+    Examples
+    --------
+    >>> from lpgeom import datasets
+    >>> A, U = datasets.contaminated(n=200, d=10, k=2, seed=1)
+    >>> A.shape, U.shape
+    ((200, 10), (10, 2))
     """
     rng = np.random.default_rng(seed)
     U = np.linalg.qr(rng.standard_normal((d, k)))[0]
@@ -170,6 +230,25 @@ def heavy_tailed(
     ``a_i = u_i R diag(j^(-1/2)) z_i``: z_i standard normal in R^d, j = 1..d, R orthogonal (QR of a
     Gaussian matrix), ``u_i = sqrt(3 / chi^2_3)`` (three degrees of freedom: row lengths have a
     heavy tail). Everything from ``numpy.random.default_rng(seed)``, made in blocks.
+
+    Parameters
+    ----------
+    n, d : int
+        Rows and columns.
+    dtype : dtype
+        Of the result.
+    seed : int
+        Everything is drawn from ``numpy.random.default_rng(seed)``.
+
+    Returns
+    -------
+    ndarray, shape (n, d)
+
+    Examples
+    --------
+    >>> from lpgeom import datasets
+    >>> datasets.heavy_tailed(100, 6).shape
+    (100, 6)
     """
     rng = np.random.default_rng(seed)
     R = np.linalg.qr(rng.standard_normal((d, d)))[0]
@@ -183,7 +262,27 @@ def heavy_tailed(
 
 
 def power_law(n: int = 2000, d: int = 50, decay: float = 1.0, seed: int = 0) -> Matrix:
-    """Gaussian rows whose covariance has eigenvalues ``j^(-2 decay)``, in random directions."""
+    """Gaussian rows whose covariance has eigenvalues ``j^(-2 decay)``, in random directions.
+
+    Parameters
+    ----------
+    n, d : int
+        Rows and columns.
+    decay : float
+        How fast the spectrum falls.
+    seed : int
+        Everything is drawn from ``numpy.random.default_rng(seed)``.
+
+    Returns
+    -------
+    ndarray, shape (n, d), float64
+
+    Examples
+    --------
+    >>> from lpgeom import datasets
+    >>> datasets.power_law(100, 6, decay=2.0).shape
+    (100, 6)
+    """
     rng = np.random.default_rng(seed)
     R = np.linalg.qr(rng.standard_normal((d, d)))[0]
     return (rng.standard_normal((n, d)) * np.arange(1, d + 1) ** -decay) @ R.T
@@ -193,12 +292,49 @@ def power_law(n: int = 2000, d: int = 50, decay: float = 1.0, seed: int = 0) -> 
 
 
 def minilm_path() -> Path:
-    """The tensor file inside the installed MiniLM package, its checksum verified."""
+    """The tensor file inside the installed MiniLM package, its checksum verified.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    MissingData
+        The package is not installed; the error says how to get it.
+
+    Examples
+    --------
+    >>> from lpgeom import datasets
+    >>> datasets.minilm_path().name
+    'model.safetensors'
+    """
     return _weights(MODEL, "model.safetensors", SHA256)
 
 
 def minilm(dtype: DTypeLike = np.float32) -> NDArray:
-    """The word embedding of all-MiniLM-L6-v2, (30522, 384), in memory."""
+    """The word embedding of all-MiniLM-L6-v2, (30522, 384), in memory.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the result; the file has float32.
+
+    Returns
+    -------
+    ndarray, shape (30522, 384)
+
+    Raises
+    ------
+    MissingData
+        The package is not installed; the error says how to get it.
+
+    Examples
+    --------
+    >>> from lpgeom import datasets
+    >>> datasets.minilm().shape
+    (30522, 384)
+    """
     return np.array(read_matrix(minilm_path(), TENSOR), dtype=dtype)
 
 

@@ -200,6 +200,14 @@ class FactorResult:
     p, k, shape, n_iter, converged, seconds, svd_cost, seed
         As in `SubspaceResult`; `svd_cost` is the entrywise cost of the truncated SVD (missing
         entries filled in from its own fit).
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((30, 5))
+    >>> result = lpgeom.approx_factors(A, 2)
+    >>> result.left.shape, result.right.shape, result.lower_bound <= result.cost
+    ((30, 2), (2, 5), True)
     """
 
     left: Array = field(repr=False)

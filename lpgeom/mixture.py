@@ -1,25 +1,22 @@
-"""The record of rows split among subspaces of different ranks, and its check."""
+"""The record of rows split among subspaces of different ranks."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.interchange import as_numpy
+from lpgeom.grouping import LARGEST, TINY, Grouping, p_norm
 from lpgeom.results import Array, CertificateError, SubspaceResult, to_cost_units
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-BLOCK = 4096
-"""Rows of one block."""
-
-EPS, TINY = float(np.finfo(np.float64).eps), float(np.finfo(np.float64).tiny)
-LARGEST = float(np.finfo(np.float64).max)
+__all__ = ["LARGEST", "MixedResult", "Part", "p_norm"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +67,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class MixedResult:
+class MixedResult(Grouping):
     """Subspaces of different ranks, and which of them stands for each row.
 
     Costs are p-th powers in user units, ratios are of norms.
@@ -99,6 +96,14 @@ class MixedResult:
         The least cost so far after each round, from `single_cost` on: never rises.
     p, shape, method, n_iter, converged, seconds, seed, row_weights
         As in `ClusterResult`; method "single": nothing beat one subspace.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((60, 5))
+    >>> result = lpgeom.approx_mixed(A, 200)
+    >>> result.storage <= 200, result.cost <= result.single_cost
+    (True, True)
     """
 
     labels: NDArray[np.int64] = field(repr=False)
@@ -122,10 +127,10 @@ class MixedResult:
     seed: int
     row_weights: Array | None = field(default=None, repr=False)
 
-    @property
-    def subspaces(self) -> int:
-        """How many there are: j."""
-        return len(self.parts)
+    _WORD = "part"
+
+    def _groups(self) -> Sequence[tuple[Array, SubspaceResult | None]]:
+        return [(part.basis, part.result) for part in self.parts]
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -142,17 +147,6 @@ class MixedResult:
         """The result of each that has one; ranks 0 and d need none."""
         return tuple(part.result for part in self.parts)
 
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Rows of each label, shape (j,)."""
-        return np.bincount(self.labels, minlength=self.subspaces)
-
-    @property
-    def failure_probability(self) -> float:
-        """Of `lower_bound`: at most the sum over the parts; 0.0: it holds always."""
-        found = (r.certificate for r in self.results if r is not None)
-        return min(1.0, sum(c.failure_probability for c in found if c is not None))
-
     def factors(self, A: ArrayLike) -> tuple[tuple[Array, ...], tuple[Array | None, ...]]:
         """What is stored: for each part (n_c, k_c) and (k_c, d), rows of a label in their order.
 
@@ -167,9 +161,7 @@ class MixedResult:
         >>> sum(x.size for x in (*lefts, *rights) if x is not None) == found.storage
         True
         """
-        A = as_numpy(A, "A")
-        if A.shape != self.shape:
-            raise ValueError(f"A has shape {A.shape}; the result is for {self.shape}")
+        A = self._data(A)
         lefts, rights = [], []
         for c, part in enumerate(self.parts):
             rows = A[self.labels == c].astype(np.float64)
@@ -179,67 +171,31 @@ class MixedResult:
             rights.append(None if kept else np.ascontiguousarray(right))
         return tuple(lefts), tuple(rights)
 
-    def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
-        """Recompute everything from A: storage, costs, and each certificate on its own rows.
-
-        Parameters
-        ----------
-        A : array_like, shape (n, d)
-        rtol : float
-            Relative rounding slack between the two computations.
-
-        Raises
-        ------
-        CertificateError
-            If the parts do not fit together, a cost is not the stated one, or more is stated than
-            the certificates prove.
-        """
-        A = as_numpy(A, "A")
-        if A.shape != self.shape:
-            raise CertificateError(f"the result is for shape {self.shape}, A has {A.shape}")
-        self._check_parts()
-        omega, lower = self.row_weights, 0.0
-        for c, part in enumerate(self.parts):
-            index = np.flatnonzero(self.labels == c)
-            weights = np.ones(index.size) if omega is None else omega[index]
-            norm, slack = self._norm(A[index], weights, part.basis)
-            if not abs(part.norm_error - norm) <= rtol * norm + slack:
-                raise CertificateError(
-                    f"part {c} is stated to have norm error {part.norm_error!r}, "
-                    f"recomputed {norm!r}"
-                )
-            certificate = None if part.result is None else part.result.certificate
-            proved = part.cost if part.rank == 0 else 0.0  # recomputed above
-            if certificate is not None:
-                self._check_certificate(c, index)
-                certificate.verify(A[index], rtol=rtol)
-                proved = certificate.lower_bound
-            if not part.lower_bound <= proved:
-                raise CertificateError(
-                    f"part {c} states the lower bound {part.lower_bound!r}, proved is {proved!r}"
-                )
-            lower += proved
-        if not self.lower_bound <= lower * (1.0 + rtol):
+    def _proved(self, c: int, A: NDArray[Any], index: NDArray[np.intp], rtol: float) -> float:
+        part = self.parts[c]
+        self._check_norm(c, part.norm_error, A, index, rtol)
+        certificate = None if part.result is None else part.result.certificate
+        proved = part.cost if part.rank == 0 else 0.0  # recomputed above
+        if certificate is not None:
+            self._check_certificate(c, index)
+            certificate.verify(A, rtol=rtol)
+            proved = certificate.lower_bound
+        if not part.lower_bound <= proved:
             raise CertificateError(
-                f"lower bound stated as {self.lower_bound!r}; the certificates prove {lower!r}"
+                f"part {c} states the lower bound {part.lower_bound!r}, proved is {proved!r}"
             )
+        return proved
 
     def _check_parts(self) -> None:
-        """The parts agree with one another."""
-        (n, d), j = self.shape, len(self.parts)
-        labels = self.labels
-        if labels.shape != (n,) or labels.dtype.kind not in "iu":
-            raise CertificateError(f"labels are not {n} integers")
-        if int(labels.min()) < 0 or int(labels.max()) >= j:
-            raise CertificateError(f"labels are not all between 0 and {j - 1}")
-        stored = 0
-        for c, (part, m) in enumerate(zip(self.parts, self.sizes.tolist(), strict=True)):
+        n, d = self.shape
+        self._check_labels()
+        for c, part in enumerate(self.parts):
             V = part.basis
             if V.ndim != 2 or V.shape[0] != d or V.shape[1] > d:
                 raise CertificateError(f"basis {c} has shape {V.shape}")
-            defect = float(np.abs(V.T @ V - np.eye(part.rank)).max(initial=0.0))
-            if not defect <= 1e-9:
-                raise CertificateError(f"basis {c} is not orthonormal: off by {defect:.3g}")
+        self._check_bases()
+        stored = 0
+        for c, (part, m) in enumerate(zip(self.parts, self.sizes.tolist(), strict=True)):
             stored += m * d if part.rank == d else part.rank * (m + d) if m else 0
             self._check_figures(f"part {c}", part)
         if not stored == self.storage <= self.budget:
@@ -247,20 +203,11 @@ class MixedResult:
                 f"storage is stated as {self.storage}, counted {stored}; budget {self.budget}"
             )
         self._check_figures("the whole", self)
-        norm = p_norm([part.norm_error for part in self.parts], self.p)
-        if not math.isclose(norm, self.norm_error, rel_tol=1e-12):
-            raise CertificateError(f"norm error is {self.norm_error!r}, its parts make {norm!r}")
         total = min(float(sum(part.cost for part in self.parts)), LARGEST)
-        if not math.isclose(total, self.cost, rel_tol=1e-12):
-            raise CertificateError(f"cost is {self.cost!r}, its parts add up to {total!r}")
-        if not self.cost <= self.single_cost:
-            raise CertificateError(f"cost {self.cost!r} is above single_cost {self.single_cost!r}")
+        self._check_sums(total, [part.norm_error for part in self.parts])
         omega = self.row_weights
         if omega is not None and not (omega.shape == (n,) and (omega >= 0.0).all()):
             raise CertificateError(f"row weights are not {n} numbers >= 0")
-        falling = all(b <= a for a, b in zip(self.history, self.history[1:], strict=False))
-        if not (self.history and falling and self.history[-1] == self.cost):
-            raise CertificateError("history rises, or does not end in the cost")
 
     def _check_figures(self, name: str, stated: Part | MixedResult) -> None:
         """Cost, norm error, lower bound and ratio say the same; powers that leave float64 aside."""
@@ -274,41 +221,6 @@ class MixedResult:
             raise CertificateError(
                 f"{name}: ratio {stated.ratio!r} is not that of cost and lower bound"
             )
-
-    def _check_certificate(self, c: int, index: NDArray[np.intp]) -> None:
-        """What is stated of one part is what its certificate states, about these rows."""
-        part, omega = self.parts[c], self.row_weights
-        assert part.result is not None
-        certificate = part.result.certificate
-        assert certificate is not None
-        if not (certificate.p == self.p and np.array_equal(certificate.basis, part.basis)):
-            raise CertificateError(f"the certificate of part {c} is about another subspace")
-        theirs = certificate.row_weights
-        if theirs is None or omega is None:
-            same = theirs is None and omega is None
-        else:
-            same = np.array_equal(theirs, omega[index])
-        if not same:
-            raise CertificateError(f"the certificate of part {c} has other row weights")
-
-    def _norm(self, A: NDArray[Any], weights: Array, V: Array) -> tuple[float, float]:
-        """The p-norm of the distances of some rows from residual vectors, and what rounding may
-        hide: as for the rank of a matrix, ``max(n, d) eps`` times its norm, row by row; and
-        what has few digits in float64."""
-        if V.shape[1] == self.shape[1]:
-            return 0.0, 0.0
-        y = np.zeros(len(A))
-        frobenius = 0.0
-        for lo in range(0, len(A), BLOCK):
-            block = A[lo : lo + BLOCK].astype(np.float64)
-            top = float(np.abs(block).max(initial=0.0)) or 1.0
-            block /= top
-            residual = block - (block @ V) @ V.T
-            y[lo : lo + BLOCK] = top * np.sqrt(np.einsum("ij,ij->i", residual, residual))
-            frobenius = math.hypot(frobenius, top * float(np.linalg.norm(block)))
-        root = weights ** (1.0 / self.p)
-        off = max(len(A), self.shape[1]) * EPS * frobenius
-        return p_norm(root * y, self.p), p_norm(root * off, self.p) + TINY
 
     def summary(self) -> str:
         """A few lines of text: the problem, the cost, and how it is certified."""
@@ -326,10 +238,7 @@ class MixedResult:
             lines.append(f"  ratio        {self.ratio:.6f}  (of norms)")
         else:
             lines.append("  lower bound  none computed (certify=False)")
-        lines.append(
-            f"  method       {self.method}: {self.n_iter} rounds, {self.seconds:.2f} s"
-            + ("" if self.converged else ", not converged")
-        )
+        lines.append(self._said_of_method())
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -341,26 +250,9 @@ class MixedResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, ready for JSON (arrays left out; inf as a string)."""
-        names = (
+        values = self._plain(
             "subspaces", "budget", "storage", "p", "cost", "norm_error", "lower_bound", "ratio",
             "failure_probability", "single_rank", "single_cost", "svd_cost", "method", "n_iter",
             "converged", "seconds", "seed",
         )  # fmt: skip
-        values = {name: getattr(self, name) for name in names}
-        return {
-            "shape": list(self.shape),
-            "ranks": list(self.ranks),
-            "sizes": self.sizes.tolist(),
-            **{name: "inf" if value == math.inf else value for name, value in values.items()},
-            "history": ["inf" if cost == math.inf else cost for cost in self.history],
-            "results": [None if r is None else r.to_dict() for r in self.results],
-        }
-
-
-def p_norm(x: ArrayLike, p: float) -> float:
-    """``(sum x^p)^(1/p)`` for x >= 0, relative to the largest."""
-    x = np.asarray(x, dtype=np.float64)
-    top = float(x.max(initial=0.0))
-    if top == 0.0 or math.isinf(top):
-        return top
-    return top * float(((x / top) ** p).sum()) ** (1.0 / p)
+        return values | {"ranks": list(self.ranks)}

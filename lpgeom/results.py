@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,12 @@ def norm_ratio(cost: float, lower_bound: float, p: float) -> float:
     return float((cost / lower_bound) ** (1.0 if math.isinf(p) else 1.0 / p))
 
 
+def plain(record: Any, names: Iterable[str]) -> dict[str, Any]:
+    """These properties of a record, ready for JSON: inf, for which it has no number, is "inf"."""
+    values = {name: getattr(record, name) for name in names}
+    return {name: "inf" if value == math.inf else value for name, value in values.items()}
+
+
 @dataclass(frozen=True)
 class Bound:
     """One proved lower bound on the cost of every rank-k subspace.
@@ -75,6 +81,14 @@ class Bound:
         from the data alone.
     unit, p : float
         Norm unit of the scaled rows, and the exponent; they turn `scaled_value` into `value`.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((60, 5))
+    >>> bound = lpgeom.approx_subspace(A, 2).certificate.bounds[0]
+    >>> bound.name, bound.theorem, bound.certainty
+    ('relaxation', '3d', 'always')
     """
 
     name: str
@@ -120,6 +134,14 @@ class LewisWeights:
     p : float
     n_iter : int
     converged : bool
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((60, 5))
+    >>> lewis = lpgeom.lewis_weights(A, p=1.0)
+    >>> round(float(lewis.weights.sum()), 6), lewis.rank, lewis.M.shape
+    (5.0, 5, (5, 5))
     """
 
     weights: Array = field(repr=False)
@@ -152,6 +174,15 @@ class Certificate:
         Norm unit of the scaled rows.
     row_weights : ndarray, shape (n,), or None
         The user's row weights omega.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((60, 5))
+    >>> certificate = lpgeom.approx_subspace(A, 2).certificate
+    >>> certificate.lower_bound <= certificate.cost
+    True
+    >>> certificate.verify(A)  # an error if it does not hold
     """
 
     p: float
@@ -221,7 +252,21 @@ class Certificate:
 
 
 class CertificateError(ValueError):
-    """A certificate that does not hold for the data it is checked against."""
+    """A certificate that does not hold for the data it is checked against.
+
+    Examples
+    --------
+    >>> import dataclasses
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((60, 5))
+    >>> certificate = lpgeom.approx_subspace(A, 2).certificate
+    >>> forged = dataclasses.replace(certificate, scaled_cost=0.5 * certificate.scaled_cost)
+    >>> try:
+    ...     forged.verify(A)
+    ... except lpgeom.CertificateError:
+    ...     print("refused")
+    refused
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,6 +307,14 @@ class SubspaceResult:
     svd_cost : float
         Cost of the SVD's subspace (p = 2 solution) for the same problem, in user units.
     seed : int
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((60, 5))
+    >>> result = lpgeom.approx_subspace(A, 2)
+    >>> result.basis.shape, result.lower_bound <= result.cost <= result.svd_cost
+    ((5, 2), True)
     """
 
     basis: Array = field(repr=False)

@@ -90,6 +90,14 @@ class Coreset:
     seed : int
     provenance : Provenance
         What is proved of it.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((500, 5))
+    >>> c = lpgeom.coreset(A, size=100)
+    >>> len(c) <= 100, c.shape, bool((c.rows == A[c.indices]).all())
+    (True, (500, 5), True)
     """
 
     rows: NDArray[Any] = field(repr=False)

@@ -59,6 +59,7 @@ class LpSVD:
 
     @property
     def rank(self) -> int:
+        """r, the rank of A."""
         return self.D.size
 
     def truncate(self, k: int) -> tuple[Array, Array]:

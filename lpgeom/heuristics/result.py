@@ -29,6 +29,15 @@ class HeuristicResult:
     history : tuple of float
         The method's own objective after each step, for rows scaled so that the largest |entry|
         lies in [0.5, 1); empty where there is none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lpgeom import heuristics
+    >>> A = np.random.default_rng(0).standard_normal((60, 5))
+    >>> result = heuristics.fms(A, 2)
+    >>> result.V.shape, result.method
+    ((5, 2), 'fms')
     """
 
     V: Array = field(repr=False)

@@ -153,6 +153,21 @@ def load_pretrained(
     -----
     Loading runs nothing that is in the files: JSON, .safetensors, and classes by their names in
     transformers. The tensors' checksum is compared.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import torch
+    >>> from lpgeom import nn
+    >>> model = torch.nn.Sequential(torch.nn.Embedding(200, 16), torch.nn.Linear(16, 4))
+    >>> report = nn.compress(model, rank=4, progress=False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nn.save_pretrained(model, folder, report=report)
+    ...     empty = torch.nn.Sequential(torch.nn.Embedding(200, 16), torch.nn.Linear(16, 4))
+    ...     again = nn.load_pretrained(folder, model=empty)
+    >>> ids = torch.tensor([3, 199])
+    >>> torch.equal(again(ids), model(ids))
+    True
     """
     folder = Path(directory)
     recipe = read_recipe(folder)

@@ -141,6 +141,8 @@ class MixedRankEmbedding(MixedRank):
         labels : Tensor, shape (n,)
         places : Tensor, shape (n,), optional
             If not given, the rows of `lefts` are in the order in which their labels come.
+        padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
+            As in torch.nn.Embedding.
 
         Raises
         ------

@@ -68,6 +68,15 @@ class LayerReport:
         Singular values of A (of its whitened form for "activations"), largest first.
     seconds : float
     note : str
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lpgeom import nn
+    >>> model = torch.nn.Sequential(torch.nn.Linear(12, 30), torch.nn.Linear(30, 2))
+    >>> layer = nn.compress(model, rank=4, progress=False)["0"]
+    >>> layer.kind, layer.shape, layer.rank, layer.lower_bound <= layer.cost
+    ('linear', (30, 12), 4, True)
     """
 
     name: str

@@ -25,12 +25,18 @@ def frequency_weights(n: int, first: int | None = None, floor: int = FLOOR) -> A
     floor : int
         The rank up to which all tokens count alike.
 
+    Returns
+    -------
+    ndarray, shape (n,), float64
+
     Examples
     --------
     >>> from lpgeom.nn.weights import frequency_weights
     >>> w = frequency_weights(30522)
     >>> float(w[0]), round(1 / float(w[30521]))
     (0.02, 29521)
+
+
     """
     start = min(1000, n // 30) if first is None else first
     return 1.0 / np.maximum(np.arange(n) - start, floor).astype(np.float64)

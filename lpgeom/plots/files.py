@@ -22,6 +22,15 @@ _REFERENCE = re.compile(r"#([\w-]+)")
 def save(ax: Any, path: str | os.PathLike[str], *, dpi: int = 110) -> None:
     """Write the figure that is or holds `ax` to .png, .svg or .pdf, complete or not at all.
 
+    Parameters
+    ----------
+    ax : matplotlib Axes or Figure
+        What a function of this module returned.
+    path : path-like
+        The suffix says the format.
+    dpi : int
+        Dots per inch of a .png.
+
     Raises
     ------
     ValueError
@@ -61,6 +70,11 @@ def svg(draw: Callable[[], Any], *, name: str, colours: Mapping[str, str] | None
     colours : mapping, optional
         What to write for a colour ("#rrggbb", lower case): a CSS variable, say, that a dark page
         sets otherwise. Black is what axes and their labels are drawn in.
+
+    Returns
+    -------
+    str
+        An element, with ids that begin with `name`.
 
     Examples
     --------

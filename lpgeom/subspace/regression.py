@@ -56,6 +56,13 @@ class Regression:
     converged : ndarray of bool, shape (n,)
         Whether the gap came down to the tolerance.
     p : float
+
+    Examples
+    --------
+    >>> import lpgeom
+    >>> fit = lpgeom.lp_regression([[1.0], [1.0], [1.0]], [[1.0, 2.0, 30.0]])
+    >>> fit.X.shape, bool(fit.lower_bound[0] <= fit.cost[0]), bool(fit.converged[0])
+    ((1, 1), True, True)
     """
 
     X: Array = field(repr=False)

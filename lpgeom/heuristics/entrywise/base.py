@@ -35,6 +35,15 @@ class HeuristicFactors:
     history : tuple of float
         Cost after each step, for A scaled so that its largest entry is near 1 (its largest residual
         for p > 2); empty where there are no steps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lpgeom.heuristics import entrywise
+    >>> A = np.random.default_rng(0).standard_normal((30, 5))
+    >>> found = entrywise.svd(A, 2)
+    >>> found.left.shape, found.right.shape, found.basis.shape
+    ((30, 2), (2, 5), (5, 2))
     """
 
     left: Array = field(repr=False)
