@@ -28,8 +28,10 @@ LAYERS = [
     {"kernels"},
     {"datasets"},
     {"readers", "storage", "validation"},
-    {"records", "factorization", "clustering", "mixture"},
-    {"results", "ellipsoids", "sources", "tables", "threads", "progress", "atomic", "_version"},
+    {"records", "factorization", "clustering", "mixture", "curves"},
+    {"grouping"},
+    {"results", "ellipsoids", "sources", "tables", "threads", "progress", "atomic", "npy"},
+    {"_version"},
     {"interchange"},
 ]
 # results.py reaches up by name inside two methods (verify, save / load); see `is_deferred`.
@@ -39,6 +41,7 @@ DEFERRED = {
     ("ellipsoids", "certificates"),
     ("factorization", "certificates"),
     ("factorization", "storage"),
+    ("curves", "storage"),
 }
 # Where each optional library may be imported at all.
 ONLY_IN = {
