@@ -73,10 +73,10 @@ class LayerReport:
     --------
     >>> import torch
     >>> from lpgeom import nn
-    >>> model = torch.nn.Sequential(torch.nn.Linear(12, 30), torch.nn.Linear(30, 2))
+    >>> model = torch.nn.Sequential(torch.nn.Embedding(60, 12), torch.nn.Linear(12, 2))
     >>> layer = nn.compress(model, rank=4, progress=False)["0"]
     >>> layer.kind, layer.shape, layer.rank, layer.lower_bound <= layer.cost
-    ('linear', (30, 12), 4, True)
+    ('embedding', (60, 12), 4, True)
     """
 
     name: str
