@@ -203,11 +203,9 @@ def check_objective(objective: Any) -> None:
 
 
 def check_backend(backend: Any) -> str:
-    """The backend that will run: "cpu"."""
+    """ "auto" (where the data is), "cpu" or "cuda"."""
     check_choice("backend", backend, ("auto", "cpu", "cuda"))
-    if backend == "cuda":
-        raise NotImplementedError('backend="cuda" is not built yet; use "auto" or "cpu"')
-    return "cpu"
+    return str(backend)
 
 
 def check_positive_int(name: str, value: Any) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from lpgeom.certificates.bounds import holder_bound, holder_value, holder_weights
 from lpgeom.certificates.evidence import Evidence
 from lpgeom.geometry.fantope import water_filling
+from lpgeom.geometry.spectrum import eigen, eigenvalues
 from lpgeom.results import Bound
 from lpgeom.rows.base import Array, Rows
 
@@ -58,17 +59,17 @@ def _search(rows: Rows, evidence: Evidence, m: int, p: float, level: str) -> Arr
         u, count = holder_weights(t, p)
         top = float(t.max()) / unit
         G = rows.weighted_gram(u) / unit
-        smallest = float(np.linalg.eigvalsh(G)[:m].sum())
+        smallest = float(eigenvalues(G)[:m].sum())
         lower = holder_value(smallest, count, p)
         return G * top ** (s - 1.0), count * top**s, lower
 
     G, F, lower = look(Q)
     best = (lower, Q)
-    step = 1.0 / max(float(np.linalg.eigvalsh(G)[-1]), 1e-300)
+    step = 1.0 / max(float(eigenvalues(G)[-1]), 1e-300)
     for it in range(LIMIT[level]):
         if F - best[0] <= GAP[level] * F:
             break
-        e, X = np.linalg.eigh(Q - step * G)
+        e, X = eigen(Q - step * G)
         q = water_filling(np.ones_like(e), m, -e)
         Q_new = (X * q) @ X.T
         G_new, F_new, lower = look(Q_new)

@@ -30,6 +30,7 @@ from lpgeom.certificates.radial_form import RadialForm
 from lpgeom.certificates.radial_lines import Cut, attained, lowest_value
 from lpgeom.certificates.relaxation import next_reference
 from lpgeom.certificates.rounding import EPS
+from lpgeom.geometry.spectrum import eigen
 from lpgeom.results import Bound
 from lpgeom.rows.base import Array, Rows
 
@@ -212,7 +213,7 @@ def _tune(
         form = RadialForm(view, Q, p, name, PARAMETER[name], view)
         G = form.gradient(view, *form.at_reference)
         smooth = G if smooth is None else 0.4 * smooth + 0.6 * G
-        lam, U = np.linalg.eigh(smooth)
+        lam, U = eigen(smooth)
         gap = np.abs(lam - 0.5 * (lam[m - 1] + lam[m]))
         if step == 0:
             tau = max(0.5 * float(np.median(gap)), 1e-12 * float(gap.max()))
@@ -236,16 +237,20 @@ def _tune(
 
 def _coverage(problem: Problem, rows: Rows, steps: int, stream: list[int], progress: bool) -> float:
     """Top Ritz value of E2 in the metric ``tr(L X^2)``."""
-    lam, U = np.linalg.eigh(problem.L)
+    lam, U = eigen(problem.L)
     lam = np.maximum(lam, 1e-12 * lam[-1])
     # In the eigenbasis of L, tr(L X^2) = sum of X_ij^2 (lam_i + lam_j) / 2.
     half = np.sqrt(2.0 / (lam[:, None] + lam[None, :]))
     N, c0 = problem.N, problem.c0
 
+    def scaled(Z: Array) -> Array:
+        # There and back: eigenvectors are known up to their signs, and the start must not be.
+        return U @ ((U.T @ Z @ U) * half) @ U.T
+
     def operator(Z: Array) -> Array:
-        X = U @ (Z * half) @ U.T
+        X = scaled(Z)
         image = problem.form.apply(rows, X) - N * (float((N * X).sum()) / c0)
-        out: Array = (U.T @ image @ U) * half
+        out: Array = scaled(image)
         return 0.5 * (out + out.T)
 
     bar = None

@@ -20,6 +20,7 @@ from lpgeom.coresets.sensitivity import (
 )
 from lpgeom.coresets.sizes import every_subspace, fixed_subspace
 from lpgeom.geometry.spectrum import spectrum
+from lpgeom.rows import device
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import Problem, open_anywhere, taken
@@ -50,6 +51,7 @@ def coreset(
     method: str | None = None,
     row_weights: ArrayLike | None = None,
     failure_probability: float = 0.01,
+    backend: str = "auto",
 ) -> Coreset:
     """Some rows of A, weighted so that every subspace costs on them what it costs on all rows.
 
@@ -82,6 +84,8 @@ def coreset(
         omega >= 0, not all zero.
     failure_probability : float
         Of each statement in `provenance`.
+    backend : {"auto", "cpu", "cuda"}
+        As in `approx_subspace`; the coreset itself is NumPy's.
 
     Returns
     -------
@@ -131,15 +135,16 @@ def coreset(
     validation.check_choice("method", method, METHODS)
     if eps is not None and method in ("norm", "uniform"):
         raise ValueError(f'method="{method}" proves no eps; give size')
+    backend = validation.check_backend(backend)
     with limited():
-        problem = open_anywhere(A, p, row_weights)
+        problem = open_anywhere(A, p, row_weights, backend=backend)
         n, d = problem.rows.shape
         if k is not None:
             k = validation.check_k(k, d)
         elif method == "ridge":
             raise ValueError('method="ridge" is for a rank: give k')
         uniforms = np.random.default_rng(seed).random
-        with sized(n, d):
+        with sized(n, d), device.algebra(problem.rows):
             if size is not None and size >= n:
                 chosen = _everything(problem)
             elif method == "deterministic":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lpgeom.rows.base import Array
-from lpgeom.rows.vectors import kept, least_squares
+from lpgeom.rows.vectors import beside, kept, least_squares
 
 SMALLEST = 1e-300
 
@@ -100,7 +100,7 @@ def solve_fixed_point(
             D = np.stack([r - residual for r in residuals[:-1]], axis=1)
             gamma = least_squares(D * root[:, None], -residual * root, rcond=1e-12)
             moves = np.stack([x - points[-1] for x in points[:-1]], axis=1)
-            u = u + (moves + s * D) @ gamma
+            u = u + (moves + s * D) @ beside(u, gamma)
         u = kept(_normalised(u, rank))
     u, tau, _ = best
     # Floored as where tau was computed: powers of small weights would be 0, and divided by.

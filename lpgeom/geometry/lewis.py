@@ -11,9 +11,10 @@ from lpgeom import validation
 from lpgeom.geometry.fixed_point import SMALLEST, solve_fixed_point
 from lpgeom.geometry.spectrum import Spectrum, spectrum
 from lpgeom.results import LewisWeights
+from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import open_anywhere
-from lpgeom.rows.vectors import compressed, kept, spread
+from lpgeom.rows.vectors import compressed, fetched, kept, spread
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def lewis_weights(
     p: float,
     *,
     row_weights: ArrayLike | None = None,
+    backend: str = "auto",
     tol: float = 1e-6,
     max_iter: int = 200,
 ) -> LewisWeights:
@@ -179,6 +181,8 @@ def lewis_weights(
         1 <= p <= 100.
     row_weights : array_like, shape (n,), optional
         omega >= 0; row i enters as ``omega_i^(1/p) a_i``.
+    backend : {"auto", "cpu", "cuda"}
+        As in `approx_subspace`.
     tol : float
         Largest ``|log(tau_i / w_i^(2/p))|`` at which the iteration stops.
     max_iter : int
@@ -214,10 +218,11 @@ def lewis_weights(
     """
     tol = validation.check_tolerance(tol)
     max_iter = validation.check_positive_int("max_iter", max_iter)
+    backend = validation.check_backend(backend)
     with limited():
-        problem = open_anywhere(A, p, row_weights)
+        problem = open_anywhere(A, p, row_weights, backend=backend)
         n, d = problem.rows.shape
-        with sized(n, d):
+        with sized(n, d), device.algebra(problem.rows):
             rows, span = problem.rows.reduced() if n < d else (problem.rows, None)
             pca = spectrum(rows)
             if pca.rank == 0:
@@ -229,4 +234,4 @@ def lewis_weights(
         M = scaled.M * problem.unit * problem.unit
     if not np.isfinite(M).all():
         raise OverflowError("M is in squared units of A and leaves float64; rescale A")
-    return replace(scaled, M=M)
+    return replace(scaled, weights=fetched(scaled.weights), M=M)

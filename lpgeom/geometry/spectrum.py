@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
 from lpgeom.threads import serial_blas
 
@@ -29,6 +30,8 @@ SERIAL = 512
 
 def eigen(M: Array) -> tuple[Array, Array]:
     """Eigenvalues (ascending) and eigenvectors of a symmetric M."""
+    if device.solves(M):
+        return device.eigh(M)
     if len(M) > SERIAL:
         lam, U = np.linalg.eigh(M)
     else:
@@ -39,6 +42,8 @@ def eigen(M: Array) -> tuple[Array, Array]:
 
 def eigenvalues(M: Array) -> Array:
     """Eigenvalues (ascending) of a symmetric M."""
+    if device.solves(M):
+        return device.eigvalsh(M)
     if len(M) > SERIAL:
         return np.asarray(np.linalg.eigvalsh(M), dtype=np.float64)
     with serial_blas():

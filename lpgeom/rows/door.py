@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom import validation
+from lpgeom.rows import device
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.stored import StoredRows
@@ -35,6 +36,11 @@ class Problem(Generic[R]):
     p: float
     omega: Array | None
 
+    @property
+    def backend(self) -> str:
+        """Where passes run: "cpu" or "cuda"."""
+        return "cuda" if getattr(self.rows, "on_device", False) else "cpu"
+
 
 def open_rows(
     A: Any, p: Any, row_weights: Any = None, *, infinite: bool = False
@@ -49,10 +55,18 @@ def open_rows(
 
 
 def open_anywhere(
-    A: Any, p: Any, row_weights: Any = None, *, infinite: bool = False
+    A: Any, p: Any, row_weights: Any = None, *, infinite: bool = False, backend: str = "auto"
 ) -> Problem[Rows]:
-    """`open_rows` for callers that reach the rows through their passes alone: a Dask array, and
-    what is in chunked storage, stay where they are."""
+    """`open_rows` for callers that reach the rows through their passes alone: a Dask array, a
+    device array, and what is in chunked storage, stay where they are.
+
+    `backend` says where passes run: "cpu", "cuda", or "auto", where the rows are.
+    """
+    there = device.on_device(A)
+    if backend == "cuda" or (backend == "auto" and there):
+        return _opened_on_device(A, p, row_weights, infinite)
+    if there:
+        A = device.host(A)
     if not is_distant(A):
         source = validation.check_rows(A)
         kind = StoredRows if isinstance(source, Stored) else ArrayRows
@@ -78,6 +92,10 @@ def taken(A: Any, index: NDArray[np.intp]) -> NDArray[Any]:
         from lpgeom.rows.dask import DaskRows
 
         return DaskRows(A, dtype=dtype).take(index)._A
+    if device.on_device(A):
+        from lpgeom.rows.cuda import CudaRows
+
+        return np.asarray(device.host(CudaRows(A, dtype=dtype).take(index)._A))
     if isinstance(A, Stored):
         return np.asarray(StoredRows(A, dtype=dtype).take(index)._A)
     return np.ascontiguousarray(A[index], dtype=dtype)
@@ -91,6 +109,42 @@ def _opened(
     scale, unit = _units(validation.largest_entry(array))
     factors, unit = _factors(omega, p, unit)
     return Problem(array, kind(array, factors, scale), factors, scale, unit, p, omega)
+
+
+def _opened_on_device(A: Any, p: Any, row_weights: Any, infinite: bool) -> Problem[Rows]:
+    """On the device as a whole where it fits, else read through it block by block in each pass."""
+    p = validation.check_p(p, infinite=infinite)
+    if math.isinf(p):
+        raise ValueError('p = inf is computed on the host: pass backend="cpu"')
+    if is_distant(A):
+        raise TypeError('A is a Dask array, which backend="cuda" does not take: leave it at "auto"')
+    device.require()
+    from lpgeom.rows import cuda
+
+    there = device.on_device(A)
+    source = cuda.check_matrix(A) if there else validation.check_rows(A)
+    if isinstance(source, Stored):
+        raise TypeError(
+            'A is in chunked storage, which backend="cuda" does not read: pass an array or a '
+            "memory map"
+        )
+    n, d = source.shape
+    omega = validation.check_weights(row_weights, n)
+    with device.device_of(source):
+        itemsize = source.dtype.itemsize if there else 4 if source.dtype == np.float32 else 8
+        plan = device.layout(n, d, itemsize, device.free_bytes(), there=there)
+        step = max(device.FEWEST_ROWS, plan.block_bytes // (8 * d))
+        if plan.resident and not there:
+            source = device.sent(source, step)
+        if plan.resident:
+            largest = cuda.largest_entry(source, step)
+        else:
+            largest = validation.largest_entry(source)
+        scale, unit = _units(largest)
+        factors, unit = _factors(omega, p, unit)
+        placed = None if factors is None else device.array_module().asarray(factors)
+        rows = cuda.CudaRows(source, placed, scale, plan.block_bytes)
+    return Problem(source, rows, factors, scale, unit, p, omega)
 
 
 def _units(largest: float) -> tuple[float, float]:

@@ -42,7 +42,7 @@ class SquaredNorm:
         out[:] = 0.0
         for j, panel in self._panels:
             product = _slot(room, len(block), panel.shape[1])
-            self._place.xp.matmul(block[:, j:], panel, out=product)
+            self._place.matmul(block[:, j:], panel, out=product)
             self._place.rowwise.add_row_squares(product, out)
 
 
@@ -67,7 +67,7 @@ class Bilinear:
         out[:] = 0.0
         for j, panel in self._panels:
             product = _slot(room, len(block), panel.shape[1])
-            self._place.xp.matmul(block[:, j:], panel, out=product)
+            self._place.matmul(block[:, j:], panel, out=product)
             self._place.rowwise.add_row_dots(product, block, j, out)
 
 

@@ -23,6 +23,8 @@ class Place:
         NumPy, or CuPy.
     rowwise : module
         ``kernels.cpu.rowwise`` or its twin.
+    matmul : callable
+        ``matmul(a, b, out)``, in the arithmetic of the type.
     rank_update : callable
         ``kernels.cpu.rank_update.rank_update`` or its twin.
     host : callable
@@ -36,10 +38,11 @@ class Place:
 
     xp: Any
     rowwise: Any
+    matmul: Callable[..., Any]
     rank_update: Callable[[Any, float, Any], None]
     host: Callable[[Any], Array]
     panel: int | None
     flush: int
 
 
-HOST = Place(np, rowwise, rank_update, np.asarray, panel=96, flush=32)
+HOST = Place(np, rowwise, np.matmul, rank_update, np.asarray, panel=96, flush=32)

@@ -1,8 +1,9 @@
 """Per-row vectors, one number for each row, wherever the rows are.
 
 Beside rows in this process they are NumPy arrays; beside a Dask array of rows they are Dask arrays
-with its chunks. Dask arrays answer to NumPy's functions, so formulas are written once, for both.
-What these functions cannot say for both is here. Whatever is fetched is no longer than d or so.
+with its chunks, beside rows on a CUDA device CuPy arrays. All of them answer to NumPy's functions,
+so formulas are written once. What these functions cannot say for all is here. Of a Dask array, what
+is fetched is no longer than d or so.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.rows.base import Array
+from lpgeom.rows import device
+from lpgeom.rows.base import Array, Rows
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -29,12 +31,41 @@ def kept(v: Any) -> Any:
     return v.persist() if is_distant(v) else v
 
 
+def fetched(v: Any) -> Array:
+    """v as a NumPy array; not for Dask arrays, which may not fit."""
+    array: Array = device.host(v) if device.on_device(v) else v
+    return array
+
+
+def local(v: Any) -> Array:
+    """v beside rows that were brought into this process by `Rows.local`."""
+    return np.asarray(v) if is_distant(v) else v
+
+
+def beside(v: Any, values: Any) -> Any:
+    """NumPy's `values` where the per-row vector v is, to be combined with it."""
+    if is_distant(v) or not device.on_device(v):
+        return values
+    return device.array_module().asarray(values)
+
+
+def placed(rows: Rows, values: Array) -> Array:
+    """NumPy's `values`, one for each of these rows in memory, where the rows are."""
+    if not getattr(rows, "on_device", False):
+        return values
+    there: Array = device.array_module().asarray(values)
+    return there
+
+
 def numbers(*values: Any) -> tuple[float, ...]:
     """Sums over the rows and the like as floats, all in one message."""
     if any(is_distant(v) for v in values):
         import dask
 
         values = dask.compute(*values)
+    elif len(values) > 1 and any(device.on_device(v) for v in values):
+        xp = device.array_module()
+        values = device.host(xp.stack([xp.asarray(v, dtype=np.float64) for v in values])).tolist()
     return tuple(float(v) for v in values)
 
 
@@ -53,6 +84,7 @@ def drawn(prob: Array, rng: np.random.Generator) -> NDArray[np.intp]:
         from lpgeom.rows import dask
 
         return dask.drawn(prob, rng)
+    prob = fetched(prob)
     return np.flatnonzero(rng.random(prob.size) < prob)
 
 
@@ -62,6 +94,9 @@ def entries(v: Array, index: NDArray[np.intp]) -> Array:
         from lpgeom.rows import dask
 
         return dask.entries(v, index)
+    if device.on_device(v):
+        there: Array = v[device.array_module().asarray(index)]
+        return fetched(there)
     return v[index]
 
 
@@ -74,6 +109,7 @@ def passed(v: Array, shares: Array) -> tuple[NDArray[np.intp], float]:
         from lpgeom.rows import dask
 
         return dask.passed(v, shares)
+    v = fetched(v)  # summed in the host's order: the same rows wherever they lie
     ends = np.cumsum(v)
     found = np.searchsorted(ends, shares * ends[-1], side="right")
     # A place may round up to the very end.
@@ -95,7 +131,8 @@ def spread(some: Array, alive: NDArray[np.bool_]) -> Array:
         from lpgeom.rows import dask
 
         return dask.spread(some, alive)
-    w = np.zeros(alive.size)
+    xp = device.array_module() if device.on_device(some) else np
+    w: Array = xp.zeros(alive.size)
     w[alive] = some
     return w
 
@@ -106,4 +143,9 @@ def least_squares(columns: Array, b: Array, rcond: float) -> Array:
         from lpgeom.rows import dask
 
         return dask.least_squares(columns, b, rcond)
+    if device.on_device(columns):
+        # From the triangle of [columns, b], as there: few numbers travel.
+        xp = device.array_module()
+        R = fetched(xp.linalg.qr(xp.concatenate([columns, b[:, None]], axis=1), mode="r"))
+        return np.asarray(np.linalg.lstsq(R[:, :-1], R[:, -1], rcond=rcond)[0], dtype=np.float64)
     return np.asarray(np.linalg.lstsq(columns, b, rcond=rcond)[0], dtype=np.float64)

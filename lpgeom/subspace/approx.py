@@ -11,6 +11,7 @@ from lpgeom import validation
 from lpgeom.coresets.record import Coreset, unpacked
 from lpgeom.geometry.spectrum import LARGE, principal
 from lpgeom.results import SubspaceResult, to_cost_units
+from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem, open_anywhere
 from lpgeom.subspace.assemble import (
@@ -113,7 +114,11 @@ def approx_subspace(  # type: ignore[misc]  # the overloads name what decides th
         True: lower bounds 3a to 3f (3j and 3k for p = inf). "tight": also the radial bound 3i,
         which contains 3g and 3h, takes longer and holds with a stated probability. False: none;
         `lower_bound` is 0 and `ratio` inf.
-    backend : {"auto", "cpu"}
+    backend : {"auto", "cpu", "cuda"}
+        Where passes over A run. "cuda": on a CUDA device, to which a NumPy array is sent (as a
+        whole, or block by block in every pass where it does not fit); needs `lpgeom[cuda]`. "cpu":
+        here, with a device array fetched. "auto": where A is. CuPy arrays and torch CUDA tensors
+        are used where they lie, without a copy. Results are NumPy's; p = inf runs on the host.
     seed : int
         For the samples, the search, and the random starts of the tight bounds. The same seed and
         thread count give the same result; other thread counts agree up to rounding.
@@ -189,17 +194,17 @@ def approx_subspace(  # type: ignore[misc]  # the overloads name what decides th
             raise ValueError(f'objective="entries" has no method {method!r}; leave it at "auto"')
         return approx_factors(
             data, k, p,
-            row_weights=row_weights, certify=certify, seed=seed,
+            row_weights=row_weights, certify=certify, backend=backend, seed=seed,
             max_iter=max_iter, tol=tol, progress=progress,
         )  # fmt: skip
     with limited():
-        problem = open_anywhere(data, p, row_weights, infinite=True)
+        problem = open_anywhere(data, p, row_weights, infinite=True, backend=backend)
         p = problem.p
         n, d = problem.rows.shape
         k = validation.check_k(k, d)
         if tol is None:
             tol = LARGE_TOL if n * d >= LARGE else SMALL_TOL
-        with sized(n, d), Progress(progress) as bar:
+        with sized(n, d), device.algebra(problem.rows), Progress(progress) as bar:
             bar.stage("Gram")
             inner, span = in_span(problem)
             pca = principal(inner.rows, k, p)
@@ -250,7 +255,7 @@ def approx_subspace(  # type: ignore[misc]  # the overloads name what decides th
         shape=problem.rows.shape,
         objective=objective,
         method=solution.method + source,
-        backend=backend,
+        backend=problem.backend,
         history=tuple(to_cost_units(c, unit, p) for c in solution.history),
         n_iter=solution.n_iter,
         n_passes=problem.rows.n_passes,
@@ -286,7 +291,7 @@ def _exact(
         shape=problem.rows.shape,
         objective=objective,
         method="rank",
-        backend="cpu",
+        backend=problem.backend,
         history=(0.0,),
         n_iter=0,
         n_passes=problem.rows.n_passes,

@@ -14,7 +14,9 @@ from lpgeom.geometry.lewis import a_priori_cost, guarantee
 from lpgeom.geometry.spectrum import EPS, principal
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.results import Certificate, to_cost_units
+from lpgeom.rows import device
 from lpgeom.rows.door import open_anywhere
+from lpgeom.rows.vectors import fetched
 from lpgeom.subspace.assemble import (
     centred,
     certificate_of,
@@ -37,6 +39,8 @@ def cost(
     p: float = 1.0,
     objective: str = "rows",
     row_weights: ArrayLike | None = None,
+    *,
+    backend: str = "auto",
 ) -> float:
     """Cost of projecting the rows of A onto a subspace (a p-th power).
 
@@ -53,6 +57,8 @@ def cost(
         V^T|_ij^p`` of the same projection.
     row_weights : array_like, shape (n,), optional
         omega >= 0.
+    backend : {"auto", "cpu", "cuda"}
+        As in `approx_subspace`.
 
     Returns
     -------
@@ -72,11 +78,13 @@ def cost(
     5.0
     """
     validation.check_objective(objective)
+    backend = validation.check_backend(backend)
     with limited():
-        problem = open_anywhere(A, p, row_weights, infinite=True)
+        problem = open_anywhere(A, p, row_weights, infinite=True, backend=backend)
         V = validation.check_basis(basis, problem.rows.shape[1])
         if objective == "entries":
-            value = entries_cost(problem.A, V, problem.p, problem.factors, problem.scale)
+            A = fetched(problem.A)
+            value = entries_cost(A, V, problem.p, problem.factors, problem.scale)
         else:
             # Relative to the largest residual, so that high powers stay inside float64.
             t = problem.rows.quadratic_form(Frame.of(V).W)
@@ -93,6 +101,7 @@ def certify(
     level: str = "fast",
     *,
     row_weights: ArrayLike | None = None,
+    backend: str = "auto",
     seed: int = 0,
     progress: bool = False,
 ) -> Certificate:
@@ -112,6 +121,8 @@ def certify(
         are marked with their failure probability.
     row_weights : array_like, shape (n,), optional
         omega >= 0.
+    backend : {"auto", "cpu", "cuda"}
+        As in `approx_subspace`.
     seed : int
         For the random starts of the tight bounds, and the samples the search works on.
     progress : bool
@@ -140,12 +151,13 @@ def certify(
     """
     validation.check_choice("level", level, ("fast", "tight", "all"))
     seed = validation.check_seed(seed)
+    backend = validation.check_backend(backend)
     with limited():
-        problem = open_anywhere(A, p, row_weights, infinite=True)
+        problem = open_anywhere(A, p, row_weights, infinite=True, backend=backend)
         p = problem.p
         V = validation.check_basis(basis, problem.rows.shape[1])
         k = V.shape[1]
-        with sized(*problem.rows.shape):
+        with sized(*problem.rows.shape), device.algebra(problem.rows):
             inner, span = in_span(problem)
             pca = principal(inner.rows, k, p)
             inner, pca = centred(inner, pca, k)

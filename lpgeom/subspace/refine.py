@@ -9,6 +9,7 @@ import numpy as np
 from lpgeom import validation
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.geometry.subspaces import Frame
+from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows, Rule
 from lpgeom.rows.door import open_anywhere
 from lpgeom.subspace.cost import lp_cost
@@ -28,6 +29,7 @@ def refine(
     passes: int = 1,
     *,
     row_weights: ArrayLike | None = None,
+    backend: str = "auto",
 ) -> Array:
     """Improve a subspace, such as one found on a coreset, by a few passes over the data.
 
@@ -48,6 +50,8 @@ def refine(
     passes : int
     row_weights : array_like, shape (n,), optional
         omega >= 0.
+    backend : {"auto", "cpu", "cuda"}
+        As in `approx_subspace`.
 
     Returns
     -------
@@ -70,14 +74,15 @@ def refine(
     True
     """
     passes = validation.check_positive_int("passes", passes)
+    backend = validation.check_backend(backend)
     with limited():
-        problem = open_anywhere(A, p, row_weights)
+        problem = open_anywhere(A, p, row_weights, backend=backend)
         rows, p = problem.rows, problem.p
         if p > 2.0:
             raise ValueError(f"refine is for p <= 2, where its steps descend; got {p:g}")
         n, d = rows.shape
         frame = Frame.of(validation.check_basis(basis, d))
-        with sized(n, d):
+        with sized(n, d), device.algebra(rows):
             floor = _first_floor(rows, frame, p)
             for _ in range(passes):
                 M = rows.reweighted_gram(frame.W, _floored(floor, p / 2.0 - 1.0))[1]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lpgeom.geometry.lewis import gram_weights
-from lpgeom.geometry.spectrum import spectrum
+from lpgeom.geometry.spectrum import Spectrum, spectrum
 from lpgeom.rows.base import Array, Rows
-from lpgeom.rows.vectors import drawn, entries, kept
+from lpgeom.rows.vectors import drawn, entries, kept, placed
 
 SKETCH = 16
 """Columns of the random projection that estimates leverages: within a third, mostly, which is all
@@ -40,7 +40,7 @@ class Sampler:
         which leaves ``(w_i / prob_i)^(1-2/p)`` as their weights.
         """
         sample, weights = self._drawn(size, rng)
-        return spectrum(sample, gram_weights(weights, self.p)).whitener()
+        return spectrum(sample, placed(sample, gram_weights(weights, self.p))).whitener()
 
     def _drawn(self, size: int, rng: np.random.Generator) -> tuple[Rows, Array]:
         prob = np.minimum(1.0, size * self.share)
@@ -49,14 +49,16 @@ class Sampler:
         return self.rows.take(chosen, prob ** (-1.0 / self.p)), entries(self.w, chosen) / prob
 
 
-def sampler(rows: Rows, whitener: Array, t: Array, p: float, rng: np.random.Generator) -> Sampler:
+def sampler(rows: Rows, pca: Spectrum, t: Array, p: float, rng: np.random.Generator) -> Sampler:
     """Half by estimated Lewis weights, half by the residuals t of a first subspace.
 
     The first half covers every direction that some subspace may need; the second keeps the
     variance of the cost of good subspaces down. One pass, of `SKETCH` columns.
     """
-    sketch = rng.standard_normal((whitener.shape[1], SKETCH)) / np.sqrt(SKETCH)
-    w = rows.quadratic_form(whitener @ sketch) ** (p / 2.0)
+    sketch = rng.standard_normal((rows.shape[1], SKETCH)) / np.sqrt(SKETCH)
+    # Turned into the eigenbasis: what is drawn must not depend on the signs of eigenvectors.
+    lead = pca.U[:, pca.U.shape[1] - pca.rank :]
+    w = rows.quadratic_form(pca.whitener() @ (lead.T @ sketch)) ** (p / 2.0)
     c = t ** (p / 2.0)
     share = 0.5 * w / float(w.sum())
     total = float(c.sum())

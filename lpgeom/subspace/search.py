@@ -11,6 +11,7 @@ import numpy as np
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.geometry.subspaces import Frame, largest_sine
 from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.vectors import beside, fetched
 from lpgeom.subspace.irls import Irls, Run
 
 HOPS = 32
@@ -131,7 +132,8 @@ def _some(rows: Rows, frame: Frame, p: float, kept: float, rng: np.random.Genera
     """
     t = rows.quadratic_form(frame.W)
     eps = 0.25 * float(np.mean(t ** (p / 2.0))) ** (2.0 / p)
-    return np.where(rng.random(t.size) < kept, np.maximum(t, eps) ** (p / 2.0 - 1.0), 0.0)
+    drawn = beside(t, rng.random(t.size) < kept)
+    return np.where(drawn, np.maximum(t, eps) ** (p / 2.0 - 1.0), 0.0)
 
 
 def _few(rows: Rows, k: int, rng: np.random.Generator) -> Array:
@@ -140,11 +142,12 @@ def _few(rows: Rows, k: int, rng: np.random.Generator) -> Array:
     Where the rows lie on several subspaces, all of these may be from the same one.
     """
     Y2 = rows.squared_norms()
-    alive = np.flatnonzero(Y2)
+    lengths = fetched(Y2)
+    alive = np.flatnonzero(lengths)
     chosen = rng.choice(alive, size=min(alive.size, 1 + k + k // 5), replace=False)
-    w = np.zeros_like(Y2)
-    w[chosen] = 1.0 / Y2[chosen]
-    return w
+    w = np.zeros_like(lengths)
+    w[chosen] = 1.0 / lengths[chosen]
+    return beside(Y2, w)
 
 
 def _typical(rows: Rows, frame: Frame) -> float:

@@ -13,6 +13,7 @@ from lpgeom.geometry.spectrum import EPS, HEALTHY, LARGE, Spectrum, spectrum
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.results import LewisWeights
 from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.vectors import local
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.grassmann import continued
 from lpgeom.subspace.irls import Irls, Run
@@ -183,7 +184,7 @@ class Solver:
             lewis, spec = lewis_iteration(self.rows, p, start=self.pca, tol=1e-2, max_iter=steps)
         elif p < 2.0:
             view = self.rows.single()
-            self.source = sampler(view, self.pca.whitener(), t, p, self.rng)
+            self.source = sampler(view, self.pca, t, p, self.rng)
             rough = self.source.metric(TRAIN * self.rows.shape[1], self.rng)
             lewis, spec = lewis_from_metric(self.rows, p, rough)
         else:
@@ -249,7 +250,7 @@ class Solver:
             tol=self.tol,
             max_iter=self.max_iter,
             rng=self.rng,
-            tau=np.asarray(lewis.weights) ** (2.0 / self.p),
+            tau=local(lewis.weights) ** (2.0 / self.p),
         )
         if end is None:
             return []

@@ -85,7 +85,7 @@ def searched(
     if large and n > 2 * few:
         weighted = rescaled(problem, inner.unit).rows.single()
         t = points.scaled(points.rows.quadratic_form(spec.U[:, : d - k]))
-        drawn: Any = sampler(weighted, spec.whitener(), t / t.max(), p, rng).draw(few, rng)
+        drawn: Any = sampler(weighted, spec, t / t.max(), p, rng).draw(few, rng)
         some = Points(drawn, None, k, p, rng)
     r = rows.shape[1]
     work = 40.0 * some.norms.size * r * (j * min(k, r - k) + r) + 200.0 * j * r**3
