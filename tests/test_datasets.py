@@ -16,6 +16,7 @@ import pytest
 from safetensors.numpy import save
 
 from lpgeom import datasets
+from lpgeom.datasets import packaged
 
 GENERATED = ("contaminated", "heavy-tailed", "power-law")
 SHAPES = {
@@ -110,7 +111,7 @@ def test_missing_weights_say_what_to_install(name: str, monkeypatch: pytest.Monk
 
 
 def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "WORDLLAMA_SHA256", "0" * 64)
+    monkeypatch.setattr(packaged, "WORDLLAMA_SHA256", "0" * 64)
     with pytest.raises(datasets.MissingData, match="expected 0000"):
         datasets.load("wordllama")
 
@@ -121,7 +122,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     A = np.arange(12, dtype=np.float32).reshape(3, 4)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(datasets.MPNET_MODEL, save({datasets.MPNET_FFN: A, "other": A + 1}))
+        file.writestr(packaged.MPNET_MODEL, save({packaged.MPNET_FFN: A, "other": A + 1}))
     whole = archive.getvalue()
     cuts = np.linspace(0, len(whole), len(datasets.MPNET) + 1).astype(int)
     paths, sums = {}, []
@@ -136,7 +137,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
         return [SimpleNamespace(name=path.name, locate=lambda: path)]
 
     monkeypatch.setattr(metadata, "files", files)
-    monkeypatch.setattr(datasets, "MPNET_SHA256", tuple(sums))
+    monkeypatch.setattr(packaged, "MPNET_SHA256", tuple(sums))
     return paths
 
 
