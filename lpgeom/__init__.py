@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lpgeom._version import __version__
 from lpgeom.clustering import ClusterResult
+from lpgeom.curves import CostCurve
 from lpgeom.ellipsoids import Ellipsoid, Rounding
 from lpgeom.factorization import FactorResult
 from lpgeom.mixture import MixedResult
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lpgeom.coresets.record import Coreset
     from lpgeom.coresets.sampling import coreset
     from lpgeom.coresets.streaming import StreamingCoreset
+    from lpgeom.estimator import LpPCA as LpPCA
     from lpgeom.geometry.john import john_ellipsoid
     from lpgeom.geometry.lewis import lewis_weights
     from lpgeom.geometry.loewner import loewner_ellipsoid
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from lpgeom.subspace.factors import approx_factors
     from lpgeom.subspace.given import certify, cost
     from lpgeom.subspace.mixed import approx_mixed
+    from lpgeom.subspace.ranks_curve import cost_curve
     from lpgeom.subspace.refine import refine
     from lpgeom.subspace.regression import Regression, lp_regression
     from lpgeom.warm import warmup
@@ -42,6 +45,7 @@ __all__ = [
     "CertificateError",
     "ClusterResult",
     "Coreset",
+    "CostCurve",
     "Ellipsoid",
     "FactorResult",
     "LewisWeights",
@@ -60,6 +64,7 @@ __all__ = [
     "compare",
     "coreset",
     "cost",
+    "cost_curve",
     "john_ellipsoid",
     "lewis_weights",
     "loewner_ellipsoid",
@@ -70,7 +75,9 @@ __all__ = [
     "warmup",
 ]
 
+# LpPCA is not in __all__: ``from lpgeom import *`` must not need scikit-learn.
 _LAZY = {
+    "LpPCA": "lpgeom.estimator",
     "approx_factors": "lpgeom.subspace.factors",
     "approx_mixed": "lpgeom.subspace.mixed",
     "approx_subspace": "lpgeom.subspace.approx",
@@ -81,6 +88,7 @@ _LAZY = {
     "coreset": "lpgeom.coresets.sampling",
     "StreamingCoreset": "lpgeom.coresets.streaming",
     "cost": "lpgeom.subspace.given",
+    "cost_curve": "lpgeom.subspace.ranks_curve",
     "john_ellipsoid": "lpgeom.geometry.john",
     "lewis_weights": "lpgeom.geometry.lewis",
     "loewner_ellipsoid": "lpgeom.geometry.loewner",
@@ -104,4 +112,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_LAZY})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from typing import Any
 
 import numpy as np
 
+from lpgeom.curves import CostCurve
 from lpgeom.factorization import EntriesBlock, EntriesBound, EntriesCertificate, FactorResult
 from lpgeom.records import Fields, read_record, record_kind, write_record
 from lpgeom.results import Bound, Certificate, SubspaceResult
@@ -15,15 +17,24 @@ from lpgeom.results import Bound, Certificate, SubspaceResult
 
 def save_result(result: SubspaceResult, path: str | os.PathLike[str]) -> None:
     """Write `result`, certificate included, to `path`; see `SubspaceResult.save`."""
-    fields = _fields_of(result)
-    if result.certificate is not None:
-        fields["certificate"] = _certificate_fields(result.certificate)
-    write_record(path, "SubspaceResult", fields)
+    write_record(path, "SubspaceResult", _result_fields(result))
 
 
 def load_result(path: str | os.PathLike[str]) -> SubspaceResult:
     """Read what `save_result` wrote; see `SubspaceResult.load`."""
     return read_record(path, "SubspaceResult", "result", _build_result)
+
+
+def save_curve(curve: CostCurve, path: str | os.PathLike[str]) -> None:
+    """Write `curve`, certificates included, to `path`; see `CostCurve.save`."""
+    fields = _fields_of(curve)
+    fields["results"] = [_result_fields(result) for result in curve.results]
+    write_record(path, "CostCurve", fields)
+
+
+def load_curve(path: str | os.PathLike[str]) -> CostCurve:
+    """Read what `save_curve` wrote; see `CostCurve.load`."""
+    return read_record(path, "CostCurve", "cost curve", _build_curve)
 
 
 def save_factors(result: FactorResult, path: str | os.PathLike[str]) -> None:
@@ -50,6 +61,13 @@ def load_either(path: str | os.PathLike[str]) -> SubspaceResult | FactorResult:
 
 def _fields_of(record: Any) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+def _result_fields(result: SubspaceResult) -> dict[str, Any]:
+    fields = _fields_of(result)
+    if result.certificate is not None:
+        fields["certificate"] = _certificate_fields(result.certificate)
+    return fields
 
 
 def _certificate_fields(certificate: Certificate) -> dict[str, Any]:
@@ -91,6 +109,24 @@ def _build_result(values: Any) -> SubspaceResult:
     )
     _check_agreement(result, "basis")
     return result
+
+
+def _build_curve(values: Any) -> CostCurve:
+    f = Fields(values, "curve", CostCurve.__dataclass_fields__)
+    if not isinstance(f.values["results"], list) or not f.values["results"]:
+        raise f.fail("results", "a list of results")
+    results = tuple(_build_result(result) for result in f.values["results"])
+    first = results[0]
+    if any((r.shape, r.p) != (first.shape, first.p) for r in results):
+        raise ValueError("the results of a curve speak of different problems")
+    if any(a.k >= b.k for a, b in itertools.pairwise(results)):
+        raise ValueError("the ranks of a curve are ascending")
+    return CostCurve(
+        results=results,
+        total=f.real("total", 0.0, finite=False),
+        n_passes=f.real("n_passes", 0.0),
+        seconds=f.real("seconds", 0.0),
+    )
 
 
 def _check_agreement(result: SubspaceResult | FactorResult, *names: str) -> None:
