@@ -63,8 +63,11 @@ class AffineResult:
     pca_cost : float
         What PCA costs: the mean and the leading principal axes (without centring, where the centre
         is None).
+    linear : bool
+        Whether the centre was given as None, and the bounds are those of linear subspaces.
     p, k, shape, method, n_iter, converged, seed
-        As in `SubspaceResult`.
+        As in `SubspaceResult`; `method` is "rank" where the rows lie in the subspace, "full" for
+        k = d.
     """
 
     centre: Array = field(repr=False)
@@ -79,6 +82,7 @@ class AffineResult:
     linear_certificate: Certificate | None = field(repr=False)
     lift: float
     pca_cost: float
+    linear: bool
     p: float
     k: int
     shape: tuple[int, int]
@@ -110,7 +114,7 @@ def approx_affine(
     A : array_like, shape (n, d)
         In memory; copied.
     k : int
-        1 <= k <= d - 1. For rows within an affine subspace of dimension k the cost is 0.
+        1 <= k <= d. For rows within an affine subspace of dimension k the cost is 0.
     p : float
         1 <= p <= 100.
     centre : {"median", "mean", None} or ndarray, shape (d,)
@@ -154,7 +158,7 @@ def approx_affine(
     array = validation.check_matrix(A)
     p = validation.check_p(p)
     n, d = array.shape
-    k = validation.check_k(k, d)
+    k = validation.check_k(k, d + 1)
     seed = validation.check_seed(seed)
     validation.check_choice("certify", certify, (False, True, "tight"))
     omega = validation.check_weights(row_weights, n)
@@ -173,11 +177,36 @@ def approx_affine(
     if free:
         c0 = lp_median(rows, p, row_weights=omega).point
     problem = _Problem(rows, omega, k, p, method, seed)
-    if free and refine:
+    if k == d:
+        found = _Found(c0, np.eye(d), True, 1.0, "full", 0, True)
+    elif free and refine:
         found = problem.free(c0)
     else:
         found = problem.through(c0, centre if isinstance(centre, str) else "origin")
-    return problem.result(found, linear=centre is None, certify=certify)
+    return _judged(found, rows, omega, p, linear=centre is None, certify=certify, seed=seed)
+
+
+def rejudged(
+    result: AffineResult,
+    A: ArrayLike,
+    *,
+    row_weights: ArrayLike | None = None,
+    certify: bool | str = True,
+) -> AffineResult:
+    """The same subspace with its cost and bounds on rows that say the same in another form.
+
+    `A` may hold the rows in another order, or repeat what had been one row of a larger weight: the
+    problem must be the same one, for `guarantee` is kept.
+    """
+    rows = np.asarray(validation.check_matrix(A), dtype=np.float64)
+    omega = validation.check_weights(row_weights, len(rows))
+    found = _Found(
+        result.centre, result.basis, result.method.startswith(("rank", "full")),
+        result.guarantee, result.method, result.n_iter, result.converged,
+    )  # fmt: skip
+    return _judged(
+        found, rows, omega, result.p, linear=result.linear, certify=certify, seed=result.seed
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,56 +291,65 @@ class _Problem:
             moved = W @ (W.T @ c)
         return np.asarray(moved + V @ along.point)
 
-    def result(self, found: _Found, *, linear: bool, certify: bool | str) -> AffineResult:
-        """Cost and bounds of what was found, about the centre as it is stored."""
-        rows, omega, p, k = self.rows, self.omega, self.p, self.k
-        centre, V = found.centre, found.basis
-        B = rows - centre
-        mean = np.zeros(rows.shape[1]) if linear else _mean(rows, omega)
+
+def _judged(
+    found: _Found,
+    rows: Array,
+    omega: Array | None,
+    p: float,
+    *,
+    linear: bool,
+    certify: bool | str,
+    seed: int,
+) -> AffineResult:
+    """Cost and bounds of what was found, about the centre as it is stored."""
+    centre, V = found.centre, found.basis
+    d, k = V.shape
+    B = rows - centre
+    cost = pca_cost = 0.0
+    off = ratio = linear_ratio = 1.0
+    own: Certificate | None = None
+    affine: Certificate | None = None
+    lift = 0.0
+    if k < d:
+        mean = np.zeros(d) if linear else _mean(rows, omega)
         pca = _principal(rows, mean, omega, k)
         pca_cost = given_cost(rows - mean, pca, p, row_weights=omega)
-        cost = given_cost(B, V, p, row_weights=omega)
-        off = judge_centre(B, V, omega, p)
-        own: Certificate | None = None
-        affine: Certificate | None = None
-        lift = 0.0
-        if certify:
-            level = "tight" if certify == "tight" else "fast"
-            own = certify_given(B, V, p, level, row_weights=omega, seed=self.seed)
-            affine = own
-            if not linear:
-                affine, lift = certify_affine(
-                    rows, centre, V, p, level, row_weights=omega, seed=self.seed
-                )
-            cost = affine.cost
-        if found.exact:
-            cost, off = 0.0, 1.0
-        ratio = linear_ratio = math.inf
-        if affine is not None and own is not None:
-            ratio = 1.0 if found.exact else affine.ratio
+        if not found.exact:
+            cost = given_cost(B, V, p, row_weights=omega)
+            off = judge_centre(B, V, omega, p)
+            ratio = linear_ratio = math.inf
+    if k < d and certify:
+        level = "tight" if certify == "tight" else "fast"
+        own = affine = certify_given(B, V, p, level, row_weights=omega, seed=seed)
+        if not linear:
+            affine, lift = certify_affine(rows, centre, V, p, level, row_weights=omega, seed=seed)
+        if not found.exact:
+            cost, ratio = affine.cost, affine.ratio
             # A bound on all affine subspaces holds for those through the centre.
             linear_ratio = min(ratio, own.ratio)
-        return AffineResult(
-            centre=centre,
-            basis=V,
-            cost=cost,
-            lower_bound=affine.lower_bound if affine is not None else 0.0,
-            ratio=ratio,
-            linear_ratio=linear_ratio,
-            centre_ratio=off,
-            guarantee=found.guarantee,
-            certificate=affine,
-            linear_certificate=own,
-            lift=lift,
-            pca_cost=pca_cost,
-            p=p,
-            k=k,
-            shape=(rows.shape[0], rows.shape[1]),
-            method=found.method,
-            n_iter=found.n_iter,
-            converged=found.converged,
-            seed=self.seed,
-        )
+    return AffineResult(
+        centre=centre,
+        basis=V,
+        cost=cost,
+        lower_bound=affine.lower_bound if affine is not None else 0.0,
+        ratio=ratio,
+        linear_ratio=linear_ratio,
+        centre_ratio=off,
+        guarantee=found.guarantee,
+        certificate=affine,
+        linear_certificate=own,
+        lift=lift,
+        pca_cost=pca_cost,
+        linear=linear,
+        p=p,
+        k=k,
+        shape=(rows.shape[0], rows.shape[1]),
+        method=found.method,
+        n_iter=found.n_iter,
+        converged=found.converged,
+        seed=seed,
+    )
 
 
 def judge_centre(B: Array, V: Array, omega: Array | None, p: float) -> float:

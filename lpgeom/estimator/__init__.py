@@ -1,0 +1,14 @@
+"""The scikit-learn estimator: what needs scikit-learn, and nothing else does."""
+
+from __future__ import annotations
+
+try:
+    import sklearn
+except ImportError as error:
+    raise ImportError("lpgeom.LpPCA needs scikit-learn: pip install 'lpgeom[sklearn]'") from error
+
+from lpgeom.estimator.pca import LpPCA
+
+__all__ = ["LpPCA"]
+
+del sklearn

@@ -1,0 +1,110 @@
+"""Rows in one form however they are given, and axes of a subspace in a stated order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lpgeom.rows.base import Array
+from lpgeom.subspace.joint import power_of_two
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Distinct rows of positive weight, in one order, scaled by a power of two.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (m, d), float64
+        Largest entry in [0.5, 1), or all zero.
+    weights : ndarray, shape (m,), or None
+        Relative to the largest; None where all are equal.
+    unit, weight : float
+        What 1 stands for, of lengths and of weights.
+    """
+
+    rows: Array = field(repr=False)
+    weights: Array | None = field(repr=False)
+    unit: float
+    weight: float
+
+
+def distinct_rows(X: Array, omega: Array | None) -> Rows:
+    """Repeated rows and weights, and rows in any order, are the same to the last bit.
+
+    So a fit cannot tell them apart.
+    """
+    rows = np.ascontiguousarray(X, dtype=np.float64) + 0.0  # no negative zeros
+    if omega is not None and not omega.all():
+        rows, omega = rows[omega > 0.0], omega[omega > 0.0]
+    keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
+    _, first, inverse, counts = np.unique(
+        keys, return_index=True, return_inverse=True, return_counts=True
+    )
+    weights = counts.astype(np.float64)
+    if omega is not None:
+        # Added up in order of size: the sum depends on the weights alone.
+        order = np.argsort(omega, kind="stable")
+        sums = np.bincount(inverse.ravel()[order], weights=omega[order], minlength=len(first))
+        weights = sums.astype(np.float64)
+    largest = float(weights.max())
+    rows = rows[first]
+    unit = power_of_two(rows) or 1.0
+    equal = bool((weights == largest).all())
+    return Rows(rows / unit, None if equal else weights / largest, unit, largest)
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """An orthonormal basis in order, and what each axis takes away.
+
+    Attributes
+    ----------
+    components : ndarray, shape (k, d)
+    shares : ndarray, shape (k,)
+        Of the cost around the centre, what each axis takes away once the ones before it are there.
+    norms : ndarray, shape (k,)
+        ``(sum_i omega_i |z_ij|^p)^(1/p)`` of the scores z.
+    """
+
+    components: Array = field(repr=False)
+    shares: Array
+    norms: Array
+
+
+def ordered_axes(B: Array, omega: Array | None, V: Array, p: float) -> Axes:
+    """Principal axes of the l_p scatter ``sum_i omega_i ||b_i||^(p-2) b_i b_i^T`` within span V.
+
+    Its trace is ``sum_i omega_i ||b_i||^p``: what a row adds is its cost around the centre, in its
+    own direction; at p = 2 these are the principal axes. Each axis points where its largest entry
+    is positive.
+    """
+    weights = np.ones(len(B)) if omega is None else omega
+    Z = B @ V
+    pull = weights * scatter_weights(np.sqrt(np.einsum("ij,ij->i", B, B)), p)
+    U = np.linalg.eigh((Z * pull[:, None]).T @ Z)[1][:, ::-1]
+    components = (V @ U).T
+    largest = components[np.arange(len(components)), np.abs(components).argmax(axis=1)]
+    components *= np.where(largest < 0.0, -1.0, 1.0)[:, None]
+    scores = B @ components.T
+    # What is left of each row after each axis, from the end: sums of squares, no difference.
+    rest = B - scores @ components
+    left = np.einsum("ij,ij->i", rest, rest)[:, None] + np.concatenate(
+        [np.cumsum(scores[:, ::-1] ** 2, axis=1)[:, ::-1], np.zeros((len(B), 1))], axis=1
+    )
+    top = float(left.max(initial=0.0)) or 1.0
+    costs = weights @ (left / top) ** (p / 2.0)
+    shares = np.maximum(costs[:-1] - costs[1:], 0.0) / (float(costs[0]) or 1.0)
+    size = float(np.abs(scores).max(initial=0.0)) or 1.0
+    norms = (weights @ np.abs(scores / size) ** p) ** (1.0 / p) * size
+    return Axes(components, shares, norms)
+
+
+def scatter_weights(norms: Array, p: float) -> Array:
+    """``||b||^(p-2)`` up to a factor, 0 for a row at the centre."""
+    out = np.zeros_like(norms)
+    away = norms > 0.0
+    if away.any():
+        out[away] = (norms[away] / norms.max()) ** (p - 2.0)
+    return out

@@ -1,0 +1,351 @@
+"""``LpPCA``: principal components in an l_p norm, certified, as a scikit-learn transformer."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from lpgeom import validation
+from lpgeom.estimator.axes import distinct_rows, ordered_axes
+from lpgeom.estimator.search import Search
+from lpgeom.estimator.stream import Stream
+from lpgeom.results import to_cost_units
+from lpgeom.rows.base import Array
+from lpgeom.subspace.affine import CENTRES, AffineResult, rejudged
+from lpgeom.subspace.approx import METHODS
+from lpgeom.subspace.joint import power_of_two
+from lpgeom.subspace.lift import lifted
+
+DTYPES = (np.float64, np.float32)
+
+
+# The types of scikit-learn's classes are not followed.
+class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Principal component analysis in an l_p norm, with a proof of how good it is.
+
+    Minimises ``sum_i omega_i dist(x_i, c + span V)^p`` over affine subspaces of dimension
+    `n_components`: at p = 1 a sum of distances, which rows far away pull less than in PCA; at
+    p = 2 this is PCA. Fitted attributes say what any other affine subspace could reach.
+
+    Parameters
+    ----------
+    n_components : int, float, "auto" or None
+        An int: that many, at most ``min(n_samples, n_features)``. A float in (0, 1): the smallest k
+        for which the subspace found costs at most ``(1 - n_components) * total_cost_``, and the one
+        found for k - 1 more. "auto": as many as stand out from shuffled columns (parallel
+        analysis; see docs/scikit-learn.md). None: ``min(n_distinct, n_features)``, where
+        `n_distinct` counts different rows of positive weight.
+    p : float
+        1 <= p <= 100.
+    center : {"median", "mean", None}
+        "median": the centre is part of the problem. "mean": the weighted mean. None: no centring;
+        subspaces then go through the origin, and all bounds are about those.
+    refine : bool
+        Only for center="median". If False, the centre is the point of least l_p cost to all rows
+        (p = 1: their geometric median), whatever the subspace.
+    certify : bool or "tight"
+        False: no bounds, less time. "tight": bounds that hold with probability 1 - 1e-9.
+    method : {"auto", "irls", "lewis", "svd"}
+        As in `approx_subspace`.
+    coreset_size : int
+        Rows kept by `partial_fit`.
+    random_state : int, RandomState or None
+        For the search, the samples, the bounds of "tight", and shuffles.
+
+    Attributes
+    ----------
+    components_ : ndarray, shape (n_components_, n_features), float64
+        Orthonormal rows: the axes of the l_p scatter
+        ``sum_i omega_i ||x_i - c||^(p-2) (x_i - c)(x_i - c)^T`` within the subspace, the largest
+        first; entries of largest size are positive.
+    mean_ : ndarray, shape (n_features,), float64
+        The centre c; zeros where `center` is None.
+    n_components_ : int
+    cost_ : float
+        ``sum_i omega_i dist(x_i, c + span V)^p``.
+    lower_bound_ : float
+        Proved: no affine subspace of that dimension costs less, whatever its centre (no linear one,
+        where `center` is None). 0 if certify=False.
+    certified_ratio_ : float
+        ``(cost_ / lower_bound_)^(1/p) >= 1``; inf if certify=False.
+    linear_ratio_ : float
+        The same against the subspaces through `mean_` alone.
+    centre_ratio_ : float
+        The same against this very subspace moved to any other centre.
+    guarantee_ : float
+        A-priori ratio against all affine subspaces, known without a bound; inf with refine=False.
+    pca_cost_ : float
+        What PCA's subspace of that dimension costs (p = 2, the mean; or the SVD's, without centre).
+    total_cost_ : float
+        What the centre alone costs: the least over all points (center="median"), or for the mean,
+        or the origin.
+    explained_cost_ : float
+        ``1 - cost_ / total_cost_``.
+    explained_cost_ratio_ : ndarray, shape (n_components_,)
+        Of the cost around `mean_`, what each axis takes away once those before it are there. At
+        p = 2 this is PCA's explained_variance_ratio_.
+    score_norms_ : ndarray, shape (n_components_,)
+        l_p norms of the columns of scores, ``(sum_i omega_i |z_ij|^p)^(1/p)``; at p = 2 PCA's
+        singular_values_.
+    certificate_, linear_certificate_ : Certificate or None
+        What proves the two ratios. The first speaks of ``certified_rows(X)``, the second of
+        ``X - mean_``; None where n_components_ = n_features, and if certify=False.
+    result_ : AffineResult
+        All of it, with how it was found.
+    n_features_in_, feature_names_in_, n_samples_seen_
+        As everywhere in scikit-learn.
+    coreset_ : Coreset
+        Only after `partial_fit`: the rows that costs and bounds are about.
+    data_ratio_ : float
+        Only after `partial_fit`: a ratio for all rows seen, which holds with probability
+        ``1 - coreset_.provenance.failure_probability``; inf where the coreset proves none.
+
+    Notes
+    -----
+    `fit` works on distinct rows in an order of its own: with the same random_state, repeated rows
+    and weights, and rows in any order, give the same subspace. (With "auto" rows are shuffled, and
+    a repeated row is not the same as a weight.) Theory: docs/theory/affine.md.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> rng = np.random.default_rng(0)
+    >>> X = 5.0 + rng.standard_normal((300, 2)) @ rng.standard_normal((2, 6))
+    >>> X[:30] = 40.0 + 10.0 * rng.standard_normal((30, 6))
+    >>> pca = lpgeom.LpPCA(n_components=2, random_state=0).fit(X)
+    >>> pca.transform(X).shape, pca.cost_ < pca.pca_cost_, pca.certified_ratio_ < 1.1
+    ((300, 2), True, True)
+    >>> pca.certificate_.verify(pca.certified_rows(X))
+    """
+
+    def __init__(
+        self,
+        n_components: int | float | str | None = None,
+        *,
+        p: float = 1.0,
+        center: str | None = "median",
+        refine: bool = True,
+        certify: bool | str = True,
+        method: str = "auto",
+        coreset_size: int = 1000,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.p = p
+        self.center = center
+        self.refine = refine
+        self.certify = certify
+        self.method = method
+        self.coreset_size = coreset_size
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> LpPCA:
+        """Fit to the rows of X.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like, shape (n_samples,), optional
+            omega >= 0, not all zero.
+
+        Returns
+        -------
+        self
+        """
+        self._check_parameters()
+        X = validate_data(self, X, dtype=DTYPES)
+        omega = _weights(sample_weight, X)
+        self._check_components(*X.shape)
+        self._forget()
+        self._solve(X, omega, self._seed(), None)
+        self.n_samples_seen_ = X.shape[0]
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> LpPCA:
+        """Take in more rows, and fit to a coreset of all rows seen.
+
+        Rows are kept in a `StreamingCoreset` (of the lifted rows, so that it serves every affine
+        subspace). Up to `coreset_size` rows nothing is lost, and a fit is that of all rows. Beyond,
+        costs and bounds are those of the coreset's weighted rows, `coreset_`; see `data_ratio_`.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like, shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+        """
+        self._check_parameters()
+        stream: Stream | None = getattr(self, "_stream", None)
+        X = validate_data(self, X, dtype=DTYPES, reset=stream is None)
+        omega = _weights(sample_weight, X)
+        if stream is None:
+            stream = Stream.started(X, omega, self.p, self.coreset_size, self.center, self._seed())
+        elif stream.settings != (self.p, self.coreset_size, self.center):
+            raise ValueError(
+                "p, coreset_size and center cannot change between calls of partial_fit; call fit, "
+                "or partial_fit on a clone"
+            )
+        stream = stream.extended(X, omega)
+        self._check_components(stream.n_rows, X.shape[1])
+        coreset = stream.coreset()
+        mean = stream.mean if self.center == "mean" else None
+        self._solve(coreset.rows, coreset.weights, stream.seed, mean)
+        self._stream = stream
+        self.coreset_ = coreset
+        self.n_samples_seen_ = stream.n_rows
+        eps = coreset.provenance.eps
+        spread = ((1.0 + eps) / (1.0 - eps)) ** (1.0 / self.p) if eps < 1.0 else math.inf
+        self.data_ratio_ = self.certified_ratio_ * spread
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Scores ``(X - mean_) @ components_.T``, shape (n_samples, n_components_).
+
+        float32 for a float32 X, computed in float64.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=DTYPES, reset=False)
+        scores = (np.asarray(X, dtype=np.float64) - self.mean_) @ self.components_.T
+        return scores.astype(X.dtype, copy=False)
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Points of the subspace with the scores X: ``X @ components_ + mean_``."""
+        check_is_fitted(self)
+        X = validation.check_matrix(X, "X")
+        if X.shape[1] != self.n_components_:
+            raise ValueError(
+                f"X has {X.shape[1]} columns; this {type(self).__name__} has "
+                f"{self.n_components_} components"
+            )
+        points = np.asarray(X, dtype=np.float64) @ self.components_ + self.mean_
+        return points.astype(X.dtype if X.dtype == np.float32 else np.float64, copy=False)
+
+    def score_samples(self, X: Any) -> Any:
+        """``-dist(x_i, subspace)^p`` of each row: smaller for rows farther off. (n_samples,)"""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=DTYPES, reset=False)
+        B = np.asarray(X, dtype=np.float64) - self.mean_
+        unit = power_of_two(B) or 1.0
+        B /= unit
+        B -= (B @ self.components_.T) @ self.components_
+        with np.errstate(over="ignore"):
+            return -((np.sqrt(np.einsum("ij,ij->i", B, B)) * unit) ** self.p)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Weighted mean of `score_samples`; 0 at best. More components never score worse."""
+        samples = self.score_samples(X)
+        weights = None if sample_weight is None else _weights(sample_weight, samples)
+        return float(np.average(samples, weights=weights))
+
+    def certified_rows(self, X: Any) -> Array:
+        """The rows `certificate_` speaks of: ``(x_i - mean_, lift)``, or X without centring.
+
+        ``certificate_.verify(certified_rows(X))`` checks cost and bounds with independent code.
+        After `partial_fit` X is ``coreset_.rows``.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=DTYPES, reset=False)
+        rows = np.asarray(X, dtype=np.float64)
+        return rows if self.result_.linear else lifted(rows, self.mean_, self.result_.lift)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.components_.shape[0])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _check_parameters(self) -> None:
+        validation.check_p(self.p)
+        validation.check_choice("center", self.center, CENTRES)
+        validation.check_choice("refine", self.refine, (False, True))
+        validation.check_choice("certify", self.certify, (False, True, "tight"))
+        validation.check_choice("method", self.method, METHODS)
+        validation.check_positive_int("coreset_size", self.coreset_size)
+
+    def _check_components(self, n: int, d: int) -> None:
+        k = self.n_components
+        if k is None or (isinstance(k, str) and k == "auto"):
+            return
+        if isinstance(k, numbers.Integral) and not isinstance(k, bool):
+            if not 1 <= k <= min(n, d):
+                raise ValueError(
+                    f"n_components={k} must be between 1 and min(n_samples, n_features)="
+                    f"{min(n, d)} (n_samples={n}, n_features={d})"
+                )
+        elif not isinstance(k, numbers.Real) or isinstance(k, bool) or not 0.0 < k < 1.0:
+            raise ValueError(
+                f"n_components must be an int >= 1, a float in (0, 1), 'auto' or None; got {k!r}"
+            )
+
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+    def _forget(self) -> None:
+        """No trace of earlier calls of partial_fit."""
+        for name in ("_stream", "coreset_", "data_ratio_"):
+            if hasattr(self, name):
+                delattr(self, name)
+
+    def _solve(self, X: Array, omega: Array | None, seed: int, mean: Array | None) -> None:
+        """Solve on distinct rows, judge on the rows as they are."""
+        distinct = distinct_rows(X, omega)
+        unit = distinct.unit
+        search = Search(
+            distinct, self.p, self.center, self.refine, self.method, seed,
+            None if mean is None else mean / unit,
+        )  # fmt: skip
+        k = search.n_components(self.n_components)
+        found = search.solve(k)
+        axes = ordered_axes(distinct.rows - found.centre, distinct.weights, found.basis, found.p)
+        result = rejudged(
+            replace(found, centre=found.centre * unit, basis=axes.components.T.copy()),
+            X,
+            row_weights=omega,
+            certify=self.certify,
+        )
+        norm = unit * distinct.weight ** (1.0 / found.p)
+        total = search.total_cost
+        self.components_ = axes.components
+        self.mean_ = result.centre
+        self.n_components_ = k
+        self.cost_ = result.cost
+        self.lower_bound_ = result.lower_bound
+        self.certified_ratio_ = result.ratio
+        self.linear_ratio_ = result.linear_ratio
+        self.centre_ratio_ = result.centre_ratio
+        self.guarantee_ = result.guarantee
+        self.pca_cost_ = result.pca_cost
+        self.total_cost_ = to_cost_units(total, norm, found.p)
+        self.explained_cost_ = 1.0 - found.cost / total if total > 0.0 else 1.0
+        self.explained_cost_ratio_ = axes.shares
+        self.score_norms_ = axes.norms * norm
+        self.certificate_ = result.certificate
+        self.linear_certificate_ = result.linear_certificate
+        self.result_: AffineResult = result
+
+
+def _weights(sample_weight: Any, X: Any) -> Array | None:
+    """Weights as float64, or an error that calls them by their name here."""
+    if sample_weight is None:
+        return None
+    weights = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
+    if (weights < 0.0).any():
+        raise ValueError("sample_weight has negative entries; weights must be >= 0")
+    if not weights.any():
+        raise ValueError("sample_weight is all zero; some row must count")
+    return weights

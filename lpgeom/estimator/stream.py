@@ -1,0 +1,87 @@
+"""Rows that come in blocks: a coreset that serves every affine subspace, and their mean."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from lpgeom.coresets.record import Coreset
+from lpgeom.coresets.streaming import StreamingCoreset
+from lpgeom.rows.base import Array
+from lpgeom.subspace.lift import lifted, mean_norm
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """A `StreamingCoreset` of the lifted rows ``(x_i - shift, s)``.
+
+    An affine subspace's distances are lengths ``||(x_i - shift, s) X||`` for some matrix X, whose
+    p-th powers a coreset for all subspaces preserves (A7 of docs/theory/affine.md), for any shift
+    and s > 0: they only keep the numbers in range. Without a centre rows are not lifted.
+
+    Attributes
+    ----------
+    coreset_of_lifted : StreamingCoreset
+    shift : ndarray, shape (d,)
+    lift : float
+        0.0: rows are not lifted.
+    total, weight : ndarray (d,), float
+        Sums of ``omega_i (x_i - shift)`` and of omega_i.
+    settings : tuple
+        p, size and centre that it was made for.
+    seed : int
+    """
+
+    coreset_of_lifted: StreamingCoreset
+    shift: Array = field(repr=False)
+    lift: float
+    total: Array = field(repr=False)
+    weight: float
+    settings: tuple[float, int, str | None]
+    seed: int
+
+    @staticmethod
+    def started(
+        X: Array, omega: Array | None, p: float, size: int, center: str | None, seed: int
+    ) -> Stream:
+        """An empty stream, placed by its first block."""
+        rows = np.asarray(X, dtype=np.float64)
+        shift = np.zeros(rows.shape[1])
+        lift = 0.0
+        if center is not None:
+            shift = np.median(rows, axis=0)
+            top = float(np.abs(rows - shift).max()) or 1.0
+            norms = np.linalg.norm((rows - shift) / top, axis=1)
+            lift = (mean_norm(norms, omega, p) or 1.0) * top
+        stream = StreamingCoreset(p=p, size=size, seed=seed)
+        return Stream(stream, shift, lift, np.zeros_like(shift), 0.0, (p, size, center), seed)
+
+    @property
+    def n_rows(self) -> int:
+        return self.coreset_of_lifted.n_rows
+
+    @property
+    def mean(self) -> Array:
+        """Of all rows seen, weighted."""
+        return self.shift + self.total / self.weight
+
+    def extended(self, X: Array, omega: Array | None) -> Stream:
+        """The stream with more rows; this one stays as it is."""
+        rows = lifted(X, self.shift, self.lift)
+        block = rows if self.lift else rows[:, :-1]
+        grown = copy.copy(self.coreset_of_lifted).partial_fit(block, omega)
+        weights = np.ones(len(rows)) if omega is None else omega
+        return replace(
+            self,
+            coreset_of_lifted=grown,
+            total=self.total + weights @ rows[:, :-1],
+            weight=self.weight + float(weights.sum()),
+        )
+
+    def coreset(self) -> Coreset:
+        """Rows of the data, weighted, for affine subspaces of every dimension."""
+        c = self.coreset_of_lifted.coreset()
+        d = len(self.shift)
+        return replace(c, rows=c.rows[:, :d] + self.shift, shape=(self.n_rows, d))
