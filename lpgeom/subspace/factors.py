@@ -14,6 +14,7 @@ from lpgeom import validation
 from lpgeom.factorization import EntriesBlock, EntriesBound, EntriesCertificate, FactorResult
 from lpgeom.geometry.spectrum import LARGE
 from lpgeom.results import SubspaceResult, to_cost_units
+from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.subspace.alternating import alternate, fit_left, fit_right
 from lpgeom.subspace.approx import approx_subspace
@@ -78,6 +79,7 @@ def approx_factors(
     entry_weights: ArrayLike | None = None,
     missing: str = "raise",
     certify: bool | str = True,
+    backend: str = "auto",
     seed: int = 0,
     max_iter: int | None = None,
     tol: float | None = None,
@@ -107,6 +109,8 @@ def approx_factors(
     certify : bool or "tight"
         As in `approx_subspace`, whose lower bounds, for the rows and for the columns, whole and in
         groups, give one for entries.
+    backend : {"auto", "cpu", "cuda"}
+        As in `approx_subspace`.
     seed : int
         As in `approx_subspace`.
     max_iter : int, optional
@@ -155,6 +159,11 @@ def approx_factors(
     tol = None if tol is None else validation.check_tolerance(tol)
     seed = validation.check_seed(seed)
     validation.check_choice("certify", certify, (False, True, "tight"))
+    backend = validation.check_backend(backend)
+    if backend == "cuda":
+        device.require()
+    if device.on_device(A):
+        A = device.host(A)
     entries = open_entries(A, k, p, row_weights, entry_weights, missing)
     n, d = entries.shape
     with limited(), sized(n, d), Progress(progress) as bar:
