@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from lpgeom._version import __version__
 from lpgeom.atomic import write_atomically
+from lpgeom.npy import read_header
 
 Record = TypeVar("Record")
 
@@ -166,20 +167,21 @@ def _read_members(file: IO[bytes]) -> dict[str, NDArray]:
 
 def _parse_array(data: bytes, name: str) -> NDArray:
     """An .npy member, with its claimed shape held against the bytes that are there."""
-    stream = io.BytesIO(data)
-    if np.lib.format.read_magic(stream) != (1, 0):
+    try:
+        header = read_header(io.BytesIO(data))
+    except ValueError as error:
+        raise ValueError(f"array {name!r}: {error}") from error
+    dtype, there = header.dtype, len(data) - header.offset
+    if data[6:8] != b"\x01\x00":
         raise ValueError(f"array {name!r} has an unknown .npy version")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     if dtype.kind not in _ARRAY_KINDS or dtype.itemsize > 8:
         raise ValueError(f"array {name!r} has dtype {dtype}")
-    offset = stream.tell()
-    count = math.prod(shape)
-    if any(extent < 0 for extent in shape) or count * dtype.itemsize != len(data) - offset:
-        raise ValueError(f"array {name!r} has shape {shape} but {len(data) - offset} bytes")
-    flat = np.frombuffer(data, dtype=dtype, count=count, offset=offset)
+    if header.nbytes != there:
+        raise ValueError(f"array {name!r} has shape {header.shape} but {there} bytes")
+    flat = np.frombuffer(data, dtype, math.prod(header.shape), header.offset)
     # A copy, in native order: writable and free of the member's bytes.
     native = flat.astype(dtype.newbyteorder("="))
-    return native.reshape(shape, order="F" if fortran else "C")
+    return native.reshape(header.shape, order="F" if header.fortran else "C")
 
 
 def _read_header(arrays: Mapping[str, NDArray], kind: str) -> dict[str, Any]:
@@ -207,8 +209,8 @@ def _decode(value: Any, arrays: Mapping[str, NDArray]) -> Any:
         return [_decode(v, arrays) for v in value]
     if not isinstance(value, dict):
         return value
-    tag = next(iter(value), "")
-    if not tag.startswith("$"):
+    tag = next((key for key in value if key.startswith("$")), "")
+    if not tag:
         return {key: _decode(v, arrays) for key, v in value.items()}
     (content,) = value.values()
     if tag == "$array":

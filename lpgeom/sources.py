@@ -11,14 +11,24 @@ from __future__ import annotations
 import itertools
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 PIECE_BYTES = 4 << 20
 """Stored chunks are read together up to this size; a larger chunk is read by itself."""
+
+FEW_BYTES = 1 << 36
+"""Arrays up to this size are taken at their word."""
+
+MOST_BYTES = 1 << 60
+"""No storage holds more than this."""
+
+MOST_COMPRESSED = 100_000
+"""Numbers that are not all the same are not compressed by a larger factor."""
 
 Block = tuple[int, NDArray[Any]]
 
@@ -30,14 +40,14 @@ class Stored(ABC):
     ----------
     shape : tuple of int
     dtype : numpy.dtype
-    pieces : list of tuple of int
+    pieces : sequence of tuple of int
         Row ranges (lo, hi), in order, that are best read as a whole; several threads may read
         different ones.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    pieces: list[tuple[int, int]]
+    pieces: Sequence[tuple[int, int]]
 
     @property
     def ndim(self) -> int:
@@ -76,21 +86,70 @@ class StoredArray(Stored):
         self.dtype = np.dtype(array.dtype)
         self.pieces = self._pieces()
 
-    def _pieces(self) -> list[tuple[int, int]]:
+    def _pieces(self) -> Sequence[tuple[int, int]]:
         if self.ndim != 2 or 0 in self.shape:
             return []
         n, d = self.shape
+        _check_announced(self._array, n * d * self.dtype.itemsize)
         # A Zarr shard is stored as one object; HDF5 without chunks may be cut anywhere.
         grain = getattr(self._array, "shards", None) or getattr(self._array, "chunks", None)
         rows = min(int(grain[0]), n) if grain else 1
         step = rows * max(1, PIECE_BYTES // (rows * d * self.dtype.itemsize))
-        return [(lo, min(lo + step, n)) for lo in range(0, n, step)]
+        return _Ranges(range(0, n, step), step, n)
 
     def blocks(self, piece: tuple[int, int]) -> Iterator[Block]:
         yield piece[0], self[piece[0] : piece[1]]
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
-        return np.asarray(self._array[rows])
+        try:
+            found = np.asarray(self._array[rows])
+        except (OSError, MemoryError, ValueError):
+            raise
+        except Exception as error:  # of a library's own, for chunks that are damaged
+            raise ValueError(f"rows from {rows.start} on cannot be read ({error})") from error
+        wanted = len(range(*rows.indices(self.shape[0])))
+        if found.shape != (wanted, *self.shape[1:]) or found.dtype.kind not in "fiub":
+            raise ValueError(f"rows from {rows.start} on are not what the storage announces")
+        return found
+
+
+@dataclass(frozen=True)
+class _Ranges(Sequence[tuple[int, int]]):
+    """Row ranges of one size, listed only as they are asked for."""
+
+    starts: range
+    step: int
+    n: int
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, at: int) -> tuple[int, int]: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> _Ranges: ...
+
+    def __getitem__(self, at: int | slice) -> tuple[int, int] | _Ranges:
+        if isinstance(at, slice):
+            return _Ranges(self.starts[at], self.step, self.n)
+        lo = self.starts[at]
+        return lo, min(lo + self.step, self.n)
+
+
+def _check_announced(array: Any, announced: int) -> None:
+    """Chunks that are not there count as zeros: a tiny file can announce any number of rows."""
+    if announced <= FEW_BYTES:
+        return
+    stored = None
+    if hasattr(getattr(array, "id", None), "get_storage_size"):  # HDF5
+        stored = array.id.get_storage_size()
+    elif hasattr(array, "nbytes_stored"):  # Zarr
+        stored = array.nbytes_stored()
+        stored = stored() if callable(stored) else stored
+    if announced > MOST_BYTES or (stored is not None and stored < announced // MOST_COMPRESSED):
+        there = "" if stored is None else f", and holds {stored}"
+        raise ValueError(f"announces {announced} bytes{there}")
 
 
 class ParquetTable(Stored):
@@ -168,9 +227,11 @@ class ParquetTable(Stored):
             with self._lock:  # one reader a file
                 batch = next(batches, None)
             if batch is None:
-                return
+                break
             yield lo, self._matrix(batch, lo)
             lo += batch.num_rows
+        if lo != piece[1]:
+            raise ValueError(f"the rows from {lo} to {piece[1]} are announced and not there")
 
     def _matrix(self, batch: Any, lo: int) -> NDArray[Any]:
         for name, column in zip(self._names, batch.columns, strict=True):

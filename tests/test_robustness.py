@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
+
 import numpy as np
 import pytest
+from fuzz.mutate import blind, mutated
+from fuzz.seeds import seeds
+from fuzz.targets import TARGETS
 
 import lpgeom
 
@@ -89,3 +95,18 @@ def test_all_weights_are_subnormal(p: float) -> None:
     result.certificate.verify(A)
     plain = lpgeom.approx_subspace(A, 2, p)
     assert result.ratio == pytest.approx(plain.ratio, rel=1e-9)
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("name", [name for name in TARGETS if name not in ("tensors",)])
+def test_inputs_that_were_findings_and_mutations_of_valid_ones(name: str, tmp_path: Path) -> None:
+    """What ``python -m tests.fuzz`` found, and a few inputs of its kind (the same each time)."""
+    folder = tmp_path / "input"
+    folder.mkdir()
+    pool = seeds(name)
+    rng = random.Random(0)
+    inputs = [*pool, *(mutated(name, rng.choice(pool), rng, blind(rng)) for _ in range(60))]
+    for data in inputs:
+        TARGETS[name](data, folder)

@@ -39,11 +39,16 @@ def read_hdf5(path: str | os.PathLike[str], tensor: str | None) -> Stored:
     except OSError as error:
         raise ReadError(f"{path}: not an HDF5 file, or truncated ({error})") from error
     names: list[str] = []
-    file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
-    dataset = file[choose(path, names, None if tensor is None else tensor.strip("/"))]
-    if dataset.dtype.kind not in "fiub":
-        raise ReadError(f"{path}: dtype {dataset.dtype}; expected real numbers")
-    return StoredArray(dataset)
+    try:
+        file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+        dataset = file[choose(path, names, None if tensor is None else tensor.strip("/"))]
+        if dataset.dtype.kind not in "fiub":
+            raise ReadError(f"{path}: dtype {dataset.dtype}; expected real numbers")
+        return StoredArray(dataset)
+    except (ReadError, OSError):
+        raise
+    except Exception as error:  # h5py passes on what its C library finds, under many types
+        raise ReadError(f"{path}: damaged HDF5 file ({error})") from error
 
 
 def read_parquet(path: str | os.PathLike[str], tensor: str | None) -> Stored:
@@ -56,5 +61,5 @@ def read_parquet(path: str | os.PathLike[str], tensor: str | None) -> Stored:
     try:
         file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
         return ParquetTable(file, None if tensor is None else [tensor])
-    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+    except (pyarrow.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise ReadError(f"{path}: {error}") from error

@@ -73,11 +73,16 @@ def read_matrix(path: str | os.PathLike[str], tensor: str | None = None) -> NDAr
 def read_vector(path: str | os.PathLike[str], tensor: str | None = None) -> NDArray:
     """Read a vector, shape (n,), from the same formats; a single column or row is one too."""
     array = _read(path, tensor)
-    if isinstance(array, Stored):
-        array = np.asarray(array)
-    if array.ndim == 2 and 1 in array.shape:
+    if isinstance(array, Stored) and array.ndim in (1, 2):
+        try:
+            array = np.asarray(array)
+        except (ValueError, OSError) as error:
+            raise ReadError(f"{path}: {error}") from error
+        except MemoryError as error:
+            raise ReadError(f"{path}: does not fit into memory") from error
+    if isinstance(array, np.ndarray) and array.ndim == 2 and 1 in array.shape:
         array = array.reshape(-1)
-    if array.ndim != 1:
+    if isinstance(array, Stored) or array.ndim != 1:
         raise ReadError(f"{path}: {_called(tensor)}has shape {array.shape}, not one dimension")
     return _usable(array, path)
 

@@ -8,12 +8,15 @@ from collections.abc import Iterable
 
 
 class ReadError(ValueError):
-    """A file that cannot be read as what was asked for."""
+    """A file that cannot be read as what was asked for; one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
 
 
 def choose(path: str | os.PathLike[str], names: Iterable[str], tensor: str | None) -> str:
     """The wanted name, or the only one; otherwise an error that lists what there is."""
-    names = sorted(names)
+    names = sorted(name for name in names if isinstance(name, str))
     if not names:
         raise ReadError(f"{path}: holds no arrays")
     if tensor is None:
