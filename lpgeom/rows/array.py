@@ -104,10 +104,11 @@ def plain(block: NDArray[Any]) -> NDArray[Any]:
     return np.require(block, dtype, ["C", "A"])
 
 
-def dense(rows: ArrayRows) -> Array:
-    """All rows as one float64 array, scale and factors applied (for few rows)."""
+def dense(rows: BlockRows) -> Array:
+    """All rows as one float64 NumPy array, scale and factors applied (for few rows)."""
     out = np.empty(rows.shape)
+    host = rows.place.host
     for lo, hi, block, c in rows.blocks(0, 1, lambda: False):
-        root = np.sqrt(c)
-        out[lo:hi] = block * (root[:, None] if isinstance(root, np.ndarray) else root)
+        root = np.sqrt(host(c))
+        out[lo:hi] = host(block) * (root[:, None] if root.ndim else root)
     return out

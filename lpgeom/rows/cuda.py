@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.rows import device
-from lpgeom.rows.base import Array, Passes
+from lpgeom.rows.base import Array, KeepingRule, Passes, Rule
 from lpgeom.rows.blocks import Block, BlockRows, Stop
+from lpgeom.rows.forms import Bilinear, SquaredNorm
 
 FLOATS = (np.float32, np.float64)
 
@@ -27,6 +28,8 @@ class CudaRows(BlockRows):
     """
 
     on_device = True
+    keeps_vectors = True
+    """Per-row vectors are CuPy arrays; False: they are fetched."""
 
     def __init__(
         self,
@@ -127,7 +130,7 @@ class CudaRows(BlockRows):
             self.place.rowwise.scale_rows(chunk, f[lo : lo + step], out[lo : lo + step])
         share = self._share * m / max(self.shape[0], 1)
         self._passes.total += share
-        return CudaRows(
+        return type(self)(
             out,
             block_bytes=self._block_bytes,
             dtype=self._dtype.type,
@@ -142,7 +145,36 @@ class CudaRows(BlockRows):
         Q, R = np.linalg.qr(np.ascontiguousarray(everything).T)
         B = self.place.xp.asarray(np.ascontiguousarray(R.T))
         share = self._share * len(R.T) / self.shape[1]
-        return CudaRows(B, block_bytes=self._block_bytes, passes=self._passes, share=share), Q
+        return type(self)(B, block_bytes=self._block_bytes, passes=self._passes, share=share), Q
+
+
+class FetchingRows(CudaRows):
+    """Rows on the device whose per-row vectors come here, as NumPy arrays.
+
+    For algorithms that sort, split and relabel rows: n numbers travel in each pass, beside n d that
+    do not.
+    """
+
+    keeps_vectors = False
+
+    def squared_norms(self) -> Array:
+        return self.place.host(super().squared_norms())
+
+    def _form(self, form: SquaredNorm | Bilinear) -> Array:
+        return self.place.host(super()._form(form))
+
+    def weighted_gram(self, w: Array | None = None) -> Array:
+        return super().weighted_gram(None if w is None else self.place.xp.asarray(w))
+
+    def reweighted_gram(self, X: Array, rule: Rule | KeepingRule) -> tuple[Array, ...]:
+        xp, host = self.place.xp, self.place.host
+
+        def there(t: Array, lo: int, hi: int) -> Any:
+            w = rule(host(t), lo, hi)
+            return tuple(map(xp.asarray, w)) if isinstance(w, tuple) else xp.asarray(w)
+
+        t, G, *kept = super().reweighted_gram(X, there)
+        return host(t), G, *map(host, kept)
 
 
 def check_matrix(A: Any) -> Any:

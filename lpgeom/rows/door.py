@@ -13,6 +13,7 @@ from lpgeom import validation
 from lpgeom.rows import device
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.stored import StoredRows
 from lpgeom.rows.vectors import is_distant
 from lpgeom.sources import Stored
@@ -83,6 +84,42 @@ def open_anywhere(
     scale, unit = _units(dask.largest_entry(array))
     factors, unit = _factors(omega, p, unit)
     return Problem(array, dask.DaskRows(array, factors, scale), factors, scale, unit, p, omega)
+
+
+def open_array(
+    A: Any, p: Any, row_weights: Any = None, *, backend: str = "auto"
+) -> Problem[BlockRows]:
+    """`open_rows` for callers that read blocks of an array, here or on a device."""
+    there = device.on_device(A)
+    if backend == "cuda" or (backend == "auto" and there):
+        problem: Any = _opened_on_device(A, p, row_weights, False)
+        return problem
+    found: Any = open_rows(device.host(A) if there else A, p, row_weights)
+    return found
+
+
+def plain_rows(problem: Problem[BlockRows]) -> BlockRows:
+    """The rows without their factors, with per-row vectors in NumPy wherever the rows are."""
+    if problem.backend == "cpu":
+        return ArrayRows(problem.A, None, problem.scale)
+    return vectors_here(problem.rows, factors=False)
+
+
+def vectors_here(rows: BlockRows, *, factors: bool = True) -> BlockRows:
+    """The same rows, with or without their factors, with per-row vectors in NumPy."""
+    if not getattr(rows, "keeps_vectors", False):
+        return rows
+    from lpgeom.rows.cuda import FetchingRows
+
+    kept = rows._factors if factors else None
+    return FetchingRows(
+        rows._A, kept, rows._scale, rows._block_bytes, dtype=rows.dtype.type, passes=rows._passes
+    )
+
+
+def some_rows(A: Any, index: NDArray[np.intp]) -> Any:
+    """``A[index]``, where A is."""
+    return A[device.array_module().asarray(index)] if device.on_device(A) else np.asarray(A[index])
 
 
 def taken(A: Any, index: NDArray[np.intp]) -> NDArray[Any]:

@@ -51,7 +51,7 @@ def beside(v: Any, values: Any) -> Any:
 
 def placed(rows: Rows, values: Array) -> Array:
     """NumPy's `values`, one for each of these rows in memory, where the rows are."""
-    if not getattr(rows, "on_device", False):
+    if not getattr(rows, "keeps_vectors", False):
         return values
     there: Array = device.array_module().asarray(values)
     return there

@@ -15,10 +15,9 @@ from lpgeom import validation
 from lpgeom.clustering import ClusterResult
 from lpgeom.coresets.record import Coreset
 from lpgeom.results import SubspaceResult, to_cost_units
-from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array
-from lpgeom.rows.blocks import Stop
-from lpgeom.rows.door import Problem, open_rows
+from lpgeom.rows.blocks import BlockRows, Stop
+from lpgeom.rows.door import Problem, open_array, plain_rows, some_rows
 from lpgeom.subspace.approx import approx_subspace
 from lpgeom.subspace.lloyd import Labels, each
 from lpgeom.subspace.progress import Progress
@@ -50,6 +49,7 @@ def approx_subspaces(
     subspaces: int,
     row_weights: ArrayLike | None = None,
     certify: bool | str = True,
+    backend: str = "auto",
     seed: int = 0,
     restarts: int | None = None,
     max_iter: int | None = None,
@@ -80,6 +80,8 @@ def approx_subspaces(
         omega >= 0, not all zero. A row of weight 0 gets the label of the subspace nearest to it.
     certify : bool or "tight"
         As in `approx_subspace`, for each subspace.
+    backend : {"auto", "cpu", "cuda"}
+        As in `approx_subspace`; labels are found here, from distances found there.
     seed : int
         For the starts, samples, and tight bounds. The same seed gives the same result; other
         numbers of threads agree up to rounding.
@@ -130,7 +132,8 @@ def approx_subspaces(
         restarts = validation.check_positive_int("restarts", restarts)
     if isinstance(A, Coreset):
         raise TypeError("A is a Coreset: pass its rows, and its weights as row_weights")
-    problem = open_rows(A, p, row_weights)
+    backend = validation.check_backend(backend)
+    problem = open_array(A, p, row_weights, backend=backend)
     steps = LARGE_MAX_ITER if is_large(problem) else DEFAULT_MAX_ITER
     if max_iter is not None:
         steps = validation.check_positive_int("max_iter", max_iter)
@@ -149,7 +152,7 @@ def approx_subspaces(
 class _Task:
     """From labels to results: what is solved, and the record of it."""
 
-    problem: Problem[ArrayRows]
+    problem: Problem[BlockRows]
     k: int
     j: int
     certify: bool | str
@@ -161,11 +164,12 @@ class _Task:
         A, omega = self.problem.A, self.problem.omega
         if index is None:
             return approx_subspace(
-                A, self.k, self.problem.p, row_weights=omega, certify=certify, seed=self.seed
-            )
+                A, self.k, self.problem.p,
+                row_weights=omega, certify=certify, backend=self.problem.backend, seed=self.seed,
+            )  # fmt: skip
         tol, steps = LARGE_SOLVE if is_large(self.problem) else (None, None)
         return approx_subspace(
-            np.asarray(A[index]),
+            some_rows(A, index),
             self.k,
             self.problem.p,
             method="irls",  # the descents have been here: no search
@@ -173,6 +177,7 @@ class _Task:
             max_iter=steps,
             row_weights=None if omega is None else omega[index],
             certify=certify,
+            backend=self.problem.backend,
             seed=self.seed,
         )
 
@@ -210,7 +215,8 @@ class _Task:
             ]
             changed.sort(key=lambda c: -rows_of[c].size)  # the longest first
             solved = _side_by_side(
-                [partial(self._of_label, rows_of[c], bases[c], y) for c in changed]
+                [partial(self._of_label, rows_of[c], bases[c], y) for c in changed],
+                self.problem.backend,
             )
             for c, result in zip(changed, solved, strict=True):
                 results[c] = result
@@ -268,16 +274,18 @@ class _Task:
 
         From residual vectors in float64: bases need no complements, which for n < d are large.
         """
-        rows = ArrayRows(self.problem.A, None, self.problem.scale)
+        rows = plain_rows(self.problem)
+        xp, host = rows.place.xp, rows.place.host
+        placed = [xp.asarray(V) for V in bases]
         n = rows.shape[0]
         least = np.full(n, np.inf)
         labels = np.zeros(n, dtype=np.intp)
 
         def work(worker: int, workers: int, stopped: Stop) -> None:
             for lo, hi, block, c in rows.blocks(worker, workers, stopped):
-                for label, V in enumerate(bases):
+                for label, V in enumerate(placed):
                     residual = block - (block @ V) @ V.T
-                    t = c * np.einsum("ij,ij->i", residual, residual)
+                    t = host(c * xp.einsum("ij,ij->i", residual, residual))
                     closer = t < least[lo:hi]
                     least[lo:hi][closer] = t[closer]
                     labels[lo:hi][closer] = label
@@ -325,8 +333,10 @@ class _Task:
         )
 
 
-def _side_by_side(jobs: Sequence[Callable[[], T]]) -> list[T]:
+def _side_by_side(jobs: Sequence[Callable[[], T]], backend: str) -> list[T]:
     """What each job returns: a worker for each, so that none depends on the number of threads."""
+    if backend == "cuda":
+        return [job() for job in jobs]
     if requested_threads() is not None:  # every solve sets the BLAS's threads, which are everyone's
         return [job() for job in jobs]
     return each(lambda c: jobs[c](), len(jobs), math.inf)

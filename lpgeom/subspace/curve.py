@@ -9,9 +9,10 @@ import numpy as np
 
 from lpgeom.geometry.spectrum import spectrum
 from lpgeom.results import to_cost_units
+from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import Stop
-from lpgeom.rows.door import open_rows
+from lpgeom.rows.door import open_array
 from lpgeom.subspace.assemble import in_span
 from lpgeom.threads import limited, sized
 
@@ -45,7 +46,9 @@ class SvdCurve:
     shape: tuple[int, int]
 
 
-def svd_cost_curve(A: ArrayLike, p: float, *, row_weights: ArrayLike | None = None) -> SvdCurve:
+def svd_cost_curve(
+    A: ArrayLike, p: float, *, row_weights: ArrayLike | None = None, backend: str = "auto"
+) -> SvdCurve:
     """Rows cost of the truncated SVD for k = 0, ..., d.
 
     ``cost[k]`` is `SubspaceResult.svd_cost` of ``approx_subspace(A, k, p, row_weights=...)``, whose
@@ -60,6 +63,8 @@ def svd_cost_curve(A: ArrayLike, p: float, *, row_weights: ArrayLike | None = No
         1 <= p <= 100.
     row_weights : array_like, shape (n,), optional
         omega >= 0, not all zero.
+    backend : {"auto", "cpu", "cuda"}
+        As in `approx_subspace`.
 
     Returns
     -------
@@ -88,9 +93,9 @@ def svd_cost_curve(A: ArrayLike, p: float, *, row_weights: ArrayLike | None = No
     [4.0, 3.0, 2.0]
     """
     with limited():
-        problem = open_rows(A, p, row_weights)
+        problem = open_array(A, p, row_weights, backend=backend)
         n, d = problem.rows.shape
-        with sized(n, d):
+        with sized(n, d), device.algebra(problem.rows):
             rows: Any = in_span(problem)[0].rows
             spec = spectrum(rows)
             lam = np.maximum(spec.eigvals, 0.0)
@@ -114,21 +119,26 @@ def svd_cost_curve(A: ArrayLike, p: float, *, row_weights: ArrayLike | None = No
 def tails(rows: Any, U: Array, inverse: Array, p: float) -> Array:
     """``sum_i (t_im inverse_m)^(p/2)`` with ``t_im = sum_{j <= m} (a_i U)_j^2``, for every m."""
 
+    xp, host = rows.place.xp, rows.place.host
+    U, inverse = xp.asarray(U), xp.asarray(inverse)
+
     def work(worker: int, workers: int, stopped: Stop) -> Array:
-        total = np.zeros(U.shape[1])
+        total = xp.zeros(U.shape[1])
         for lo, hi, block, c in rows.blocks(worker, workers, stopped):
-            weights = np.broadcast_to(np.asarray(c, dtype=np.float64), (hi - lo,))
-            for first in range(0, hi - lo, CHUNK):
-                some = slice(first, first + CHUNK)
+            weights = xp.full(hi - lo, 1.0) * c
+            # On a device the block is as large as its buffers, and t one of them.
+            chunk = CHUNK if xp is np else hi - lo
+            for first in range(0, hi - lo, chunk):
+                some = slice(first, first + chunk)
                 t = block[some] @ U
                 if p > 4.0:  # float32 has no room for such powers
                     t = t.astype(np.float64)
                 t *= t
-                np.cumsum(t, axis=1, out=t)
+                xp.cumsum(t, axis=1, out=t)
                 t *= inverse
                 t *= weights[some, None]
                 total += _powers(t, p).sum(axis=0)
-        return total
+        return host(total)
 
     return np.asarray(sum(rows.run(work)))
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from lpgeom.geometry.spectrum import EPS, eigen
 from lpgeom.geometry.subspaces import Frame
-from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array
+from lpgeom.rows.blocks import BlockRows
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.grassmann import damped
 from lpgeom.threads import spread
@@ -82,7 +82,8 @@ class Points:
 
     Parameters
     ----------
-    rows : ArrayRows
+    rows : BlockRows
+        With per-row vectors in NumPy.
     factors : ndarray, shape (n,), or None
     k, p
     rng : Generator
@@ -91,7 +92,7 @@ class Points:
 
     def __init__(
         self,
-        rows: ArrayRows,
+        rows: BlockRows,
         factors: Array | None,
         k: int,
         p: float,
@@ -102,7 +103,7 @@ class Points:
         self.k = k
         self.p = p
         self.rng = rng
-        self.size = float(rows.shape[0]) * rows.shape[1]
+        self.size = work_of(rows)
         norms = self.scaled(rows.squared_norms())
         self.norms = norms
         alive = max(1, int(np.count_nonzero(norms)))
@@ -115,7 +116,7 @@ class Points:
         f = self.factors if index is None else self.factors[index]
         return t * f * f
 
-    def take(self, index: Labels) -> ArrayRows:
+    def take(self, index: Labels) -> BlockRows:
         """Those rows, times their factors."""
         return self.rows.take(index, None if self.factors is None else self.factors[index])
 
@@ -229,6 +230,11 @@ class Points:
         cosine[self.norms == 0.0] = -1.0
         count = min(count, int(np.count_nonzero(self.norms)))
         return self.leading(np.sort(np.argsort(-cosine, kind="stable")[:count]))
+
+
+def work_of(rows: BlockRows) -> float:
+    """The size of a pass for `each`: none on a device, which is one worker."""
+    return 0.0 if getattr(rows, "on_device", False) else float(rows.shape[0]) * rows.shape[1]
 
 
 def each(one: Callable[[int], T], count: int, size: float) -> list[T]:

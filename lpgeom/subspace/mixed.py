@@ -16,13 +16,14 @@ from lpgeom.geometry.spectrum import eigen
 from lpgeom.geometry.subspaces import completed
 from lpgeom.mixture import LARGEST, MixedResult, Part, p_norm
 from lpgeom.results import to_cost_units
-from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array
-from lpgeom.rows.door import Problem, open_rows
+from lpgeom.rows.blocks import BlockRows
+from lpgeom.rows.door import Problem, open_array, plain_rows, some_rows
+from lpgeom.rows.vectors import fetched
 from lpgeom.subspace.allocation import allocated, storage
 from lpgeom.subspace.approx import approx_subspace
 from lpgeom.subspace.curve import tails
-from lpgeom.subspace.lloyd import Labels, each
+from lpgeom.subspace.lloyd import Labels, each, work_of
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.splits import is_large, searched
 from lpgeom.threads import limited, sized
@@ -54,6 +55,7 @@ def approx_mixed(
     subspaces: int = 4,
     row_weights: ArrayLike | None = None,
     certify: bool | str = True,
+    backend: str = "auto",
     seed: int = 0,
     max_iter: int | None = None,
     progress: bool = False,
@@ -82,6 +84,8 @@ def approx_mixed(
         omega >= 0, not all zero.
     certify : bool or "tight"
         As in `approx_subspace`, for each group's subspace.
+    backend : {"auto", "cpu", "cuda"}
+        As in `approx_subspace`; labels are found here, from distances found there.
     seed : int
         Of one start on small data, and of tight bounds.
     max_iter : int, optional
@@ -135,7 +139,8 @@ def approx_mixed(
         steps = validation.check_positive_int("max_iter", max_iter)
     if isinstance(A, Coreset):
         raise TypeError("A is a Coreset: pass its rows, and its weights as row_weights")
-    problem = open_rows(A, p, row_weights)
+    backend = validation.check_backend(backend)
+    problem = open_array(A, p, row_weights, backend=backend)
     n, d = problem.rows.shape
     solver = _Solver(problem, seed)
     rank = d if budget >= n * d else budget // (n + d)
@@ -164,7 +169,7 @@ def approx_mixed(
 
 
 def _record(
-    problem: Problem[ArrayRows],
+    problem: Problem[BlockRows],
     budget: int,
     single: Part,
     rank: int,
@@ -230,8 +235,8 @@ class _Groups:
     most 1; for p > 4, whose powers need a wide range, 10^200.
     """
 
-    def __init__(self, problem: Problem[ArrayRows], j: int, budget: int) -> None:
-        rows = ArrayRows(problem.A, None, problem.scale)
+    def __init__(self, problem: Problem[BlockRows], j: int, budget: int) -> None:
+        rows = plain_rows(problem)
         self.rows = rows.single() if is_large(problem) else rows
         self.factors, self.p, self.j, self.budget = problem.factors, problem.p, j, budget
         self.n, self.d = rows.shape
@@ -242,7 +247,7 @@ class _Groups:
             self.largest *= 10.0 ** (-400.0 / self.p)
         self.unit = problem.unit * math.sqrt(self.largest)
         self.norms = squares / self.largest
-        self.size = float(self.n) * self.d
+        self.size = work_of(rows)
 
     def scaled(self, t: Array) -> Array:
         return t if self.factors is None else t * self.factors**2
@@ -355,7 +360,7 @@ def descend(
 class _Solver:
     """From labels and ranks to certified parts."""
 
-    problem: Problem[ArrayRows]
+    problem: Problem[BlockRows]
     seed: int
 
     def part(self, index: Labels | None, k: int, certify: bool | str) -> Part:
@@ -364,13 +369,14 @@ class _Solver:
         d = problem.rows.shape[1]
         A, omega = problem.A, problem.omega
         if index is not None:
-            A = np.asarray(A[index])
+            A = some_rows(A, index)
             omega = None if omega is None else omega[index]
         if len(A) == 0 or k >= d or (omega is not None and not omega.any()):
             return Part.free(np.eye(d)[:, :k])
         if k == 0:
-            own = open_rows(A, problem.p, omega)  # its own scale: nothing underflows
-            norm = p_norm(np.sqrt(own.rows.squared_norms()), problem.p) * own.unit
+            # Its own scale: nothing underflows.
+            own = open_array(A, problem.p, omega, backend=problem.backend)
+            norm = p_norm(np.sqrt(fetched(own.rows.squared_norms())), problem.p) * own.unit
             return Part.zero(d, to_cost_units(1.0, norm, problem.p), norm)
         tol, steps = LARGE_SOLVE if is_large(problem) else (None, None)
         return Part.of(
@@ -378,6 +384,6 @@ class _Solver:
                 A, k, problem.p,
                 method="auto" if index is None else "irls",
                 tol=None if index is None else tol, max_iter=None if index is None else steps,
-                row_weights=omega, certify=certify, seed=self.seed,
+                row_weights=omega, certify=certify, backend=problem.backend, seed=self.seed,
             )
         )  # fmt: skip

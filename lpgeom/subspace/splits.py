@@ -9,9 +9,9 @@ import numpy as np
 
 from lpgeom.geometry.spectrum import HEALTHY, LARGE, spectrum
 from lpgeom.results import to_cost_units
-from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array
-from lpgeom.rows.door import Problem
+from lpgeom.rows.blocks import BlockRows
+from lpgeom.rows.door import Problem, plain_rows, vectors_here
 from lpgeom.subspace.assemble import centred, in_span, rescaled
 from lpgeom.subspace.lloyd import Points, Split, descend
 from lpgeom.subspace.progress import Progress
@@ -39,7 +39,7 @@ SAMPLE = 1 << 16
 PER_COLUMN = 16
 
 
-def is_large(problem: Problem[ArrayRows]) -> bool:
+def is_large(problem: Problem[BlockRows]) -> bool:
     """Few starts, in float32 where that resolves enough, and no more digits than are of use."""
     n, d = problem.rows.shape
     return n * d >= LARGE
@@ -57,7 +57,7 @@ class Found:
 
 
 def searched(
-    problem: Problem[ArrayRows],
+    problem: Problem[BlockRows],
     k: int,
     j: int,
     seed: int,
@@ -69,7 +69,7 @@ def searched(
     n, d = problem.rows.shape
     rng = np.random.default_rng(seed)
     p, f = problem.p, problem.factors
-    plain = replace(problem, rows=ArrayRows(problem.A, None, problem.scale))
+    plain = replace(problem, rows=plain_rows(problem))
     inner, span = in_span(plain)
     bar.stage("Gram")
     spec = spectrum(inner.rows, None if f is None else f * f)
@@ -83,7 +83,7 @@ def searched(
     few = max(SAMPLE, PER_COLUMN * j * k)
     some = points
     if large and n > 2 * few:
-        weighted = rescaled(problem, inner.unit).rows.single()
+        weighted = vectors_here(rescaled(problem, inner.unit).rows).single()
         t = points.scaled(points.rows.quadratic_form(spec.U[:, : d - k]))
         drawn: Any = sampler(weighted, spec, t / t.max(), p, rng).draw(few, rng)
         some = Points(drawn, None, k, p, rng)
