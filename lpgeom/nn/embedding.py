@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lpgeom import validation
-from lpgeom.nn.split import check_factors, dense_rows, label_dtype, rows_times
+from lpgeom.nn.likeness import EmbeddingLike
+from lpgeom.nn.low_rank import LowRank
+from lpgeom.nn.split import check_factors, dense_rows, rows_times
 
 
-class LowRankEmbedding(nn.Module):
+class LowRankEmbedding(LowRank, EmbeddingLike):
     """``left[ids] @ right``: an embedding table whose weight is ``left @ right``.
 
     An ordinary module: `state_dict`, pickling, ``.to``, ``.half``, deepcopy, autograd and
@@ -61,16 +62,6 @@ class LowRankEmbedding(nn.Module):
     )  # fmt: skip
     __jit_unused_properties__ = ("weight",)
 
-    num_embeddings: int
-    embedding_dim: int
-    rank: int
-    padding_idx: int | None
-    max_norm: float | None
-    norm_type: float
-    scale_grad_by_freq: bool
-    sparse: bool
-    subspaces: int
-
     def __init__(
         self,
         num_embeddings: int,
@@ -87,27 +78,11 @@ class LowRankEmbedding(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        rank = validation.check_positive_int("rank", rank)
-        subspaces = validation.check_positive_int("subspaces", subspaces)
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ValueError(
-                    f"padding_idx must lie within the {num_embeddings} rows, got {padding_idx}"
-                )
-            padding_idx %= num_embeddings
-        options = {"device": device, "dtype": dtype}
-        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.rank, self.subspaces = rank, subspaces
-        self.padding_idx, self.max_norm, self.norm_type = padding_idx, max_norm, norm_type
-        self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
-        several = (subspaces,) if subspaces > 1 else ()
-        self.left = nn.Parameter(torch.empty(num_embeddings, rank, **options))
-        self.right = nn.Parameter(torch.empty(*several, rank, embedding_dim, **options))
-        labels = None
-        if subspaces > 1:
-            labels = torch.arange(num_embeddings, device=device) % subspaces
-            labels = labels.to(label_dtype(subspaces))
-        self.register_buffer("labels", labels)
+        self._set_options(
+            num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq,
+            sparse,
+        )  # fmt: skip
+        self._make_factors(num_embeddings, embedding_dim, rank, subspaces, device, dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -143,9 +118,7 @@ class LowRankEmbedding(nn.Module):
             n, d, k, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse,
             subspaces=j, device="meta", dtype=left.dtype,
         )  # fmt: skip
-        layer.left = left if isinstance(left, nn.Parameter) else nn.Parameter(left)
-        layer.right = right if isinstance(right, nn.Parameter) else nn.Parameter(right)
-        layer.labels = None if labels is None else labels.to(label_dtype(j))
+        layer._take_factors(left, right, labels)
         return layer
 
     @classmethod
@@ -177,24 +150,6 @@ class LowRankEmbedding(nn.Module):
         assert isinstance(layer, cls)
         return layer
 
-    @property
-    def weight(self) -> Tensor:
-        """The dense table (n, d), multiplied out at each access.
-
-        For code that reads ``embedding.weight``; gradients flow to the factors. It cannot be set.
-        """
-        return dense_rows(self.left, self.right, self.labels)
-
-    def to_dense(self) -> nn.Embedding:
-        """A `torch.nn.Embedding` with this table; its own memory."""
-        table = nn.Embedding(
-            self.num_embeddings, self.embedding_dim, self.padding_idx, self.max_norm,
-            self.norm_type, self.scale_grad_by_freq, self.sparse, device="meta",
-        )  # fmt: skip
-        grad = self.left.requires_grad
-        table.weight = nn.Parameter(self.weight.detach().clone(), requires_grad=grad)
-        return table.train(self.training)
-
     def forward(self, input: Tensor) -> Tensor:
         """Ids of any shape to (..., embedding_dim)."""
         if self.max_norm is not None:
@@ -224,12 +179,4 @@ class LowRankEmbedding(nn.Module):
 
     def extra_repr(self) -> str:
         """What print(embedding) shows."""
-        text = f"{self.num_embeddings}, {self.embedding_dim}, rank={self.rank}"
-        text += f", subspaces={self.subspaces}" if self.subspaces > 1 else ""
-        for name, usual in (
-            ("padding_idx", None), ("max_norm", None), ("norm_type", 2.0),
-            ("scale_grad_by_freq", False), ("sparse", False),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            text += "" if value == usual else f", {name}={value}"
-        return text
+        return self._shown(self._said())

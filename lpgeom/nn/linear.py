@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lpgeom import validation
-from lpgeom.nn.split import Labels, check_factors, dense_rows, label_dtype
+from lpgeom.nn.likeness import LinearLike, check_bias
+from lpgeom.nn.low_rank import LowRank
+from lpgeom.nn.split import Labels, check_factors
 
 
-class LowRankLinear(nn.Module):
+class LowRankLinear(LowRank, LinearLike):
     """``y = (x right^T) left^T + bias``: a linear layer whose weight is ``left @ right``.
 
     An ordinary module: `state_dict`, pickling, ``.to``, ``.half``, deepcopy, autograd and
@@ -57,11 +58,6 @@ class LowRankLinear(nn.Module):
     __constants__ = ("in_features", "out_features", "rank", "subspaces")
     __jit_unused_properties__ = ("weight",)
 
-    in_features: int
-    out_features: int
-    rank: int
-    subspaces: int
-
     def __init__(
         self,
         in_features: int,
@@ -74,23 +70,9 @@ class LowRankLinear(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        rank = validation.check_positive_int("rank", rank)
-        subspaces = validation.check_positive_int("subspaces", subspaces)
-        options = {"device": device, "dtype": dtype}
         self.in_features, self.out_features = in_features, out_features
-        self.rank, self.subspaces = rank, subspaces
-        several = (subspaces,) if subspaces > 1 else ()
-        self.left = nn.Parameter(torch.empty(out_features, rank, **options))
-        self.right = nn.Parameter(torch.empty(*several, rank, in_features, **options))
-        if bias:
-            self.bias: nn.Parameter | None = nn.Parameter(torch.empty(out_features, **options))
-        else:
-            self.register_parameter("bias", None)
-        labels = None
-        if subspaces > 1:
-            labels = torch.arange(out_features, device=device) % subspaces
-            labels = labels.to(label_dtype(subspaces))
-        self.register_buffer("labels", labels)
+        self._make_factors(out_features, in_features, rank, subspaces, device, dtype)
+        self._make_bias(bias, device, dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -117,12 +99,10 @@ class LowRankLinear(nn.Module):
             Shapes or dtypes that do not go together, or labels out of range.
         """
         n, k, d, j = check_factors(left, right, labels)
-        if bias is not None and bias.shape != (n,):
-            raise ValueError(f"bias must have shape ({n},), got {tuple(bias.shape)}")
+        check_bias(bias, n)
         layer = cls(d, n, k, bias=False, subspaces=j, device="meta", dtype=left.dtype)
-        layer.left, layer.right = _parameter(left), _parameter(right)
-        layer.bias = None if bias is None else _parameter(bias)
-        layer.labels = None if labels is None else labels.to(label_dtype(j))
+        layer._take_factors(left, right, labels)
+        layer._take_bias(bias)
         return layer
 
     @classmethod
@@ -154,24 +134,6 @@ class LowRankLinear(nn.Module):
         assert isinstance(layer, cls)
         return layer
 
-    @property
-    def weight(self) -> Tensor:
-        """The dense weight (out_features, in_features), multiplied out at each access.
-
-        For code that reads ``layer.weight``; gradients flow to the factors. It cannot be set.
-        """
-        return dense_rows(self.left, self.right, self.labels)
-
-    def to_dense(self) -> nn.Linear:
-        """A `torch.nn.Linear` with this layer's weight; its own memory."""
-        bias = self.bias
-        linear = nn.Linear(self.in_features, self.out_features, bias is not None, device="meta")
-        grad = self.left.requires_grad
-        linear.weight = nn.Parameter(self.weight.detach().clone(), requires_grad=grad)
-        if bias is not None:
-            linear.bias = nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
-        return linear.train(self.training)
-
     def forward(self, input: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
         if self.labels is None:
@@ -185,10 +147,4 @@ class LowRankLinear(nn.Module):
 
     def extra_repr(self) -> str:
         """What print(layer) shows."""
-        text = f"in_features={self.in_features}, out_features={self.out_features}, rank={self.rank}"
-        text += f", subspaces={self.subspaces}" if self.subspaces > 1 else ""
-        return text + f", bias={self.bias is not None}"
-
-
-def _parameter(value: Tensor) -> nn.Parameter:
-    return value if isinstance(value, nn.Parameter) else nn.Parameter(value)
+        return self._shown(self._said())

@@ -108,6 +108,9 @@ class MixedRank(nn.Module):
         # In a line, as modules whose factors are no lists.
         return f"{type(self).__name__}({self.extra_repr()})"
 
+    def _learns(self) -> bool:
+        return any(left.requires_grad for left in self.lefts)
+
     def _said(self) -> str:
         return f"ranks={self.ranks}, counts={self.counts}"
 

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from lpgeom.nn.likeness import EmbeddingLike
 from lpgeom.nn.mixed import MixedRank, check_groups, scale_of
 from lpgeom.nn.split import _fixed_shapes, sorted_by_label
 
 
-class MixedRankEmbedding(MixedRank):
+class MixedRankEmbedding(MixedRank, EmbeddingLike):
     """An embedding table whose rows are in groups, each with two factors of its own rank.
 
     Row i of group c is ``lefts[c][places[i]] @ rights[c]``; the rows of a group of rank d are kept
@@ -63,14 +64,6 @@ class MixedRankEmbedding(MixedRank):
 
     __jit_unused_properties__ = ("weight",)
 
-    num_embeddings: int
-    embedding_dim: int
-    padding_idx: int | None
-    max_norm: float | None
-    norm_type: float
-    scale_grad_by_freq: bool
-    sparse: bool
-
     def __init__(
         self,
         num_embeddings: int,
@@ -87,15 +80,10 @@ class MixedRankEmbedding(MixedRank):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ValueError(
-                    f"padding_idx must lie within the {num_embeddings} rows, got {padding_idx}"
-                )
-            padding_idx %= num_embeddings
-        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.padding_idx, self.max_norm, self.norm_type = padding_idx, max_norm, norm_type
-        self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
+        self._set_options(
+            num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq,
+            sparse,
+        )  # fmt: skip
         self._make_groups(embedding_dim, ranks, counts, device, dtype)
         if sum(counts) != num_embeddings:
             raise ValueError(f"counts must add up to {num_embeddings} rows, got {sum(counts)}")
@@ -166,16 +154,6 @@ class MixedRankEmbedding(MixedRank):
         )  # fmt: skip
         layer._take_groups(lefts, rights, labels, places)
         return layer
-
-    def to_dense(self) -> nn.Embedding:
-        """A `torch.nn.Embedding` with this table; its own memory."""
-        table = nn.Embedding(
-            self.num_embeddings, self.embedding_dim, self.padding_idx, self.max_norm,
-            self.norm_type, self.scale_grad_by_freq, self.sparse, device="meta",
-        )  # fmt: skip
-        grad = any(left.requires_grad for left in self.lefts)
-        table.weight = nn.Parameter(self.weight.detach().clone(), requires_grad=grad)
-        return table.train(self.training)
 
     def forward(self, input: Tensor) -> Tensor:
         """Ids of any shape to (..., embedding_dim)."""
@@ -265,11 +243,4 @@ class MixedRankEmbedding(MixedRank):
 
     def extra_repr(self) -> str:
         """What print(embedding) shows."""
-        text = f"{self.num_embeddings}, {self.embedding_dim}, {self._said()}"
-        for name, usual in (
-            ("padding_idx", None), ("max_norm", None), ("norm_type", 2.0),
-            ("scale_grad_by_freq", False), ("sparse", False),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            text += "" if value == usual else f", {name}={value}"
-        return text
+        return self._shown(self._said())

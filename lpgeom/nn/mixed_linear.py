@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from lpgeom.nn.likeness import LinearLike, check_bias
 from lpgeom.nn.mixed import MixedRank, check_groups, scale_of
 
 
-class MixedRankLinear(MixedRank):
+class MixedRankLinear(MixedRank, LinearLike):
     """A linear layer whose weight has its rows in groups, each with factors of its own rank.
 
     For an output layer tied to a `MixedRankEmbedding`, whose parameters it shares: output feature i
@@ -48,9 +49,6 @@ class MixedRankLinear(MixedRank):
 
     __jit_unused_properties__ = ("weight",)
 
-    in_features: int
-    out_features: int
-
     def __init__(
         self,
         in_features: int,
@@ -67,11 +65,7 @@ class MixedRankLinear(MixedRank):
         self._make_groups(in_features, ranks, counts, device, dtype)
         if sum(counts) != out_features:
             raise ValueError(f"counts must add up to {out_features} features, got {sum(counts)}")
-        if bias:
-            empty = torch.empty(out_features, device=device, dtype=dtype)
-            self.bias: nn.Parameter | None = nn.Parameter(empty)
-        else:
-            self.register_parameter("bias", None)
+        self._make_bias(bias, device, dtype)
         self.reset_parameters()
 
     @property
@@ -110,24 +104,12 @@ class MixedRankLinear(MixedRank):
             Shapes or dtypes that do not go together, labels out of range.
         """
         n, d = check_groups(lefts, rights, labels, places)
-        if bias is not None and bias.shape != (n,):
-            raise ValueError(f"bias must have shape ({n},), got {tuple(bias.shape)}")
+        check_bias(bias, n)
         ranks, counts = [left.shape[1] for left in lefts], [len(left) for left in lefts]
         layer = cls(d, n, ranks, counts, False, device="meta", dtype=lefts[0].dtype)
         layer._take_groups(lefts, rights, labels, places)
-        if bias is not None:
-            layer.bias = bias if isinstance(bias, nn.Parameter) else nn.Parameter(bias)
+        layer._take_bias(bias)
         return layer
-
-    def to_dense(self) -> nn.Linear:
-        """A `torch.nn.Linear` with this layer's weight; its own memory."""
-        bias = self.bias
-        linear = nn.Linear(self.in_features, self.out_features, bias is not None, device="meta")
-        grad = any(left.requires_grad for left in self.lefts)
-        linear.weight = nn.Parameter(self.weight.detach().clone(), requires_grad=grad)
-        if bias is not None:
-            linear.bias = nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
-        return linear.train(self.training)
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
@@ -142,5 +124,4 @@ class MixedRankLinear(MixedRank):
 
     def extra_repr(self) -> str:
         """What print(layer) shows."""
-        text = f"in_features={self.in_features}, out_features={self.out_features}, {self._said()}"
-        return text + f", bias={self.bias is not None}"
+        return self._shown(self._said())

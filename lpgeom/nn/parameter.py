@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lpgeom import validation
+from lpgeom.nn.likeness import own, parameter
 from lpgeom.nn.split import check_factors
 
 
@@ -79,8 +80,7 @@ class LowRankParameter(nn.Module):
                 f"factors {tuple(left.shape)} and {tuple(right.shape)} are not of {tuple(shape)}"
             )
         made = cls(shape, left.shape[1], device="meta", dtype=left.dtype)
-        made.left = left if isinstance(left, nn.Parameter) else nn.Parameter(left)
-        made.right = right if isinstance(right, nn.Parameter) else nn.Parameter(right)
+        made.left, made.right = parameter(left), parameter(right)
         return made
 
     @property
@@ -105,7 +105,7 @@ class LowRankParameter(nn.Module):
 
     def to_dense(self) -> nn.Parameter:
         """A parameter with the product; its own memory."""
-        return nn.Parameter(self.weight.detach().clone(), requires_grad=self.left.requires_grad)
+        return own(self.weight, self.left.requires_grad)
 
     def forward(self) -> Tensor:
         """The parameter multiplied out."""
