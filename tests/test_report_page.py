@@ -92,6 +92,17 @@ def test_the_headline_numbers() -> None:
     assert "shared with cls.predictions.decoder" in text
 
 
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [("tokens", "how often their tokens occur"), ("given", "as the call says"), ("none", ""),
+     (None, "")],
+)  # fmt: skip
+def test_whether_rows_are_weighted_is_said(weights: str | None, words: str) -> None:
+    text = Elements(page(report(layer("w", weights=weights)))).text
+    assert ("rows weighted" in text) == bool(words)
+    assert words in text
+
+
 def test_a_ratio_is_never_rounded_down() -> None:
     text = Elements(page(minilm())).text  # 1.0071
     assert "1.008" in text

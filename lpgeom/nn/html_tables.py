@@ -6,6 +6,11 @@ from lpgeom.nn.html_text import count_of, escaped, name_of, number_of, seconds_o
 from lpgeom.nn.report import CompressionReport, LayerReport
 from lpgeom.plots.layers import ratio_text
 
+ROW_WEIGHTS = {
+    "tokens": "rows weighted by how often their tokens occur",
+    "given": "rows weighted as the call says",
+}
+
 
 def layers_table(report: CompressionReport) -> str:
     """The compressed layers, a row each; its columns are those that say something."""
@@ -60,6 +65,8 @@ def _name_cell(layer: LayerReport) -> str:
     about = [layer.kind]
     if layer.metric != "weights":
         about.append(f"metric: {layer.metric}")
+    if layer.weights in ROW_WEIGHTS:
+        about.append(ROW_WEIGHTS[layer.weights])
     if layer.tied:
         about.append(f"shared with {', '.join(layer.tied)}")
     if layer.method:

@@ -13,19 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lpgeom import validation
 from lpgeom.nn import ranks
 from lpgeom.nn.factor import curve_of, factorise, factorise_mixed
 from lpgeom.nn.factored import Factored, Metric, Spec
 from lpgeom.nn.mixed import PLACES
 from lpgeom.nn.options import Options
 from lpgeom.nn.report import LayerReport
+from lpgeom.nn.row_weights import named, row_weights
 from lpgeom.nn.select import by_name, selected, words
 from lpgeom.nn.sites import FACTORED, Group, stored_in
 from lpgeom.nn.split import label_dtype
-from lpgeom.nn.tokens import read_tokenizer
-from lpgeom.nn.vocabulary import vocabulary_weights
-from lpgeom.nn.weights import frequency_weights
 from lpgeom.results import Array
 from lpgeom.subspace.curve import SvdCurve
 
@@ -52,6 +49,7 @@ class Item:
     spec: Spec
     dtype: torch.dtype
     row_weights: Array | None = None
+    weights: str = "none"
     metric: Metric | None = None
     curve: SvdCurve | None = None
     rank: int | None = None
@@ -71,8 +69,7 @@ def items_of(
         Patterns, weights of rows or ranks that do not fit the model.
     """
     chosen, notes = selected(groups, model, options.layers, options.exclude)
-    weights_of = _row_weights(chosen, notes, options.row_weights)
-    of_tokens = _of_tokens(chosen, notes, options, words(model))
+    weights = row_weights(chosen, notes, options, words(model))
     items = []
     for group in chosen:
         n, d = group.head.shape
@@ -80,13 +77,15 @@ def items_of(
         mixed = options.spec.ranks == "mixed" and group.kind == "embedding"
         one = group.kind == "parameter" or (options.spec.ranks == "mixed" and not mixed)
         several = 1 if one else min(options.spec.subspaces, n)
+        omega, source = weights(group)
         items.append(
             Item(
                 group,
                 ranks.Size(n, d, several),
                 replace(options.spec, subspaces=several, ranks="mixed" if mixed else "equal"),
                 group.head.dtype,
-                row_weights=of_tokens.get(id(group), weights_of(group)),
+                row_weights=omega,
+                weights=source,
                 metric=metrics.get(group.name),
                 note=notes.get(group.name, ""),
             )
@@ -177,7 +176,7 @@ def _from_budget(items: Sequence[Item], options: Options, read: Read) -> list[It
 
 
 def _with_curve(item: Item, read: Read) -> Item:
-    with _named(item.group.name):
+    with named(item.group.name):
         curve = curve_of(read(item.group), item.spec.p, item.row_weights, item.metric)
     return replace(item, curve=curve)
 
@@ -186,7 +185,7 @@ def solve(item: Item, weight: Tensor) -> tuple[LayerReport, Factored]:
     """Factors of an item with a rank, and its line of the report."""
     assert item.rank is not None
     started = time.perf_counter()
-    with _named(item.group.name):
+    with named(item.group.name):
         found = _meeting_error(item, weight)
     ranks_ = tuple(left.shape[1] for left in found.lefts)
     counts = tuple(left.shape[0] for left in found.lefts)
@@ -299,6 +298,7 @@ def line(item: Item) -> LayerReport:
         tied=tuple(site.name for site in group.sites[1:]),
         metric="weights" if item.metric is None else "activations",
         note=item.note,
+        weights=item.weights,
         **predicted,
     )
 
@@ -307,83 +307,3 @@ def _index_bytes(item: Item) -> int:
     """What says which row is where, for each row."""
     label = label_dtype(item.size.subspaces).itemsize if item.size.subspaces > 1 else 0
     return label + (PLACES.itemsize if item.spec.ranks == "mixed" else 0)
-
-
-class _named:
-    """Adds a layer's name to what goes wrong in its solution."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, ValueError | TypeError) and type(error) in (ValueError, TypeError):
-            raise type(error)(f"{self.name}: {error}") from error
-
-
-def _row_weights(
-    chosen: Sequence[Group], notes: Mapping[str, str], given: Any
-) -> Callable[[Group], Array | None]:
-    """Row weights of each group, or None."""
-    if isinstance(given, Mapping):
-        named = by_name(chosen, given, "row_weights")
-        return lambda group: _vector(group, named(group))
-    if given is None or (isinstance(given, str) and given == "auto"):
-        return lambda group: None
-    if isinstance(given, str):
-        # A frequency is one of tokens: linear layers have none.
-        return lambda group: _vector(group, given if group.kind == "embedding" else None)
-    open_groups = [group for group in chosen if group.name not in notes]
-    if len(open_groups) != 1:
-        names = ", ".join(group.name for group in open_groups[:5])
-        raise ValueError(
-            f"row_weights is an array, but {len(open_groups)} layers are selected ({names}): pass "
-            "a mapping from names to arrays"
-        )
-    return lambda group: _vector(group, given) if group is open_groups[0] else None
-
-
-def _of_tokens(
-    chosen: Sequence[Group], notes: Mapping[str, str], options: Options, word: set[int]
-) -> dict[int, Array]:
-    """Roots of the frequencies of the tokens of embeddings, by the tokenizer or by Zipf's law.
-
-    Roots: rare words say more of a text than their number does. Of what may be the word embedding,
-    the tokenizer's tokens are the rows of the table (or tables) with least rows of those that have
-    one for each; others are positions, segments. Without a tokenizer the rows are taken to be in
-    the order of their frequency only where the model names a single table.
-    """
-    if options.spec.ranks != "mixed" or not options.asks_for_tokens:
-        return {}
-    tables = [
-        group
-        for group in chosen
-        if group.kind == "embedding"
-        and group.name not in notes
-        and (not word or any(id(site.owner) in word for site in group.sites))
-    ]
-    if options.tokenizer is None:
-        named = tables if word and len(tables) == 1 else []
-        return {id(group): np.sqrt(frequency_weights(group.head.shape[0])) for group in named}
-    if not tables:
-        return {}
-    with _named(f"tokenizer, for {tables[0].name}"):
-        vocabulary = read_tokenizer(options.tokenizer)
-    fitting = [n for group in tables if (n := group.head.shape[0]) >= vocabulary.n]
-    found = {}
-    for group in tables:
-        n = group.head.shape[0]
-        if not fitting or n == min(fitting):
-            with _named(f"tokenizer, for {group.name}"):
-                found[id(group)] = np.sqrt(vocabulary_weights(vocabulary, n))
-    return found
-
-
-def _vector(group: Group, value: Any) -> Array | None:
-    if isinstance(value, str):
-        validation.check_choice("row_weights", value, ("frequency",))
-        return frequency_weights(group.head.shape[0])
-    with _named(group.name):
-        return validation.check_weights(value, group.head.shape[0])

@@ -68,6 +68,9 @@ class LayerReport:
         Singular values of A (of its whitened form for "activations"), largest first.
     seconds : float
     note : str
+    weights : {"none", "tokens", "given"}, or None
+        Where the weights of the rows are from: none, all rows count alike; how often each token
+        occurs; `row_weights` of the call. None in reports older than this field.
 
     Examples
     --------
@@ -103,6 +106,7 @@ class LayerReport:
     note: str = ""
     ranks: tuple[int, ...] | None = None
     counts: tuple[int, ...] | None = None
+    weights: str | None = None
 
     @property
     def compressed(self) -> bool:

@@ -83,6 +83,20 @@ def test_a_tokenizer_of_no_table_is_refused() -> None:
         weights_of(Tables(), tokenizer=tokenizer(100))
 
 
+def test_the_report_says_where_weights_of_rows_are_from() -> None:
+    def said(**options: Any) -> dict[str, Any]:
+        return {x.name: x.weights for x in squeezed(Tables(), dry_run=True, **options).layers}
+
+    assert said(tokenizer=tokenizer()) == {"tokens": "tokens", "positions": "none"}
+    assert said() == {"tokens": "none", "positions": "none"}
+    ones = np.ones(20)
+    assert said(row_weights={"positions": ones}) == {"tokens": "none", "positions": "given"}
+    both = {"tokens": "given", "positions": "given"}
+    assert said(row_weights="frequency") == both
+    solved = squeezed(Tables(), tokenizer=tokenizer())
+    assert solved["tokens"].weights == "tokens"
+
+
 @pytest.mark.parametrize("kind", [Tables, Named])
 def test_rows_of_several_tables_are_alike(kind: type[Tables]) -> None:
     assert weights_of(kind()) == {"tokens": None, "positions": None}
