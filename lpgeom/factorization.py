@@ -197,7 +197,7 @@ class FactorResult:
     method : str
         Start (``"svd"``, ``"lewis"``, ``"rows"``, ``"columns"``, ``"clipped"``, ``"random 3"``) and
         what was done from there: ``"admm"``, ``"alternating"``.
-    p, k, shape, n_iter, converged, seconds, svd_cost, seed
+    p, k, shape, n_iter, converged, seconds, svd_cost, seed, backend
         As in `SubspaceResult`; `svd_cost` is the entrywise cost of the truncated SVD (missing
         entries filled in from its own fit).
 
@@ -228,6 +228,7 @@ class FactorResult:
     seconds: float
     svd_cost: float
     seed: int
+    backend: str = "cpu"
 
     @property
     def objective(self) -> str:
@@ -253,8 +254,8 @@ class FactorResult:
                 f"SVD's cost {self.svd_cost:.6g})",
                 f"  lower bound  {bound}",
                 f"  guarantee    {self.guarantee:.4g}  (a-priori ratio, theory 2)",
-                f"  method       {self.method}: {self.n_iter} steps, {self.seconds:.2f} s"
-                + ("" if self.converged else ", not converged"),
+                f"  method       {self.method} on {self.backend}: {self.n_iter} steps, "
+                f"{self.seconds:.2f} s" + ("" if self.converged else ", not converged"),
             )
         )
 
@@ -268,7 +269,7 @@ class FactorResult:
         """Plain numbers and strings, ready for JSON (arrays left out; inf as a string)."""
         names = (
             "k", "p", "objective", "cost", "norm_error", "lower_bound", "ratio", "guarantee",
-            "svd_cost", "method", "n_iter", "converged", "seconds", "seed",
+            "svd_cost", "method", "backend", "n_iter", "converged", "seconds", "seed",
         )  # fmt: skip
         values = {name: getattr(self, name) for name in names}
         bounds = () if self.certificate is None else self.certificate.bounds

@@ -184,6 +184,8 @@ def _build_bound(values: Any, index: int) -> Bound:
 
 
 def _build_factors(values: Any) -> FactorResult:
+    if isinstance(values, dict):  # older files do not say where: there was one place
+        values = {"backend": "cpu", **values}
     f = Fields(values, "result", FactorResult.__dataclass_fields__)
     shape, k = f.shape("shape"), f.integer("k", 1)
     p = f.real("p", 1.0)
@@ -209,6 +211,7 @@ def _build_factors(values: Any) -> FactorResult:
         seconds=f.real("seconds", 0.0),
         svd_cost=f.real("svd_cost", 0.0, finite=False),
         seed=f.integer("seed"),
+        backend=f.text("backend"),
     )
     _check_agreement(result, "left", "right")
     return result
