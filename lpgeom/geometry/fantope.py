@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lpgeom.geometry.spectrum import eigenvalues
 from lpgeom.rows.base import Array
 
 EPS = float(np.finfo(np.float64).eps)
@@ -81,15 +82,11 @@ def smallest_sum(G: Array, m: int, *, eigvals: Array | None = None) -> float:
     It is the minimum of <G, Q> over the Fantope (Ky Fan), so it must not come out too large.
     `eigvals` saves the decomposition where the eigenvalues of G are known already.
     """
-    lam = np.sort(
-        np.asarray(np.linalg.eigvalsh(G) if eigvals is None else eigvals, dtype=np.float64)
-    )
+    lam = np.sort(np.asarray(eigenvalues(G) if eigvals is None else eigvals, dtype=np.float64))
     return float(lam[:m].sum()) - m * eigenvalue_slack(lam, lam.size)
 
 
 def largest_sum(G: Array, m: int, *, eigvals: Array | None = None) -> float:
     """Sum of the m largest eigenvalues of G, raised by m times the eigenvalue slack."""
-    lam = np.sort(
-        np.asarray(np.linalg.eigvalsh(G) if eigvals is None else eigvals, dtype=np.float64)
-    )
+    lam = np.sort(np.asarray(eigenvalues(G) if eigvals is None else eigvals, dtype=np.float64))
     return float(lam[lam.size - m :].sum()) + m * eigenvalue_slack(lam, lam.size)

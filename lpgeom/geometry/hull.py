@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lpgeom.geometry.dense import HOST, DensePlace
 from lpgeom.geometry.spectrum import EPS
 from lpgeom.rows.base import Array
 
@@ -19,7 +20,7 @@ class Hull:
     ----------
     origin : ndarray, shape (d,)
     Z : ndarray, shape (n, r)
-        Coordinates of the points, orthogonal columns.
+        Coordinates of the points, orthogonal columns; where the points are.
     T : ndarray, shape (r, d)
         ``z = T (x - origin)``; a left inverse of G.
     G : ndarray, shape (d, r)
@@ -34,7 +35,7 @@ class Hull:
     rank: int
 
 
-def hull_of(P: Array, *, centred: bool, singular: bool = False) -> Hull:
+def hull_of(P: Array, *, centred: bool, singular: bool = False, place: DensePlace = HOST) -> Hull:
     """Affine hull of the rows of P (their span if `centred`), one QR and a small SVD: O(n d^2).
 
     Columns are scaled by powers of two first, so that units do not decide what is flat. A direction
@@ -42,20 +43,22 @@ def hull_of(P: Array, *, centred: bool, singular: bool = False) -> Hull:
     of the points, which is what rounding of their own coordinates brings about (`Ellipsoid.gauge`
     lets points leave a flat ellipsoid by ``16 d eps``, in all directions together). With `singular`
     also those whose singular value is at most ``max(n, d) eps`` times the largest: the usual rank.
+    P is an array of `place`.
     """
     n, d = P.shape
-    origin = np.zeros(d) if centred else P.mean(axis=0)
-    B = P - origin
-    spread = np.abs(B).max(axis=0)
-    size = np.abs(P).max(axis=0)
+    origin = np.zeros(d) if centred else place.host(P.mean(axis=0))
+    B = P - place.there(origin)
+    spread = place.host(np.abs(B).max(axis=0))
+    size = place.host(np.abs(P).max(axis=0))
     live = spread > (0.0 if centred else 4.0 * EPS) * size
     scale = np.where(live, 2.0 ** -np.ceil(np.log2(np.where(live, spread, 1.0))), 0.0)
-    B *= scale
-    R = np.linalg.qr(B, mode="r") if n > d else B
+    B *= place.there(scale)
+    R = place.host(np.linalg.qr(B, mode="r") if n > d else B)
     _, s, Vt = np.linalg.svd(R, full_matrices=False)
-    coordinates = B @ Vt.T
-    leaves = np.abs(coordinates).max(axis=0)
-    solid = leaves > 12.0 * math.sqrt(d) * EPS * float(np.linalg.norm(P * scale, axis=1).max())
+    coordinates = B @ place.there(Vt.T)
+    leaves = place.host(np.abs(coordinates).max(axis=0))
+    longest = float(np.linalg.norm(P * place.there(scale), axis=1).max())
+    solid = leaves > 12.0 * math.sqrt(d) * EPS * longest
     if singular:
         solid &= s > max(n, d) * EPS * s[0]
     r = int(np.count_nonzero(np.logical_and.accumulate(solid)))
@@ -65,7 +68,7 @@ def hull_of(P: Array, *, centred: bool, singular: bool = False) -> Hull:
     back = np.where(live, 1.0 / np.where(live, scale, 1.0), 0.0)
     return Hull(
         origin,
-        coordinates[:, :r] / spreads,
+        coordinates[:, :r] / place.there(spreads),
         (V / spreads).T * scale,
         back[:, None] * V * spreads,
         r,

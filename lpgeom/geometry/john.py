@@ -9,10 +9,12 @@ import numpy as np
 
 from lpgeom import validation
 from lpgeom.ellipsoids import Ellipsoid
+from lpgeom.geometry.dense import open_points
 from lpgeom.geometry.design import optimal_design, variances
 from lpgeom.geometry.hull import hull_of
 from lpgeom.geometry.mvee import DEFAULT_MAX_ITER, scaled_root
 from lpgeom.geometry.spectrum import EPS, Spectrum, spectrum
+from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
 from lpgeom.threads import limited, sized
 
@@ -75,7 +77,9 @@ def john_passes(
     return min(last, averaged, key=lambda found: float(found[1].max()))
 
 
-def john_ellipsoid(A: ArrayLike, *, eps: float = 1e-6, max_iter: int | None = None) -> Ellipsoid:
+def john_ellipsoid(
+    A: ArrayLike, *, eps: float = 1e-6, max_iter: int | None = None, backend: str = "auto"
+) -> Ellipsoid:
     """Ellipsoid of largest volume inside ``{x : |a_i^T x| <= 1 for all i}``.
 
     ``E = {x : x^T shape x <= 1}`` with ``shape = max(tau) sum_i w_i a_i a_i^T``: E lies in the body
@@ -94,6 +98,8 @@ def john_ellipsoid(A: ArrayLike, *, eps: float = 1e-6, max_iter: int | None = No
         Gap in log-volume (within the span of the rows) to reach.
     max_iter : int, optional
         Exchange steps at most; 200,000 if not given.
+    backend : {"auto", "cpu", "cuda"}
+        As in `min_volume_ellipsoid`.
 
     Returns
     -------
@@ -109,6 +115,8 @@ def john_ellipsoid(A: ArrayLike, *, eps: float = 1e-6, max_iter: int | None = No
         Input that is not a finite, nonempty, real matrix; eps or max_iter out of range.
     OverflowError
         `shape` is beyond the range of float64 (entries of A beyond about 1e150).
+    ImportError, RuntimeError, MemoryError
+        ``backend="cuda"``: CuPy or numba-cuda, a device, or room on it is missing.
 
     Notes
     -----
@@ -129,22 +137,19 @@ def john_ellipsoid(A: ArrayLike, *, eps: float = 1e-6, max_iter: int | None = No
         if max_iter is None
         else validation.check_positive_int("max_iter", max_iter)
     )
-    array = validation.check_matrix(A)
-    largest = validation.largest_entry(array)
-    e = min(max(math.frexp(largest)[1], -1020), 1020) if largest > 0.0 else 0
-    P = np.ldexp(np.ascontiguousarray(array, dtype=np.float64), -e)
+    P, e, place = open_points(A, "A", backend)
     n, d = P.shape
-    with limited(), sized(n, d):
-        hull = hull_of(P, centred=True, singular=True)
+    with limited(), sized(n, d), device.device_of(P):
+        hull = hull_of(P, centred=True, singular=True, place=place)
         r = hull.rank
         if r == 0:
             F, alpha, gap, n_iter, converged = np.zeros((0, d)), 1.0, 0.0, 0, True
         else:
-            found = optimal_design(hull.Z, eps / r, steps)
-            L = np.linalg.cholesky((hull.Z * found.weights[:, None]).T @ hull.Z)
+            found = optimal_design(hull.Z, eps / r, steps, place=place)
+            L = np.linalg.cholesky(place.host((hull.Z * found.weights[:, None]).T @ hull.Z))
             R = L.T @ hull.G.T
             # |a x|^2 <= reach |R x|^2, and |R x|^2 = sum u (a x)^2 <= ||A x||_inf^2.
-            reach = float(variances(hull.Z, found.weights)[0].max())
+            reach = float(variances(hull.Z, found.weights, place)[0].max())
             slack = _relative_rounding(R, n)
             F = R * (math.sqrt(reach) * (1.0 + slack))
             alpha = max(1.0, math.sqrt(reach) * (1.0 + slack) ** 2)

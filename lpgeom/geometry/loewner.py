@@ -11,15 +11,16 @@ import numpy as np
 
 from lpgeom import validation
 from lpgeom.ellipsoids import Ellipsoid
+from lpgeom.geometry.dense import DensePlace, dense_rows, open_dense, place_of
 from lpgeom.geometry.design import optimal_design
 from lpgeom.geometry.fixed_point import solve_fixed_point
 from lpgeom.geometry.mvee import DEFAULT_MAX_ITER
 from lpgeom.geometry.sandwich import Proved, proved_root
 from lpgeom.geometry.shallow_cut import cut_ball, cut_body
 from lpgeom.geometry.spectrum import spectrum
-from lpgeom.rows.array import dense
+from lpgeom.rows import device
 from lpgeom.rows.base import Array
-from lpgeom.rows.door import open_rows
+from lpgeom.rows.door import Problem
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def loewner_ellipsoid(
     dim: int | None = None,
     tol: float = 1e-6,
     max_iter: int | None = None,
+    backend: str = "auto",
 ) -> Ellipsoid:
     """Ellipsoid around the ball ``{x : ||A x||_p <= 1}`` that is round up to a proved factor.
 
@@ -78,6 +80,10 @@ def loewner_ellipsoid(
         over 1. Not used by ``"shallow-cut"``.
     max_iter : int, optional
         Steps at most; if it is reached `converged` is False, and alpha holds all the same.
+    backend : {"auto", "cpu", "cuda"}
+        As in `approx_subspace`; p = inf too runs on a device. There are on it up to eight float64
+        arrays of A's shape: A is not streamed. Small products, factorizations, and steps over few
+        numbers are left to the host. An oracle is asked on the host.
 
     Returns
     -------
@@ -93,6 +99,8 @@ def loewner_ellipsoid(
         an oracle both; an oracle that breaks its promise or a body that is unbounded.
     OverflowError
         `shape` is beyond the range of float64 (entries of A beyond about 1e150 or below 1e-146).
+    ImportError, RuntimeError, MemoryError
+        ``backend="cuda"``: CuPy or numba-cuda, a device, or room on it is missing.
 
     Notes
     -----
@@ -124,7 +132,10 @@ def loewner_ellipsoid(
     """
     tol = validation.check_tolerance(tol)
     limit = None if max_iter is None else validation.check_positive_int("max_iter", max_iter)
+    backend = validation.check_backend(backend)
     if oracle is not None:
+        if backend == "cuda":
+            raise ValueError('an oracle is asked on the host: leave backend at "auto"')
         if A is not None or p is not None or row_weights is not None:
             raise ValueError("pass either A and p, or oracle and dim")
         if method not in (None, "shallow-cut"):
@@ -141,11 +152,16 @@ def loewner_ellipsoid(
     chosen = "lewis" if method is None else method
     validation.check_choice("method", chosen, METHODS)
     with limited():
-        problem = open_rows(A, p, row_weights, infinite=True)
-        n, d = problem.rows.shape
-        with sized(n, d):
-            found = _around_ball(problem.rows, problem.p, chosen, tol, limit)
-    return _record(found, d, problem.unit, problem.p, chosen)
+        problem = open_dense(A, p, row_weights, backend)
+        return around_rows(problem, chosen, tol, limit)
+
+
+def around_rows(problem: Problem[Any], method: str, tol: float, limit: int | None) -> Ellipsoid:
+    """`loewner_ellipsoid` of input that is checked and opened."""
+    n, d = problem.rows.shape
+    with sized(n, d), device.algebra(problem.rows):
+        found = _around_ball(problem.rows, problem.p, method, tol, limit)
+    return _record(found, d, problem.unit, problem.p, method)
 
 
 @dataclass(frozen=True)
@@ -160,17 +176,18 @@ class _Found:
 def _around_ball(rows: Any, p: float, method: str, tol: float, limit: int | None) -> _Found:
     """The road for A: coordinates in which A has orthonormal columns, a method, its proof."""
     n, d = rows.shape
+    place = place_of(rows)
     rows, span = rows.reduced() if n < d else (rows, None)
     pca = spectrum(rows)
     r = pca.rank
     if r == 0:
         return _Found(Proved(np.zeros((0, d)), 1.0), 0, True)
-    D = dense(rows)
+    D = dense_rows(rows, place)
     X0 = pca.whitener()
     R0 = (pca.U[:, pca.U.shape[1] - r :] * np.sqrt(pca.eigvals[pca.eigvals.size - r :])).T
-    B = D @ X0
+    B = D @ place.there(X0)
     steps = {"lewis": _lewis, "john": _john, "shallow-cut": _shallow_cut}[method]
-    found = steps(D, B, X0, R0, p, tol, limit)
+    found = steps(D, B, X0, R0, p, tol, limit, place)
     if span is None:
         return found
     return _Found(
@@ -178,72 +195,92 @@ def _around_ball(rows: Any, p: float, method: str, tol: float, limit: int | None
     )
 
 
-def _metric_roots(C: Array) -> tuple[Array, Array]:
+def _metric_roots(C: Array, place: DensePlace) -> tuple[Array, Array]:
     """(T, T^-1) with ``T^-T T^-1 = C^T C``: upper triangular, by QR where Cholesky fails."""
     try:
-        upper = np.asarray(np.linalg.cholesky(C.T @ C).T, dtype=np.float64)
+        upper = np.asarray(np.linalg.cholesky(place.host(C.T @ C)).T, dtype=np.float64)
     except np.linalg.LinAlgError:
-        upper = np.asarray(np.linalg.qr(C, mode="r"), dtype=np.float64)
+        upper = np.asarray(place.host(np.linalg.qr(C, mode="r")), dtype=np.float64)
     return np.asarray(np.linalg.inv(upper), dtype=np.float64), upper
 
 
 def _lewis(
-    D: Array, B: Array, X0: Array, R0: Array, p: float, tol: float, limit: int | None
+    D: Array,
+    B: Array,
+    X0: Array,
+    R0: Array,
+    p: float,
+    tol: float,
+    limit: int | None,
+    place: DensePlace,
 ) -> _Found:
     if math.isinf(p):
-        return _john(D, B, X0, R0, p, tol, limit)
-    alive = np.einsum("ij,ij->i", B, B) > 0.0
-    rows = B if alive.all() else B[alive]
-    tau = np.einsum("ij,ij->i", rows, rows)
+        return _john(D, B, X0, R0, p, tol, limit, place)
     if p == 2.0:
-        return _Found(proved_root(D, X0, R0, p), 1, True)
+        return _Found(proved_root(D, X0, R0, p, place=place), 1, True)
+    alive = place.row_squares(B) > 0.0
+    rows = B if bool(alive.all()) else B[alive]
+    tau = place.row_squares(rows)
 
     def tau_of(w: Array) -> Array:
-        T, _ = _metric_roots(rows * (w ** (0.5 - 1.0 / p))[:, None])
-        Y = rows @ T
-        return np.asarray(np.einsum("ij,ij->i", Y, Y))
+        T, _ = _metric_roots(rows * (w ** (0.5 - 1.0 / p))[:, None], place)
+        return place.row_squares(rows @ place.there(T))
 
     found = solve_fixed_point(tau_of, tau, B.shape[1], p, tol=tol, max_iter=limit or 1000)
-    T, inverse = _metric_roots(rows * (found.w ** (0.5 - 1.0 / p))[:, None])
-    proved = proved_root(D, X0 @ T, inverse @ R0, p)
+    T, inverse = _metric_roots(rows * (found.w ** (0.5 - 1.0 / p))[:, None], place)
+    proved = proved_root(D, X0 @ T, inverse @ R0, p, place=place)
     return _Found(proved, found.n_iter, found.converged)
 
 
 def _john(
-    D: Array, B: Array, X0: Array, R0: Array, p: float, tol: float, limit: int | None
+    D: Array,
+    B: Array,
+    X0: Array,
+    R0: Array,
+    p: float,
+    tol: float,
+    limit: int | None,
+    place: DensePlace,
 ) -> _Found:
     """John's ellipsoid of {|A x| <= 1}; for p > 2 also the metric with its weights at p.
 
     The body's own sandwich ``||A x||_inf <= ||A x||_p <= n^(1/p) ||A x||_inf`` is kept where it is
     the better proof.
     """
-    design = optimal_design(B, tol, limit or DEFAULT_MAX_ITER)
+    design = optimal_design(B, tol, limit or DEFAULT_MAX_ITER, place=place)
     w = design.weights * B.shape[1]
     alive = w > 0.0
-    T, inverse = _metric_roots(B[alive] * np.sqrt(w[alive])[:, None])
+    T, inverse = _metric_roots(B[alive] * np.sqrt(w[alive])[:, None], place)
     X, R = X0 @ T, inverse @ R0
-    largest = proved_root(D, X, R, math.inf, weights=(w,))
+    largest = proved_root(D, X, R, math.inf, weights=(w,), place=place)
     if math.isinf(p):
         return _Found(largest, design.n_iter, design.converged)
-    n = int(np.count_nonzero(np.einsum("ij,ij->i", D, D)))
+    n = int(np.count_nonzero(place.row_squares(D)))
     stretch = n ** (1.0 / p) * (1.0 + 4.0 * n * np.finfo(float).eps)
     candidates = [
-        proved_root(D, X, R, p),
+        proved_root(D, X, R, p, place=place),
         Proved(largest.R, largest.alpha * stretch),
     ]
     if p > 2.0:
-        T, inverse = _metric_roots(B[alive] * (w[alive] ** (0.5 - 1.0 / p))[:, None])
-        candidates.append(proved_root(D, X0 @ T, inverse @ R0, p, weights=(w,)))
+        T, inverse = _metric_roots(B[alive] * (w[alive] ** (0.5 - 1.0 / p))[:, None], place)
+        candidates.append(proved_root(D, X0 @ T, inverse @ R0, p, weights=(w,), place=place))
     best = min(candidates, key=lambda c: c.alpha)
     return _Found(best, design.n_iter, design.converged)
 
 
 def _shallow_cut(
-    D: Array, B: Array, X0: Array, R0: Array, p: float, tol: float, limit: int | None
+    D: Array,
+    B: Array,
+    X0: Array,
+    R0: Array,
+    p: float,
+    tol: float,
+    limit: int | None,
+    place: DensePlace,
 ) -> _Found:
-    cut = cut_ball(B, p, limit)
+    cut = cut_ball(B, p, limit, place=place)
     inverse = np.linalg.inv(cut.L)
-    proved = proved_root(D, X0 @ cut.L, inverse @ R0, p, lower=cut.lower)
+    proved = proved_root(D, X0 @ cut.L, inverse @ R0, p, lower=cut.lower, place=place)
     return _Found(proved, cut.n_iter, cut.converged)
 
 

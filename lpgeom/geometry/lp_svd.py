@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lpgeom import validation
-from lpgeom.geometry.loewner import loewner_ellipsoid
-from lpgeom.geometry.spectrum import EPS
+from lpgeom.geometry.dense import HOST, open_dense, place_of
+from lpgeom.geometry.loewner import METHODS, around_rows
+from lpgeom.geometry.spectrum import EPS, eigen
+from lpgeom.rows import device
 from lpgeom.rows.base import Array
-from lpgeom.rows.door import open_rows
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+
+_TOL = 1e-6
+_BLOCK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +115,12 @@ class LpSVD:
 
 
 def lp_svd(
-    A: ArrayLike, p: float, method: str = "lewis", *, row_weights: ArrayLike | None = None
+    A: ArrayLike,
+    p: float,
+    method: str = "lewis",
+    *,
+    row_weights: ArrayLike | None = None,
+    backend: str = "auto",
 ) -> LpSVD:
     """Factor A by an ellipsoid close to its l_p ball, as the SVD does by the l_2 ball.
 
@@ -129,6 +139,8 @@ def lp_svd(
     row_weights : array_like, shape (n,), optional
         omega >= 0; row i enters the norm as ``omega_i^(1/p) a_i`` (p = inf: where omega_i > 0),
         that is ``||A x||_p^p = sum omega_i |a_i^T x|^p``. U is of A itself.
+    backend : {"auto", "cpu", "cuda"}
+        As in `loewner_ellipsoid`; U comes to the host block by block.
 
     Returns
     -------
@@ -138,7 +150,7 @@ def lp_svd(
 
     Raises
     ------
-    TypeError, ValueError, OverflowError
+    TypeError, ValueError, OverflowError, ImportError, RuntimeError, MemoryError
         As ``loewner_ellipsoid``.
 
     Notes
@@ -155,21 +167,24 @@ def lp_svd(
     >>> f.D.round(6).tolist(), round(f.alpha, 6)
     ([3.0, 2.0, 1.0], 1.732051)
     """
-    E = loewner_ellipsoid(A, p, method, row_weights=row_weights)
-    problem = open_rows(A, p, row_weights, infinite=True)
+    validation.check_choice("method", method, METHODS)
+    with limited():
+        problem = open_dense(A, p, row_weights, backend)
+        E = around_rows(problem, method, _TOL, None)
     n, d = problem.rows.shape
-    root = _root(E.root, E.shape)
-    with limited(), sized(n, d):
+    place = place_of(problem.rows)
+    with limited(), sized(n, d), device.algebra(problem.rows):
+        root = _root(E.root, E.shape)
         _, D, Vt = np.linalg.svd(root, full_matrices=False)
         D = D[: E.rank]
         V = np.ascontiguousarray(Vt[: E.rank].T)
         U = np.empty((n, E.rank))
         # A and D scaled alike: entries may be near the ends of the range of float64.
-        factor = 1.0 / (D * problem.scale)
-        step = max(1, (4 << 20) // (8 * d))
+        factor, X = place.there(1.0 / (D * problem.scale)), place.there(V)
+        step = max(1, (_BLOCK_BYTES if place is HOST else device.BLOCK_BYTES) // (8 * d))
         for lo in range(0, n, step):
-            block = np.asarray(problem.A[lo : lo + step], dtype=np.float64) * problem.scale
-            U[lo : lo + step] = (block @ V) * factor
+            block = place.xp.asarray(problem.A[lo : lo + step], dtype=np.float64) * problem.scale
+            U[lo : lo + step] = place.host((block @ X) * factor)
         # The computed D V^T is off by some d eps D_1, at least D_r in any direction.
         slack = 8.0 * d * EPS * float(D[0] / D[-1]) if D.size else 0.0
     if slack >= 0.5:
@@ -183,5 +198,5 @@ def _root(root: Array | None, shape: Array) -> Array:
     """R with ``R^T R = shape``."""
     if root is not None:
         return root
-    lam, X = np.linalg.eigh(shape)
+    lam, X = eigen(shape)
     return np.sqrt(np.maximum(lam, 0.0))[:, None] * X.T

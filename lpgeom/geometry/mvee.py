@@ -9,9 +9,11 @@ import numpy as np
 
 from lpgeom import validation
 from lpgeom.ellipsoids import Ellipsoid
+from lpgeom.geometry.dense import HOST, DensePlace, open_points
 from lpgeom.geometry.design import optimal_design
 from lpgeom.geometry.hull import hull_of
 from lpgeom.geometry.spectrum import EPS
+from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.threads import limited, sized
 
@@ -29,6 +31,7 @@ def min_volume_ellipsoid(
     centered: bool = False,
     eps: float = 1e-6,
     max_iter: int | None = None,
+    backend: str = "auto",
 ) -> Ellipsoid:
     """Ellipsoid of least volume that contains points, to a proved gap in log-volume.
 
@@ -47,6 +50,10 @@ def min_volume_ellipsoid(
         a share of about eps/d of the boundary.)
     max_iter : int, optional
         Exchange steps at most; 200,000 if not given.
+    backend : {"auto", "cpu", "cuda"}
+        As in `approx_subspace`. On a device there are up to eight float64 arrays of the points'
+        shape: they are not streamed. Matrices of (d, d) are factored on the host, and exchange
+        steps on the last points that matter are made there.
 
     Returns
     -------
@@ -65,6 +72,8 @@ def min_volume_ellipsoid(
         Input that is not a finite, nonempty, real matrix; eps or max_iter out of range.
     OverflowError
         `shape` is beyond the range of float64 (coordinates or their spreads beyond 1e±150).
+    ImportError, RuntimeError, MemoryError
+        ``backend="cuda"``: CuPy or numba-cuda, a device, or room on it is missing.
 
     Notes
     -----
@@ -90,33 +99,33 @@ def min_volume_ellipsoid(
     )
     if not isinstance(centered, bool | np.bool_):
         raise TypeError(f"centered must be True or False, got {centered!r}")
-    array = validation.check_matrix(points, "points")
-    largest = validation.largest_entry(array, "points")
-    e = min(max(math.frexp(largest)[1], -1020), 1020) if largest > 0.0 else 0
-    P = np.ldexp(np.ascontiguousarray(array, dtype=np.float64), -e)
-    with limited(), sized(*P.shape):
-        return _smallest(P, e, bool(centered), eps, steps)
+    P, e, place = open_points(points, "points", backend)
+    with limited(), sized(*P.shape), device.device_of(P):
+        return _smallest(P, e, bool(centered), eps, steps, place)
 
 
-def _smallest(P: Array, e: int, centered: bool, eps: float, max_iter: int) -> Ellipsoid:
+def _smallest(
+    P: Array, e: int, centered: bool, eps: float, max_iter: int, place: DensePlace
+) -> Ellipsoid:
     """For points scaled by ``2^-e``."""
     d = P.shape[1]
-    hull = hull_of(P, centred=centered)
+    hull = hull_of(P, centred=centered, place=place)
     r = hull.rank
     if r == 0:
         flat: dict[str, Any] = {"alpha": 1.0, "n_iter": 0, "converged": True, "gap": 0.0}
         return _record(np.zeros((0, d)), hull.origin, e, np.zeros((d, 0)), flat)
-    Z = hull.Z if centered else np.column_stack([hull.Z, np.ones(len(P))])
+    Z = hull.Z if centered else np.concatenate([hull.Z, place.xp.ones((len(P), 1))], axis=1)
     q = Z.shape[1]
     # The gap of the design alone: r/2 log(1 + q excess / r) <= q excess / 2.
-    found = optimal_design(Z, eps / q, max_iter)
+    found = optimal_design(Z, eps / q, max_iter, place=place)
     u = found.weights
-    z0 = np.zeros(r) if centered else u @ hull.Z
-    C = hull.Z - z0
+    z0 = np.zeros(r) if centered else place.host(u @ hull.Z)
+    C = hull.Z - place.there(z0)
     # ||F (x - c)||^2 has u-mean r, F^T F = T^T S^-1 T.
-    F = np.linalg.solve(np.linalg.cholesky((C * u[:, None]).T @ C), hull.T)
+    S = place.host((C * u[:, None]).T @ C)
+    F = np.asarray(np.linalg.solve(np.linalg.cholesky(S), hull.T), dtype=np.float64)
     center = hull.origin + hull.G @ z0
-    reach = _reach(P, center, F)
+    reach = _reach(P, center, F, place)
     proved = {
         # h_E(y) <= sqrt(reach) sigma(y), and the points reach sigma (centred), sigma / sqrt(reach)
         # (sum u (b - v)(v - a) >= 0 for the least and greatest value a, b of v = <x - c, y>).
@@ -129,7 +138,7 @@ def _smallest(P: Array, e: int, centered: bool, eps: float, max_iter: int) -> El
     return _record(F / math.sqrt(reach), center, e, basis, proved)
 
 
-def _reach(P: Array, center: Array, F: Array) -> float:
+def _reach(P: Array, center: Array, F: Array, place: DensePlace) -> float:
     """``max ||F (x - c)||^2``, plus what float64 may add to it in any order of evaluation.
 
     A component of ``F (x - c)`` is off by at most (d + 8) eps times that of ``|F| |x - c|``
@@ -138,9 +147,11 @@ def _reach(P: Array, center: Array, F: Array) -> float:
     """
     d = P.shape[1]
     top = 0.0
+    step = max(1, (_BLOCK if place is HOST else device.BLOCK_BYTES // 8) // d)
+    center, F = place.there(center), place.there(F)
     size = np.abs(F)
-    for lo in range(0, len(P), max(1, _BLOCK // d)):
-        X = P[lo : lo + max(1, _BLOCK // d)] - center
+    for lo in range(0, len(P), step):
+        X = P[lo : lo + step] - center
         value = np.linalg.norm(X @ F.T, axis=1)
         value += (d + 8) * EPS * np.linalg.norm(np.abs(X) @ size.T, axis=1)
         top = max(top, float(value.max()) * (1.0 + 2 * d * EPS))

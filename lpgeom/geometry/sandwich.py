@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lpgeom.geometry.spectrum import EPS
+from lpgeom.geometry.dense import HOST, DensePlace
+from lpgeom.geometry.spectrum import EPS, eigenvalues
 from lpgeom.rows.base import Array
 
 _SMALLEST = 1e-290
@@ -29,7 +30,12 @@ class Sandwich:
 
 
 def norm_sandwich(
-    B: Array, p: float, *, error: Array | None = None, weights: tuple[Array, ...] = ()
+    B: Array,
+    p: float,
+    *,
+    error: Array | None = None,
+    weights: tuple[Array, ...] = (),
+    place: DensePlace = HOST,
 ) -> Sandwich:
     """Bounds on ``||B y||_p / ||y||`` from O(n d^2) work (docs/theory/ellipsoids.md, E1 and E2).
 
@@ -45,10 +51,12 @@ def norm_sandwich(
     ``d^(1/p-1/2)``) and those given. By the triangle inequality the upper bound is also at most
     ``(sum_j ||B e_j||_p^2)^(1/2)`` for p <= 2, and ``(sum_i ||b_i||^p)^(1/p)`` for every p.
 
-    `error` (n,) bounds how far the rows of B are from the rows meant, in the Euclidean norm.
+    `error` (n,) bounds how far the rows of B are from the rows meant, in the Euclidean norm. B,
+    `error` and the weights are arrays of `place`; the rounding allowances hold for any order of
+    summation.
     """
-    beta = np.sqrt(np.einsum("ij,ij->i", B, B))
-    off = np.zeros(len(B)) if error is None else error
+    beta = np.sqrt(place.row_squares(B))
+    off = place.xp.zeros(len(B)) if error is None else error
     top = float((beta + off).max())
     alive = beta > top * 1e-150
     lost = float((beta + off)[~alive].sum())
@@ -57,7 +65,7 @@ def norm_sandwich(
     B, beta, off = B / top, beta / top, off / top
     usual = () if math.isinf(p) else (np.maximum(beta**p, _SMALLEST),)
     given = tuple(np.maximum(w[alive], _SMALLEST) for w in weights)
-    found = [_weighted(B, beta, off, w, p) for w in usual + given]
+    found = [_weighted(B, beta, off, w, p, place) for w in usual + given]
     uppers = [s.upper for s in found]
     n = len(B)
     if math.isinf(p):
@@ -73,13 +81,13 @@ def norm_sandwich(
     return Sandwich(lower * top, (min(uppers) * top + lost) * (1.0 + small))
 
 
-def _weighted(B: Array, beta: Array, off: Array, w: Array, p: float) -> Sandwich:
+def _weighted(B: Array, beta: Array, off: Array, w: Array, p: float, place: DensePlace) -> Sandwich:
     """The two bounds for one choice of w > 0."""
     n, d = B.shape
     root = w**0.5 if math.isinf(p) else w ** (0.5 - 1.0 / p)
     C = B * root[:, None]
-    gram = C.T @ C
-    mu = np.linalg.eigvalsh(gram)
+    gram = place.host(C.T @ C)
+    mu = eigenvalues(gram)
     trace = float(np.trace(gram))
     # Rounding of C, of its Gram, of the eigenvalues; then the rows' own error.
     slack = (n + 8 * d + 16) * EPS * trace + float((root**2 * (2.0 * beta + off) * off).sum())
@@ -111,6 +119,7 @@ def proved_root(
     weights: tuple[Array, ...] = (),
     lower: float = 0.0,
     upper: float = math.inf,
+    place: DensePlace = HOST,
 ) -> Proved:
     """R scaled so that its ellipsoid contains the ball, and the proved rounding factor.
 
@@ -123,6 +132,8 @@ def proved_root(
         Tried in `norm_sandwich`.
     lower, upper : float
         Bounds on ``||A X y||_p / ||y||`` known otherwise.
+    place : DensePlace
+        Where A and the weights are.
 
     Notes
     -----
@@ -134,16 +145,17 @@ def proved_root(
     """
     d, r = X.shape
     sizes = float(np.linalg.norm(R) * np.linalg.norm(X))
-    row_norms = np.sqrt(np.einsum("ij,ij->i", A, A))
+    row_norms = np.sqrt(place.row_squares(A))
     error = (d + 8) * EPS * float(np.linalg.norm(X)) * row_norms
-    got = norm_sandwich(A @ X, p, error=error, weights=weights)
+    Y = A @ place.there(X)
+    got = norm_sandwich(Y, p, error=error, weights=weights, place=place)
     low, high = max(got.lower, lower), min(got.upper, upper)
     e = float(np.linalg.norm(np.eye(r) - R @ X)) + (2 * d + 12) * EPS * sizes
     s = (r + 8) * EPS * sizes**2
     s = s if s <= SHAPE_SLACK else 0.0
     if not (low > 0.0 and e < 0.5):
         # Not proved: what is computed when rounding is left out, with room for it.
-        rough = norm_sandwich(A @ X, p, error=np.zeros_like(error), weights=weights).lower
+        rough = norm_sandwich(Y, p, weights=weights, place=place).lower
         low = 0.5 * max(low, rough)
         return Proved(R * (low if low > 0.0 else high), math.inf)
     low *= (1.0 - s) / (1.0 + e)

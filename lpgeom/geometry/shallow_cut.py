@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from lpgeom.geometry.dense import HOST, DensePlace
 from lpgeom.geometry.sandwich import norm_sandwich
 from lpgeom.geometry.spectrum import EPS
-from lpgeom.kernels.cpu.shallow_cut import column_norms, cut_size, shallow_cuts
+from lpgeom.kernels.cpu.shallow_cut import cut_size
 from lpgeom.rows.base import Array
 
 REFRESH = 1000
@@ -49,7 +50,7 @@ def most_steps(d: int, log_rounding: float) -> int:
     return max(1, math.ceil(d * max(log_rounding, 0.0) / step_decrease(d))) if d > 1 else 1
 
 
-def cut_ball(B: Array, p: float, max_steps: int | None = None) -> Cut:
+def cut_ball(B: Array, p: float, max_steps: int | None = None, *, place: DensePlace = HOST) -> Cut:
     """Shallow cuts for ``{y : ||B y||_p <= 1}``, B with orthonormal columns up to rounding.
 
     The first ellipsoid is ``||B y||_2 <= n^(1/2 - 1/p)`` (p <= 2: 1). Until then every step keeps
@@ -58,38 +59,45 @@ def cut_ball(B: Array, p: float, max_steps: int | None = None) -> Cut:
     ||L||_F ||L^-1||_F`` in the metric of E, and a computed ``B^T v`` within ``n eps ||B||_F
     ||v||_2``. A containment ``K in (1 + sigma) E`` survives a cut, since the bound of a step is a
     combination of E's and the slab's with coefficients of sum 1.
+
+    B is an array of `place`, and the steps are made there unless it is small (`DensePlace.near`);
+    L is looked at, and returned, on the host.
     """
     n, d = B.shape
-    top = _first_radius(B, p)
-    L = np.eye(d) * top
+    top = _first_radius(B, p, place)
+    if place.near(n * d) is HOST:
+        B, place = place.host(B), HOST
+    kernels = place.shallow_cut
+    L = place.there(np.eye(d) * top)
     M = B * top
-    norms = np.empty(d)
-    column_norms(M, p, norms)
+    norms = place.xp.empty(d)
+    kernels.column_norms(M, p, norms)
     limit = most_steps(d, abs(0.5 - _inverse(p)) * math.log(n) + 1e-6)
     limit = limit if max_steps is None else max_steps
     if d == 1:  # an interval: its length is its norm
-        return Cut(L / norms[0], 1.0 - 8.0 * n * EPS, math.inf, 1, True)
+        return Cut(place.host(L / norms[0]), 1.0 - 8.0 * n * EPS, math.inf, 1, True)
     v_norm = n ** max(0.0, _inverse(p) - 0.5)
     sigma = n * EPS * math.sqrt(d) * v_norm * top
     n_iter, size = 0, float(d)
     while True:
-        steps = int(shallow_cuts(B, M, L, norms, p, min(REFRESH, limit - n_iter)))
+        steps = int(kernels.shallow_cuts(B, M, L, norms, p, min(REFRESH, limit - n_iter)))
         n_iter += steps
         last = size
-        size = float(np.linalg.norm(L) * np.linalg.norm(np.linalg.inv(L)))
+        found = place.host(L)
+        size = float(np.linalg.norm(found) * np.linalg.norm(np.linalg.inv(found)))
         sigma += 8 * d * EPS * steps * max(size, last)
-        np.matmul(B, L, out=M)
-        column_norms(M, p, norms)
+        place.matmul(B, L, out=M)
+        kernels.column_norms(M, p, norms)
         converged = bool(norms.max() <= math.sqrt(d + 1.0) * (1.0 + 1e-9))
         if converged or n_iter >= limit:
             break
-    return Cut(L, 1.0 / (1.0 + sigma), math.inf, n_iter, converged)
+    return Cut(found, 1.0 / (1.0 + sigma), math.inf, n_iter, converged)
 
 
-def _first_radius(B: Array, p: float) -> float:
+def _first_radius(B: Array, p: float, place: DensePlace) -> float:
     """r with ``||y|| <= r`` wherever ``||B y||_p <= 1``."""
     n = B.shape[0]
-    two = norm_sandwich(B, 2.0)
+    two = norm_sandwich(B, 2.0, place=place)
     return n ** max(0.0, 0.5 - _inverse(p)) * (1.0 + 8.0 * EPS) / two.lower
 
 
