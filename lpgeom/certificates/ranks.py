@@ -77,15 +77,24 @@ class RankBounds:
         if self._p == 2.0:
             return
         if not self._settled(k):
-            search = relaxation_at if self._p == 1.0 else mixed_at
-            start = self._between(k)
-            found = search(self._rows, evidence, k, self._p, self._effort, start)
-            self._references[k] = found
+            self._references[k] = self._searched(k, evidence)
         if self._level == "tight":
             relaxed = self._best(k)
             self._radial[k] = radial_bounds(
                 self._rows, relaxed, k, self._p, seed=self._seed, names=RADIAL[:1]
             )
+
+    def _searched(self, k: int, evidence: Evidence) -> Reference:
+        search = relaxation_at if self._p == 1.0 else mixed_at
+        start = self._between(k)
+        found = search(self._rows, evidence, k, self._p, self._effort, start)
+        m = self._d - k
+        if start is not None and found.at.total - found.at.lower(m) > (
+            GAP[self._effort] * found.at.total
+        ):  # it ran out of steps, perhaps because of where it began
+            other = search(self._rows, evidence, k, self._p, self._effort)
+            found = max(found, other, key=lambda reference: reference.at.lower(m))
+        return found
 
     def at(self, k: int) -> list[Bound]:
         """Every bound known for rank k, largest first."""

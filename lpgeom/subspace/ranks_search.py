@@ -20,9 +20,10 @@ from lpgeom.rows.door import Problem
 from lpgeom.subspace.assemble import centred
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.curve import tails
+from lpgeom.subspace.irls import Irls
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.sampling import Sampler
-from lpgeom.subspace.search import _follow, _leading
+from lpgeom.subspace.search import _follow, _leading, _robust_weights, _typical
 from lpgeom.subspace.solve import FLOOR, Candidate, Solver, _with_history
 
 ANCHORS = 2
@@ -30,6 +31,9 @@ ANCHORS = 2
 
 SWEEPS = 3
 """Times that what one rank found is handed to its neighbours, at most."""
+
+ROBUST = 1.05
+"""A robust start is followed unless it costs more than the usual ones by this factor."""
 
 SMOOTHED = 1e-3
 """A descent from neighbours begins by smoothing squared residuals below this share of the squared
@@ -86,6 +90,15 @@ class Shared:
             self._U = np.concatenate([frame.W, frame.V], axis=1)
             means = ((self._U.T @ pca.U) ** 2) @ spectra / n
             self._own = Curve.of(problem.rows, self._U, means, ks, self.p)
+        self._robust: list[tuple[str, Array, Curve]] = []
+        n, d = problem.rows.shape
+        if self.p < 2.0 and n * d < LARGE and isinstance(problem.rows, ArrayRows):
+            assert self.lewis is not None
+            tau = np.asarray(self.lewis.weights) ** (2.0 / self.p)
+            for name, w in _robust_weights(problem.rows, tau).items():
+                U = eigen(problem.rows.weighted_gram(w))[1]
+                means = ((U.T @ pca.U) ** 2) @ spectra / n
+                self._robust.append((name, U, Curve.of(problem.rows, U, means, ks, self.p)))
 
     def svd_cost(self, k: int, factor: float) -> float:
         """Cost of the SVD's subspace of rank k, rows times `factor`."""
@@ -93,6 +106,12 @@ class Shared:
 
     def lewis_cost(self, k: int, factor: float) -> float:
         return self._own.at(k, factor)
+
+    def robust(self, k: int, below: float) -> Iterator[tuple[str, Frame]]:
+        """Subspaces of Grams in which long rows count less, where they cost hardly more."""
+        for name, U, curve in self._robust:
+            if curve.at(k, 1.0) < ROBUST * below:
+                yield name, Frame.leading(U, k)
 
     def lewis_frame(self, k: int) -> Frame:
         return Frame.leading(self._U, k)
@@ -163,7 +182,27 @@ class RankSolver(Solver):
             found = self._anchored(anchor and method == "auto")
         else:
             found = self._between(low, high)
+            if not self.large and method == "auto":
+                found = self._without_long_rows(found)
+                if not found.converged:
+                    found = min(found, self._anchored(True), key=lambda c: c.cost)
         return self.settled(found, before)
+
+    def _without_long_rows(self, found: Candidate) -> Candidate:
+        """The best end of descents from robust starts as well."""
+        usual = min(self.svd_cost, self.shared.lewis_cost(self.k, self.factor))
+        for name, frame in self.shared.robust(self.k, usual):
+            eps = _typical(self.rows, frame)
+            run, _ = _follow(
+                self._descent, frame, eps, found.frame, found.cost, self.tol, self.max_iter
+            )
+            if run is not None and run.cost < found.cost * (1.0 - 1e-9):
+                found = self._settle(f"irls from {name}", run)
+                found = _with_history(found, list(run.history), run.n_iter, run)
+        return found
+
+    def _descent(self, start: Frame, tol: float, eps: float | None) -> Irls:
+        return self._irls(self.rows, start, None, tol=tol, eps=eps)
 
     def settled(self, found: Candidate, before: float) -> End:
         """With what is promised, and never dearer than the SVD."""
@@ -207,11 +246,19 @@ class RankSolver(Solver):
     def _between(self, low: End, high: End) -> Candidate:
         """Descent from where residuals between those of two other ranks lead (p < 2)."""
         self.bar.stage(f"k = {self.k}")
+        return self._warm("the ranks around", self._residuals(low, high))
+
+    def _residuals(self, low: End, high: End) -> Array:
+        """Squared residuals between those of two other ranks; in any scale."""
         share = (self.k - low.k) / (high.k - low.k)
         least = FLOOR * float(self.rows.squared_norms().max())
-        t = np.maximum(low.found.t, least) ** (1.0 - share)
-        t *= np.maximum(high.found.t, least) ** share
-        return self._warm("the ranks around", t)
+        t: Array = np.maximum(low.found.t, least) ** (1.0 - share)
+        return t * np.maximum(high.found.t, least) ** share
+
+    def _interpolated(self, low: End, high: End) -> Frame:
+        """Where weights of residuals between those of two other ranks lead (p > 2)."""
+        t = self._residuals(low, high)
+        return _leading(self.rows, (t / float(t.max())) ** (self.p / 2.0 - 1.0), self.k)
 
     def _warm(self, name: str, t: Array) -> Candidate:
         """Descent from the reweighting by residuals t of other subspaces."""
@@ -241,10 +288,7 @@ class RankSolver(Solver):
         eps = self._smoothing(t)
         start = _leading(self.rows, np.maximum(t, eps) ** (self.p / 2.0 - 1.0), self.k)
         best = end.found
-        run, _ = _follow(
-            lambda start, tol, eps: self._irls(self.rows, start, None, tol=tol, eps=eps),
-            start, eps, best.frame, best.cost, self.tol, self.max_iter,
-        )  # fmt: skip
+        run, _ = _follow(self._descent, start, eps, best.frame, best.cost, self.tol, self.max_iter)
         if run is None or run.cost >= best.cost * (1.0 - 1e-9):
             return None
         found = self._settle(f"irls from rank {other.k}", run)
@@ -256,7 +300,8 @@ class RankSolver(Solver):
         """Descent for p > 2 from the cheapest start known."""
         candidates = [self.svd(), self.own()]
         if low is not None and high is not None:
-            candidates += [self._in_double(self._evaluate(*pair)) for pair in self._near(low, high)]
+            starts = [*self._near(low, high), ("the ranks around", self._interpolated(low, high))]
+            candidates += [self._in_double(self._evaluate(*start)) for start in starts]
             candidates = [min(candidates, key=lambda c: c.cost)]
         return min((self._descend(c) for c in candidates), key=lambda c: c.cost)
 
