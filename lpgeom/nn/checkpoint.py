@@ -14,12 +14,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from lpgeom.checksum import sha256_of
 from lpgeom.nn.huggingface import config_from, transformers_class
 from lpgeom.nn.mixed import PLACES, are_places
 from lpgeom.nn.outline import layers_of, prepare
 from lpgeom.nn.recipe import NAME, CheckpointError, Recipe, read_recipe
 from lpgeom.nn.report import CompressionReport
-from lpgeom.nn.tensors import TensorWriter, aliases_of, sha256_of
+from lpgeom.nn.tensors import TensorWriter, aliases_of
 
 
 def save_pretrained(

@@ -7,7 +7,6 @@ into room left for it; blanks fill what it does not need.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import struct
@@ -101,12 +100,6 @@ class TensorWriter:
         self._file.write(struct.pack("<Q", self._room) + header.ljust(self._room))
         self._file.flush()
         os.fsync(self._file.fileno())
-
-
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """Checksum of a file, read in blocks."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def aliases_of(state: Mapping[str, Any]) -> dict[str, str]:

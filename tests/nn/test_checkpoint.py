@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from models import Nested, Tied, assert_unchanged, embedding, linear, random_, same_bits, snapshot
 from torch import nn
 
+from lpgeom.checksum import sha256_of
 from lpgeom.nn import (
     CompressionReport,
     LowRankEmbedding,
@@ -30,7 +31,6 @@ from lpgeom.nn import (
     save_pretrained,
 )
 from lpgeom.nn.recipe import CheckpointError, read_recipe
-from lpgeom.nn.tensors import sha256_of
 
 
 def squeezed(model: nn.Module, **options: Any) -> tuple[nn.Module, CompressionReport]:

@@ -23,6 +23,7 @@ from test_checkpoint import paths, values
 from torch import Tensor
 
 from lpgeom import nn
+from lpgeom.checksum import sha256_of
 from lpgeom.cli import main
 from lpgeom.nn import MixedRankEmbedding, MixedRankLinear
 from lpgeom.nn.factor import factorise_mixed
@@ -30,7 +31,6 @@ from lpgeom.nn.factored import Spec
 from lpgeom.nn.html import page
 from lpgeom.nn.mixed import are_places
 from lpgeom.nn.recipe import CheckpointError, read_recipe
-from lpgeom.nn.tensors import sha256_of
 
 IDS = torch.randint(5, 240, (2, 9), generator=generator(0))
 
