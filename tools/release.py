@@ -36,7 +36,7 @@ def run(*command: object, cwd: Path = ROOT, quiet: bool = False) -> None:
         cwd=cwd,
         env=environment(),
         stdout=output,
-        stderr=subprocess.STDOUT if quiet else None,
+        stderr=errors,
     )
     if done.returncode:
         if quiet:
