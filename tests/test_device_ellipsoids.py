@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from strict_device import kernels, strict_device, to_device
 
 import lpgeom
 from lpgeom.geometry import dense
+from lpgeom.geometry.design import _restart, variances
 from lpgeom.geometry.fantope import largest_sum, smallest_sum
 from lpgeom.kernels.cpu import mvee, shallow_cut
 from lpgeom.rows import device
@@ -187,6 +189,21 @@ def test_most_points_are_dropped() -> None:
             agree(lpgeom.min_volume_ellipsoid(to_device(X), eps=1e-8), expected)
 
 
+def test_points_that_no_longer_span_are_started_anew() -> None:
+    """A device's Cholesky factorization would not say that it failed: the host's does."""
+    X = np.random.default_rng(6).standard_normal((30, 3))
+    u = np.zeros(30)
+    u[0] = 1.0
+    expected = _restart(X, u, dense.HOST)
+    with on_the_device():
+        place = dense.device_place()
+        with pytest.raises(np.linalg.LinAlgError):
+            variances(to_device(X), to_device(u), place)
+        found = _restart(to_device(X), to_device(u), place)
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours.get(), theirs, rtol=RTOL, atol=RTOL)
+
+
 @pytest.mark.parametrize("d", [1, 5])
 def test_fantope_sums(d: int) -> None:
     G = data(d, d)
@@ -218,6 +235,19 @@ def test_too_little_memory_says_what_would_fit(name: str) -> None:
                 CALLS[name](given, backend="cuda")
     with on_the_device(free=600_000):
         CALLS[name](to_device(A))
+
+
+@pytest.mark.parametrize("name", [*CALLS, "shallow-cut", "john"])
+def test_memory_stays_within_what_is_asked_for(name: str) -> None:
+    A = data(5000, 20)
+    call = CALLS.get(name) or (lambda A: lpgeom.loewner_ellipsoid(A, 1.5, name, max_iter=20))
+    with on_the_device():
+        there = to_device(A)
+        tracemalloc.start()
+        call(there)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak <= dense.COPIES * A.nbytes
 
 
 @pytest.mark.parametrize("name", list(CALLS))
