@@ -122,6 +122,7 @@ bench: $(STAMPS)/bench $(STAMPS)/model
 	$(BIN)/python -m benchmarks scaling
 	$(BIN)/python -m benchmarks nn
 	$(BIN)/python -m benchmarks pictures
+	$(BIN)/python -m benchmarks.performance
 
 format: $(STAMPS)/test
 	$(BIN)/ruff check --fix .

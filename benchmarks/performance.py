@@ -1,0 +1,207 @@
+"""docs/performance.md from the results kept here: ``python -m benchmarks.performance``.
+
+Every table of the page stands between ``<!-- table: name -->`` and ``<!-- end -->``; a test makes
+the page anew and compares.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lpgeom.atomic import write_atomically
+
+from . import report
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+MARKED = re.compile(r"(<!-- table: ([^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+METHODS = ("lpgeom", "svd", "randomized_svd", "fms", "reaper", "r1_pca", "tyler", "l1_pca")
+MATRICES = (("digits", 10), ("heavy-tailed", 10), ("minilm", 96))
+
+
+def results(name: str) -> dict[str, Any]:
+    return dict(json.loads((report.RESULTS / f"{name}.json").read_text()))
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def seconds(value: float) -> str:
+    """Two digits or more: 0.0013, 0.29, 4.4, 50."""
+    if value >= 9.95:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 0.995 else f"{value:#.2g}"
+
+
+def solve() -> str:
+    found: dict[tuple[float, int], dict[str, Any]] = {}
+    for line in results("certificates")["results"]:
+        found.setdefault((line["p"], line["k"]), {})[line["level"]] = line
+    rows = []
+    for (p, k), levels in found.items():
+        cells = [f"{p:g}", str(k)]
+        for level in ("fast", "tight"):
+            line = levels[level]
+            cells += [seconds(line["seconds"]), f"{line['n_passes']:.0f}", f"{line['ratio']:.3f}"]
+        rows.append(cells)
+    head = ["p", "k", "seconds", "passes", "ratio", "tight: seconds", "passes", "ratio"]
+    return markdown(head, rows)
+
+
+def heuristics() -> str:
+    lines = results("compare")["results"]
+    rows = []
+    for method in METHODS:
+        cells = [f"`{method}`"]
+        for data, k in MATRICES:
+            mine = [r for r in lines if (r["data"], r["k"], r["method"]) == (data, k, method)]
+            if not mine:
+                cells += ["-", "-"]
+                continue
+            cells.append(seconds(statistics.median(r["seconds"] for r in mine)))
+            cells.append(f"{statistics.median(r['cost_over_best'] for r in mine):.4f}")
+        rows.append(cells)
+    head = ["method"]
+    for data, k in MATRICES:
+        head += [f"{data}, k = {k}: seconds", "cost / least"]
+    return markdown(head, rows)
+
+
+def ellipsoids() -> str:
+    lines = results("ellipsoids")["results"]
+    shapes = sorted({tuple(line["shape"]) for line in lines})
+    methods = ("lewis", "shallow-cut", "john")
+    rows = []
+    for n, d in shapes:
+        cells = [f"{n} x {d}"]
+        for method in methods:
+            (time,) = (
+                line["median_seconds"]
+                for line in lines
+                if line["matrix"] == "gaussian"
+                and line["p"] == 1.0
+                and (tuple(line["shape"]), line["method"]) == ((n, d), method)
+            )
+            cells.append(seconds(1e3 * time))
+        rows.append(cells)
+    return markdown(["Gaussian rows, p = 1", *(f"{m}: ms" for m in methods)], rows)
+
+
+def memory() -> str:
+    line = results("outofcore")
+    n, d = line["shape"]
+    rows = [
+        ["rows", f"{n} x {d}, float32, k = {line['k']}, p = {line['p']:g}"],
+        ["file", f"{line['file_GB']:.0f} GB"],
+        ["memory allowed to the process", f"{line['limit_MiB']} MiB"],
+        ["memory that it took for data", f"{line['data_MiB']:.0f} MiB"],
+        ["passes over the file", f"{line['passes']:.0f}"],
+        ["seconds, certificate included", seconds(line["seconds"])],
+        ["read and worked on", f"{line['GB_per_s']:.2f} GB/s"],
+        ["certified ratio", f"{line['ratio']:.3f}"],
+    ]
+    return markdown(["", "measured"], rows)
+
+
+def dask() -> str:
+    rows = [
+        [
+            str(line["chunks"]),
+            seconds(line["seconds"]),
+            f"{line['MB']:.1f}",
+        ]
+        for line in results("scaling")["checked"]
+    ]
+    return markdown(["chunks", "seconds of a pass", "MB moved"], rows)
+
+
+def models() -> str:
+    rows = [
+        [
+            line["variant"],
+            seconds(line["seconds"]),
+            f"{100 * line['saved']:.0f}%",
+            f"{line['time_1']:.2f}",
+            f"{line['time_32']:.2f}",
+        ]
+        for line in results("nn")["models"]
+    ]
+    head = ["what is compressed", "seconds", "parameters saved", "time, 1 text", "time, 32 texts"]
+    return markdown(head, rows)
+
+
+def regressions() -> str:
+    rows = [
+        [
+            line["data"],
+            f"{line['p']:g}",
+            seconds(line["seconds"]),
+            f"{1e6 * line['seconds'] / line['problems']:.0f}",
+            f"{line['largest_gap']:.0e}",
+        ]
+        for line in results("entries")["regressions"]
+    ]
+    return markdown(["right sides", "p", "seconds", "µs a problem", "largest gap"], rows)
+
+
+def machines() -> str:
+    names = sorted(p.stem for p in report.RESULTS.glob("*.json") if p.stem in USED)
+    rows = []
+    for name in names:
+        told = results(name)["machine"]
+        versions = told["versions"]
+        rows.append(
+            [
+                f"[{name}](../benchmarks/results/{name}.json)",
+                f"{told['cpu']}, {told['cores_usable']} cores, {told['memory_GiB']:g} GiB",
+                f"Python {told['python']}, NumPy {versions['numpy']}, numba {versions['numba']}",
+                f"{told['time'][:10]}, {told['commit'] or '-'}",
+            ]
+        )
+    return markdown(["results", "machine", "versions", "date, commit"], rows)
+
+
+USED = ("certificates", "compare", "ellipsoids", "entries", "nn", "outofcore", "scaling")
+TABLES: dict[str, Callable[[], str]] = {
+    "solve": solve,
+    "heuristics": heuristics,
+    "ellipsoids": ellipsoids,
+    "memory": memory,
+    "dask": dask,
+    "models": models,
+    "regressions": regressions,
+    "machines": machines,
+}
+
+
+def filled(page: str) -> str:
+    """The page with the tables between its markers made anew.
+
+    Raises
+    ------
+    ValueError
+        A marker that is none of `TABLES`.
+    """
+
+    def made(match: re.Match[str]) -> str:
+        if match[2] not in TABLES:
+            raise ValueError(f"there is no table {match[2]!r}; known: {sorted(TABLES)}")
+        return f"{match[1]}\n{TABLES[match[2]]()}\n\n{match[3]}"
+
+    return MARKED.sub(made, page)
+
+
+def main() -> None:
+    text = filled(PAGE.read_text(encoding="utf-8"))
+    write_atomically(PAGE, lambda file: file.write(text.encode()))
+    print(f"written to {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
