@@ -21,61 +21,63 @@ _BLOCK_ENTRIES = 1 << 20
 
 
 class Seen:
-    """The rows of a weight (n, d) in the host's memory, and the products with them.
+    """The rows of a weight (n, d), and the products with them, on the weight's own device.
 
-    Right factors and coordinates come as float64 arrays, in the weight's own units; left factors
-    are tensors (n, k) of the weight's dtype, here on the CPU, whatever device they go to at last.
-    Products are made in float64, in blocks of `_BLOCK_ENTRIES` entries: O(n d k) time, no second
-    copy of the weight.
+    Right factors and coordinates come as float64 NumPy arrays, in the weight's own units; left
+    factors are tensors (n, k) of the weight's dtype, beside it. Products are made in float64, in
+    blocks of `_BLOCK_ENTRIES` entries: O(n d k) time, no second copy of the weight.
 
     Attributes
     ----------
     weight : Tensor, shape (n, d)
-        In the dtype in which it was given, on the CPU.
-    rows : ndarray, shape (n, d)
-        What is approximated: the weight, without a copy unless it is bfloat16 (which becomes
-        float32) or there is a metric (float64).
+        In the dtype in which it was given.
+    rows : ndarray or Tensor, shape (n, d)
+        What is approximated, as the solvers take it: NumPy's view of a weight in host memory, the
+        tensor itself on a CUDA device. Without a copy unless it is bfloat16 (which becomes float32)
+        or there is a metric (float64).
     metric : Metric or None
     """
 
     def __init__(self, weight: Tensor, metric: Metric | None = None) -> None:
-        self.weight = weight.detach().cpu()
+        self.weight = weight.detach()
         self.metric = metric
+        if not self.weight.is_cuda:
+            self.weight = self.weight.cpu()
         narrow = weight.dtype == torch.bfloat16  # which NumPy does not have
-        A = (self.weight.float() if narrow else self.weight).numpy()
-        self.rows: NDArray[Any] = A if metric is None else np.asarray(A, np.float64) @ metric.root
+        self._rows = self.weight.float() if narrow else self.weight
+        if metric is not None:
+            self._rows = self._rows.double() @ self._beside(metric.root)
+        self.rows: Any = self._rows if self.weight.is_cuda else self._rows.numpy()
 
     def take(self, indices: NDArray[Any]) -> Seen:
         """Some of the rows, without a metric."""
-        return Seen(self.weight[indices])
+        return Seen(self.weight[torch.from_numpy(indices).to(self.weight.device)])
 
     def itself(self) -> Tensor:
         """The left factor of the identity."""
-        left = self._empty(self.weight.shape[1])
-        left.copy_(self.weight)
-        return left
+        return self.weight.clone()
 
     def nearest(self, right: Array, labels: NDArray[Any] | None) -> Tensor:
         """The left factor that has each row nearest, for a right one (k, d) or (j, k, d)."""
-        inverse = np.linalg.pinv(self._in_metric(right))
+        inverse = self._beside(np.linalg.pinv(self._in_metric(right)))
         left = self._empty(right.shape[-2])
         for rows in self._blocks():
-            block = np.asarray(self.rows[rows], np.float64)
+            block = self._rows[rows].double()
             if labels is None:
-                left[rows] = rounded(block @ inverse, left)
+                left[rows] = (block @ inverse).to(left.dtype)
                 continue
-            out = np.empty((len(block), inverse.shape[2]))
-            for c in np.unique(labels[rows]):
-                of_c = labels[rows] == c
+            out = block.new_empty(len(block), inverse.shape[2])
+            for c, of_c in self._labelled(labels[rows]):
                 out[of_c] = block[of_c] @ inverse[c]
-            left[rows] = rounded(out, left)
+            left[rows] = out.to(left.dtype)
         return left
 
     def turned(self, left: Array, turn: Array) -> Tensor:
         """``left @ turn`` in the weight's dtype."""
         out = self._empty(turn.shape[1])
+        there = self._beside(turn)
         for rows in self._blocks():
-            out[rows] = rounded(left[rows] @ turn, out)
+            out[rows] = (self._beside(left[rows]) @ there).to(out.dtype)
         return out
 
     def cost(
@@ -87,26 +89,26 @@ class Seen:
         row_weights: Array | None,
     ) -> float:
         """The cost of ``left @ right`` in float64, in units of the largest residual meanwhile."""
-        right = self._in_metric(right)
+        there = self._beside(self._in_metric(right))
         largest, total = 0.0, 0.0
         for rows in self._blocks():
-            z = left[rows].double().numpy()
-            residual = np.array(self.rows[rows], np.float64)
+            z = left[rows].double()
+            residual = self._rows[rows].to(torch.float64, copy=True)
             if labels is None:
-                residual -= z @ right
+                residual -= z @ there
             else:
-                for c in np.unique(labels[rows]):
-                    of_c = labels[rows] == c
-                    residual[of_c] -= z[of_c] @ right[c]
-            top = float(np.abs(residual).max(initial=0.0))
+                for c, of_c in self._labelled(labels[rows]):
+                    residual[of_c] -= z[of_c] @ there[c]
+            top = float(residual.abs().max()) if residual.numel() else 0.0
             if top == 0.0:
                 continue
+            residual = residual.abs_().div_(top)
             if spec.objective == "entries":
-                share = ((np.abs(residual) / top) ** spec.p).sum(axis=1)
+                share = (residual**spec.p).sum(dim=1)
             else:
-                share = np.square(residual / top).sum(axis=1) ** (spec.p / 2.0)
+                share = residual.square_().sum(dim=1) ** (spec.p / 2.0)
             if row_weights is not None:
-                share = share * row_weights[rows]
+                share *= self._beside(row_weights[rows])
             if top > largest:
                 total *= (largest / top) ** spec.p
                 largest = top
@@ -116,10 +118,25 @@ class Seen:
     def cost_of_zero(self, spec: Spec, row_weights: Array | None) -> float:
         """What the rows cost where nothing is kept of them."""
         n, d = self.weight.shape
-        return self.cost(torch.zeros(n, 1, device="cpu"), np.zeros((1, d)), None, spec, row_weights)
+        nothing = torch.zeros(n, 1, device=self.weight.device)
+        return self.cost(nothing, np.zeros((1, d)), None, spec, row_weights)
+
+    def _beside(self, values: Any) -> Tensor:
+        """A float64 array on the weight's device.
+
+        Contiguous: a product of the same numbers in another layout rounds differently.
+        """
+        plain = np.ascontiguousarray(values, np.float64)
+        return torch.tensor(plain, device="cpu").to(self.weight.device)
+
+    def _labelled(self, labels: NDArray[Any]) -> Iterator[tuple[int, Tensor]]:
+        """Each label that occurs, and the mask of its rows."""
+        for c in np.unique(labels).tolist():
+            yield c, torch.from_numpy(labels == c).to(self.weight.device)
 
     def _empty(self, k: int) -> Tensor:
-        return torch.empty(len(self.weight), k, dtype=self.weight.dtype, device="cpu")
+        w = self.weight
+        return torch.empty(len(w), k, dtype=w.dtype, device=w.device)
 
     def _in_metric(self, right: Array) -> Array:
         return right if self.metric is None else right @ self.metric.root

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lpgeom.nn.factored import Spec
 from lpgeom.results import Array
@@ -38,8 +40,9 @@ class Solved:
     note: str = ""
 
 
-def solved(A: NDArray[Any], k: int, spec: Spec, row_weights: Array | None) -> Solved:
-    """Factors of rank k of a matrix (n, d), n >= 1, of float32 or float64.
+def solved(A: Any, k: int, spec: Spec, row_weights: Array | None) -> Solved:
+    """Factors of rank k of a matrix (n, d), n >= 1, of float32 or float64: an array, or a tensor
+    on a CUDA device, where the passes over it then run.
 
     Raises
     ------
@@ -51,29 +54,36 @@ def solved(A: NDArray[Any], k: int, spec: Spec, row_weights: Array | None) -> So
     return _in_place(A, k, spec, row_weights)
 
 
-def _in_span(A: NDArray[Any], k: int, spec: Spec, row_weights: Array | None) -> Solved:
+def _in_span(A: Any, k: int, spec: Spec, row_weights: Array | None) -> Solved:
     """`_in_place` for n < d, in the n coordinates of the rows' span.
 
     A subspace may be projected on the span without a row being farther from it, so the problem in
     coordinates has the same optimum and the same bounds, with (n, n) matrices for (d, d) ones.
     """
-    if not np.isfinite(A).all():
+    if not _finite(A):
         return _in_place(A, k, spec, row_weights)  # which says where
-    scale = float(np.abs(A).max()) or 1.0
-    span, R = np.linalg.qr(np.asarray(A, np.float64).T / scale)
-    found = _in_place(R.T * scale, k, spec, row_weights)
+    scale = float(abs(A).max()) or 1.0
+    if isinstance(A, Tensor):
+        span, R = torch.linalg.qr(A.double().T / scale)
+        lengths = torch.linalg.vector_norm(R, dim=0).cpu().numpy() * scale
+        found = _in_place((R.T * scale).contiguous(), k, spec, row_weights)
+        right = (torch.from_numpy(found.right.copy()).to(span.device) @ span.T).cpu().numpy()
+    else:
+        span, R = np.linalg.qr(np.asarray(A, np.float64).T / scale)
+        lengths = np.linalg.norm(R, axis=0) * scale
+        found = _in_place(R.T * scale, k, spec, row_weights)
+        right = found.right @ span.T
     bound = found.lower_bound
     if bound:
         # The coordinates' rounding moves each distance by some eps of its row's length.
-        lengths = np.linalg.norm(R, axis=0) * scale
-        off = 8.0 * np.finfo(np.float64).eps * math.sqrt(A.size) * spec.p
+        off = 8.0 * np.finfo(np.float64).eps * math.sqrt(math.prod(A.shape)) * spec.p
         weights = 1.0 if row_weights is None else row_weights
         size = float((weights * lengths**spec.p).sum())
         bound = max(0.0, float(bound - off * size))
-    return replace(found, right=found.right @ span.T, lower_bound=bound)
+    return replace(found, right=right, lower_bound=bound)
 
 
-def _in_place(A: NDArray[Any], k: int, spec: Spec, row_weights: Array | None) -> Solved:
+def _in_place(A: Any, k: int, spec: Spec, row_weights: Array | None) -> Solved:
     if k >= A.shape[1]:
         return _whole(A, spec.subspaces)
     options: dict[str, Any] = {
@@ -90,7 +100,7 @@ def _in_place(A: NDArray[Any], k: int, spec: Spec, row_weights: Array | None) ->
         right, left = found.right, found.left
         proofs = [found.certificate]
     else:
-        brisk: dict[str, Any] = BRISK if MANY_STEPS[0] <= A.size < MANY_STEPS[1] else {}
+        brisk: dict[str, Any] = BRISK if MANY_STEPS[0] <= math.prod(A.shape) < MANY_STEPS[1] else {}
         found = approx_subspace(A, k, spec.p, **options, **brisk)
         right = found.components
         proofs = [found.certificate]
@@ -105,12 +115,16 @@ def _in_place(A: NDArray[Any], k: int, spec: Spec, row_weights: Array | None) ->
     )  # fmt: skip
 
 
-def _whole(A: NDArray[Any], subspaces: int) -> Solved:
+def _whole(A: Any, subspaces: int) -> Solved:
     """The identity, and the matrix itself."""
-    if not np.isfinite(A).all():
+    if not _finite(A):
         raise ValueError("has entries that are not finite")
     n, d = A.shape
     right, labels = np.eye(d), None
     if subspaces > 1:
         right, labels = np.broadcast_to(right, (subspaces, d, d)), np.arange(n) % subspaces
     return Solved(right, None, labels, 0.0, 0.0, 0.0, "full rank", "exact")
+
+
+def _finite(A: Any) -> bool:
+    return bool((A.isfinite() if isinstance(A, Tensor) else np.isfinite(A)).all())

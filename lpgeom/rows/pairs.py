@@ -9,11 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array, Rows
-from lpgeom.rows.blocks import Stop
+from lpgeom.rows.blocks import BlockRows, Stop
 
 LARGEST = 512 << 20
 """Bytes of images kept in memory at most."""
@@ -28,56 +26,62 @@ class Pairs:
     @staticmethod
     def of(rows: Rows, X0: Array) -> Pairs | None:
         """The pairs, or None where their images would not fit into LARGEST bytes."""
-        if not isinstance(rows, ArrayRows):
+        if not isinstance(rows, BlockRows):
             return None
         n, d = rows.shape
         return Pairs(rows, X0) if n * d * rows.dtype.itemsize <= LARGEST else None
 
-    def __init__(self, rows: ArrayRows, X0: Array) -> None:
+    def __init__(self, rows: BlockRows, X0: Array) -> None:
         self._rows = rows
         n, d = rows.shape
-        self._images: NDArray[Any] = np.empty((n, d), dtype=rows.dtype)
-        X = np.ascontiguousarray(X0, dtype=rows.dtype)
+        self._images: Any = rows.place.xp.empty((n, d), dtype=rows.dtype)
+        X = self._placed(X0)
+        matmul = rows.place.matmul
 
         def work(i: int, workers: int, stopped: Stop) -> None:
             for lo, hi, block, _ in rows.blocks(i, workers, stopped):
-                np.matmul(block, X, out=self._images[lo:hi])
+                matmul(block, X, out=self._images[lo:hi])
 
         rows.run(work)
 
     def forms(self, X: Array) -> tuple[Array, Array]:
         """``(b_i^T X a_i, a_i^T X a_i)`` for a symmetric X, each of shape (n,)."""
-        n, d = self._rows.shape
-        first, second = np.empty(n), np.empty(n)
-        X = np.ascontiguousarray(X, dtype=self._rows.dtype)
+        (n, d), place = self._rows.shape, self._rows.place
+        xp = place.xp
+        first, second = xp.empty(n), xp.empty(n)
+        there = self._placed(X)
 
         def work(i: int, workers: int, stopped: Stop) -> None:
             product = self._rows.buffer(d)
             for lo, hi, block, c in self._rows.blocks(i, workers, stopped):
-                image = np.matmul(block, X, out=product[: hi - lo])
-                first[lo:hi] = c * np.einsum("ij,ij->i", image, self._images[lo:hi])
-                second[lo:hi] = c * np.einsum("ij,ij->i", image, block)
+                image = place.matmul(block, there, out=product[: hi - lo])
+                first[lo:hi] = c * xp.einsum("ij,ij->i", image, self._images[lo:hi])
+                second[lo:hi] = c * xp.einsum("ij,ij->i", image, block)
 
         self._rows.run(work)
         return first, second
 
     def gram(self, v: Array, w: Array) -> Array:
         """``sum_i v_i sym(b_i a_i^T) + w_i a_i a_i^T``, shape (d, d)."""
-        d = self._rows.shape[1]
-        dtype = self._rows.dtype
+        d, place = self._rows.shape[1], self._rows.place
+        dtype, xp = self._rows.dtype, place.xp
 
         def work(i: int, workers: int, stopped: Stop) -> Array:
-            total = np.zeros((d, d))
+            total = xp.zeros((d, d))
             mixed, room = self._rows.buffer(d), self._rows.buffer(d)
-            part = np.empty((d, d), dtype=dtype)
+            part = xp.empty((d, d), dtype=dtype)
             for lo, hi, block, c in self._rows.blocks(i, workers, stopped):
                 size = hi - lo
-                left = np.multiply(
+                left = xp.multiply(
                     self._images[lo:hi], (c * v[lo:hi]).astype(dtype)[:, None], out=mixed[:size]
                 )
-                left += np.multiply(block, (c * w[lo:hi]).astype(dtype)[:, None], out=room[:size])
-                total += np.matmul(left.T, block, out=part)
-            return total
+                left += xp.multiply(block, (c * w[lo:hi]).astype(dtype)[:, None], out=room[:size])
+                total += place.matmul(left.T, block, out=part)
+            return place.host(total)
 
         G: Array = np.sum(self._rows.run(work), axis=0)
         return 0.5 * (G + G.T)
+
+    def _placed(self, X: Array) -> Any:
+        """X beside the rows, in their dtype."""
+        return self._rows.place.xp.asarray(np.ascontiguousarray(X, dtype=self._rows.dtype))

@@ -16,7 +16,8 @@ def matmul(a: Any, b: Any, out: Any) -> Any:
     Parameters
     ----------
     a : array of the device, shape (m, l), float32 or float64
-        Rows contiguous, any distance apart: columns of a larger array need no copy.
+        Its rows contiguous, any distance apart (columns of a larger array need no copy), or the
+        transpose of such an array.
     b, out : arrays of the device, shapes (l, r) and (m, r), C order, dtype of a
     """
     (m, length), r = a.shape, b.shape[1]
@@ -31,18 +32,17 @@ def matmul(a: Any, b: Any, out: Any) -> Any:
         return out
     if is_simulated():
         return array_module().matmul(a, b, out=out)
-    if a.strides[1] != a.itemsize and length > 1:
-        raise ValueError("the rows of a must be contiguous")
     cupy = array_module()
     cublas = cupy.cuda.cublas
     routine = cublas.dgemm if a.dtype == np.float64 else cublas.sgemm
     one, zero = np.array(1.0, dtype=a.dtype), np.array(0.0, dtype=a.dtype)
+    turned, stored = _as_stored(cublas, a)
     # In Fortran order the arrays are their transposes: out^T = b^T a^T.
     with plain_arithmetic(cublas, cupy.cuda.device.get_cublas_handle()) as handle:
         routine(
             handle,
             cublas.CUBLAS_OP_N,
-            cublas.CUBLAS_OP_N,
+            turned,
             r,
             m,
             length,
@@ -50,9 +50,19 @@ def matmul(a: Any, b: Any, out: Any) -> Any:
             b.data.ptr,
             r,
             a.data.ptr,
-            max(a.strides[0] // a.itemsize, length),
+            stored,
             zero.ctypes.data,
             out.data.ptr,
             r,
         )
     return out
+
+
+def _as_stored(cublas: Any, a: Any) -> tuple[int, int]:
+    """How cuBLAS is told of a: turned or not, and the distance of its rows (or columns)."""
+    m, length = a.shape
+    if length == 1 or a.strides[1] == a.itemsize:
+        return cublas.CUBLAS_OP_N, max(a.strides[0] // a.itemsize, length)
+    if m == 1 or a.strides[0] == a.itemsize:
+        return cublas.CUBLAS_OP_T, max(a.strides[1] // a.itemsize, m)
+    raise ValueError("the rows of a, or its columns, must be contiguous")
