@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.results import Array, Certificate, norm_ratio, to_cost_units
+from lpgeom.certified import Certified, Proved, plain, to_cost_units
+from lpgeom.results import Array, Certificate
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -43,7 +44,7 @@ class EntriesBlock:
 
 
 @dataclass(frozen=True, eq=False)
-class EntriesBound:
+class EntriesBound(Proved):
     """A lower bound on the entrywise cost of every matrix of rank k: a sum over disjoint blocks.
 
     Attributes
@@ -69,25 +70,13 @@ class EntriesBound:
         return float(sum(block.scaled_value(self.unit) for block in self.blocks))
 
     @property
-    def value(self) -> float:
-        """The bound in the user's cost units (p-th powers); capped at the largest float."""
-        value = to_cost_units(self.scaled_value, self.unit, self.p)
-        return min(value, float(np.finfo(np.float64).max))
-
-    @property
     def failure_probability(self) -> float:
         """Probability that a random start misled one of the blocks; 0.0: it holds always."""
         return float(min(1.0, sum(block.certificate.failure_probability for block in self.blocks)))
 
-    @property
-    def certainty(self) -> str:
-        """``"always"``, or ``"with probability >= 1 - x"``."""
-        chance = self.failure_probability
-        return "always" if chance == 0.0 else f"with probability >= 1 - {chance:.1g}"
-
 
 @dataclass(frozen=True, eq=False)
-class EntriesCertificate:
+class EntriesCertificate(Certified[EntriesBound]):
     """Lower bounds on the entrywise cost of every matrix of rank k, beside what this one costs.
 
     Attributes
@@ -116,32 +105,6 @@ class EntriesCertificate:
     row_weights: Array | None = field(default=None, repr=False)
     entry_weights: Array | None = field(default=None, repr=False)
     missing: str = "raise"
-
-    @property
-    def best(self) -> EntriesBound | None:
-        """The largest lower bound, or None if there is none."""
-        return max(self.bounds, key=lambda bound: bound.scaled_value, default=None)
-
-    @property
-    def cost(self) -> float:
-        """Cost of the factors (a p-th power), in user units."""
-        return to_cost_units(self.scaled_cost, self.unit, self.p)
-
-    @property
-    def lower_bound(self) -> float:
-        """The largest lower bound, in user cost units; 0.0 if there is none."""
-        return self.best.value if self.best is not None else 0.0
-
-    @property
-    def ratio(self) -> float:
-        """(cost / lower_bound)^(1/p) >= 1: the factors are within this factor of the optimum."""
-        scaled = self.best.scaled_value if self.best is not None else 0.0
-        return norm_ratio(self.scaled_cost, scaled, self.p)
-
-    @property
-    def failure_probability(self) -> float:
-        """Failure probability of the largest bound (0.0: it holds always)."""
-        return self.best.failure_probability if self.best is not None else 0.0
 
     def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
         """Recompute the cost and every bound from A with independent NumPy code.
@@ -271,11 +234,10 @@ class FactorResult:
             "k", "p", "objective", "cost", "norm_error", "lower_bound", "ratio", "guarantee",
             "svd_cost", "method", "backend", "n_iter", "converged", "seconds", "seed",
         )  # fmt: skip
-        values = {name: getattr(self, name) for name in names}
         bounds = () if self.certificate is None else self.certificate.bounds
         return {
             "shape": list(self.shape),
-            **{name: "inf" if value == math.inf else value for name, value in values.items()},
+            **plain(self, names),
             "bounds": {
                 b.name: {"value": b.value, "failure_probability": b.failure_probability}
                 for b in bounds

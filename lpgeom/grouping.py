@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.certified import plain
 from lpgeom.interchange import as_numpy
-from lpgeom.results import Array, CertificateError, SubspaceResult, plain
+from lpgeom.results import Array, CertificateError, SubspaceResult
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

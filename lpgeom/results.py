@@ -11,58 +11,30 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.certified import Certified, Proved, norm_ratio, plain, to_cost_units
 from lpgeom.interchange import as_numpy
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+__all__ = [
+    "Array", "Bound", "Certificate", "CertificateError", "Float", "LewisWeights", "SubspaceResult",
+    "norm_ratio", "plain", "to_cost_units",
+]  # fmt: skip
+
 Float = np.float64
 Array = NDArray[np.float64]
 
-_LARGEST = float(np.finfo(np.float64).max)
-
-
-def to_cost_units(scaled: float, unit: float, p: float) -> float:
-    """``scaled * unit**p`` (p = inf: ``scaled * unit``), infinite only where that overflows."""
-    if scaled == 0.0:
-        return 0.0
-    if math.isinf(p):
-        return scaled * unit
-    try:
-        factor = unit**p
-        value = scaled * factor
-        if 0.0 < factor < math.inf and 0.0 < value < math.inf:
-            return value
-        # unit**p left the range although the product may not: go through norms.
-        return float((scaled ** (1.0 / p) * unit) ** p)
-    except OverflowError:
-        return math.inf
-
-
-def norm_ratio(cost: float, lower_bound: float, p: float) -> float:
-    """(cost / lower_bound)^(1/p), with 0/0 = 1 and x/0 = inf; at p = inf, cost / lower_bound."""
-    if cost <= lower_bound:
-        return 1.0
-    if lower_bound <= 0.0:
-        return math.inf
-    return float((cost / lower_bound) ** (1.0 if math.isinf(p) else 1.0 / p))
-
-
-def plain(record: Any, names: Iterable[str]) -> dict[str, Any]:
-    """These properties of a record, ready for JSON: inf, for which it has no number, is "inf"."""
-    values = {name: getattr(record, name) for name in names}
-    return {name: "inf" if value == math.inf else value for name, value in values.items()}
-
 
 @dataclass(frozen=True)
-class Bound:
+class Bound(Proved):
     """One proved lower bound on the cost of every rank-k subspace.
 
     Attributes
@@ -98,23 +70,6 @@ class Bound:
     witness: Mapping[str, Any] = field(default_factory=dict, repr=False)
     unit: float = 1.0
     p: float = 1.0
-
-    @property
-    def value(self) -> float:
-        """The bound in the user's cost units (p-th powers); capped at the largest float."""
-        return min(to_cost_units(self.scaled_value, self.unit, self.p), _LARGEST)
-
-    @property
-    def always(self) -> bool:
-        """True if the bound does not rest on a random start."""
-        return self.failure_probability == 0.0
-
-    @property
-    def certainty(self) -> str:
-        """``"always"``, or ``"probability >= 1 - x"``."""
-        if self.always:
-            return "always"
-        return f"with probability >= 1 - {self.failure_probability:.1g}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +109,7 @@ class LewisWeights:
 
 
 @dataclass(frozen=True, eq=False)
-class Certificate:
+class Certificate(Certified[Bound]):
     """Lower bounds on what any rank-k subspace can reach, beside what this one reaches.
 
     Attributes
@@ -194,32 +149,6 @@ class Certificate:
     guarantee: float = math.inf
     unit: float = 1.0
     row_weights: Array | None = field(default=None, repr=False)
-
-    @property
-    def best(self) -> Bound | None:
-        """The largest lower bound, or None if there is none."""
-        return max(self.bounds, key=lambda b: b.scaled_value, default=None)
-
-    @property
-    def cost(self) -> float:
-        """Cost of the subspace (a p-th power), in user units."""
-        return to_cost_units(self.scaled_cost, self.unit, self.p)
-
-    @property
-    def lower_bound(self) -> float:
-        """The largest lower bound, in user cost units; 0.0 if there is none."""
-        return self.best.value if self.best is not None else 0.0
-
-    @property
-    def ratio(self) -> float:
-        """(cost / lower_bound)^(1/p) >= 1: the subspace is within this factor of the optimum."""
-        scaled = self.best.scaled_value if self.best is not None else 0.0
-        return norm_ratio(self.scaled_cost, scaled, self.p)
-
-    @property
-    def failure_probability(self) -> float:
-        """Failure probability of the largest bound (0.0: it holds always)."""
-        return self.best.failure_probability if self.best is not None else 0.0
 
     def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
         """Recompute cost and bounds from A with independent NumPy code.

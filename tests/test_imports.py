@@ -31,7 +31,7 @@ LAYERS = [
     {"records", "factorization", "clustering", "mixture", "curves"},
     {"grouping"},
     {"results", "ellipsoids", "sources", "tables", "threads", "progress", "atomic", "npy"},
-    {"_version", "checksum"},
+    {"_version", "checksum", "certified"},
     {"interchange"},
 ]
 # results.py reaches up by name inside two methods (verify, save / load); see `is_deferred`.
