@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numba import cuda
+from simulator import ORDERS, schedule
 
 from lpgeom.kernels.cuda import launch, reductions
 
@@ -83,6 +84,37 @@ def one_thread_fails(out):  # type: ignore[no-untyped-def]
     if i == 40:
         out[out.size] = 1  # beyond the end
     cuda.syncthreads()
+
+
+@cuda.jit
+def a_warp_less(out):  # type: ignore[no-untyped-def]
+    i = cuda.grid(1)
+    if i < 32:
+        out[i] = cuda.shfl_xor_sync(MASK, i, 1)
+
+
+@cuda.jit
+def a_race(out):  # type: ignore[no-untyped-def]
+    i = cuda.grid(1)
+    out[i] = out[(i + 1) % out.size] + 1  # which another thread writes
+
+
+def test_a_warp_needs_no_other(backend: Any) -> None:
+    out = backend.put(np.full(64, -1))
+    launch.launch(a_warp_less, 64, out)
+    np.testing.assert_array_equal(backend.get(out)[:32], np.arange(32) ^ 1)
+
+
+def test_a_race_shows(backend: Any) -> None:
+    if backend.name != "simulator":
+        pytest.skip("undefined on a device")
+    seen = set()
+    for order in ORDERS:
+        out = np.full(64, -1)
+        with schedule(order):
+            launch.launch(a_race, 64, out)
+        seen.add(out.tobytes())
+    assert len(seen) > 1
 
 
 @pytest.mark.parametrize("kernel", [half_a_warp, some_lanes_more])

@@ -13,7 +13,7 @@ import numpy as np
 from numba import cuda, float64, int64
 
 from lpgeom.kernels.cuda.arrays import array_module
-from lpgeom.kernels.cuda.launch import WARP, block_threads, launch
+from lpgeom.kernels.cuda.launch import WARP, launch
 
 _ALL = 0xFFFFFFFF
 """The mask of a whole warp."""
@@ -91,28 +91,32 @@ def block_first_max(x, index):  # type: ignore[no-untyped-def]
     return warp_first_max(values[at], indices[at])
 
 
-CHUNK = 4096
-"""Entries of a vector that one block sums."""
+CHUNK = 1024
+"""Entries of a vector that one warp sums."""
 
 
 @cuda.jit(cache=True)
 def _chunk_sums(x, out):  # type: ignore[no-untyped-def]
     """out[c] = sum of chunk c of x."""
-    for c in range(cuda.blockIdx.x, out.size, cuda.gridDim.x):
-        total = 0.0
-        for i in range(c * CHUNK + cuda.threadIdx.x, min((c + 1) * CHUNK, x.size), cuda.blockDim.x):
-            total += x[i]
-        total = block_sum(total)
-        if cuda.threadIdx.x == 0:
-            out[c] = total
+    lane = cuda.threadIdx.x % WARP
+    for c in range(cuda.grid(1) // WARP, out.size, cuda.gridsize(1) // WARP):
+        sum_ = 0.0
+        for i in range(c * CHUNK + lane, min((c + 1) * CHUNK, x.size), WARP):
+            sum_ += x[i]
+        sum_ = group_sum(sum_, WARP)
+        if lane == 0:
+            out[c] = sum_
 
 
 def total(x: Any) -> float:
-    """The sum of a float64 vector of the device, as a number; waits for it."""
+    """The sum of a float64 vector of the device, as a number; waits for it.
+
+    By chunks of fixed size, and their sums again: the same bits for every launch.
+    """
     xp = array_module()
     while x.size > 1:
         chunks = -(-x.size // CHUNK)
         out = xp.empty(chunks, dtype=np.float64)
-        launch(_chunk_sums, chunks, x, out, lanes=block_threads())
+        launch(_chunk_sums, chunks, x, out, lanes=WARP)
         x = out
     return float(x[0]) if x.size else 0.0

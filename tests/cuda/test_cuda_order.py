@@ -1,0 +1,118 @@
+"""No order of the threads, and no size of a launch, changes a bit of what a kernel computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from simulator import ORDERS, schedule
+
+from lpgeom.kernels.cuda import launch, mvee, proximal, regression, rowwise, shallow_cut, simplex
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((70, 3))
+W = RNG.integers(-1, 2, 70).astype(float)
+S = RNG.standard_normal((3, 5, 8))
+TALL = np.linalg.qr(RNG.standard_cauchy((40, 3)))[0]
+
+
+def squares() -> list[Any]:
+    out = np.zeros(70)
+    rowwise.add_row_squares(X, out)
+    return [out]
+
+
+def packed() -> list[Any]:
+    out = np.zeros_like(X)
+    return [rowwise.pack_rows(X, W, 1.0, -1.0, out), out]
+
+
+def packed_in_place() -> list[Any]:
+    out = X.copy()
+    return [rowwise.pack_rows(out, W, 1.0, -1.0, out), out]
+
+
+def split() -> list[Any]:
+    U, M = np.ones_like(X), np.empty_like(X)
+    return [proximal.split_step(X, 0.5 * X, U, M, None, 0.2, 1.3, 0.9), U, M]
+
+
+def factors() -> list[Any]:
+    U, x = S @ S.transpose(0, 2, 1), np.ones((3, 5))
+    regression.cholesky(U)
+    regression.solve(U, x)
+    return [np.triu(U), x]
+
+
+def exchange() -> list[Any]:
+    u = np.full(70, 1.0 / 70)
+    M = np.linalg.inv(X.T @ X / 70)
+    omega = np.einsum("ij,jk,ik->i", X, M, X)
+    return [mvee.exchange_steps(np.ascontiguousarray(X.T), u, M, omega, 1e-9, 4), u, M, omega]
+
+
+def exchange_by_a_grid() -> list[Any]:
+    few, mvee.FEW = mvee.FEW, 0
+    try:
+        return exchange()
+    finally:
+        mvee.FEW = few
+
+
+def cuts() -> list[Any]:
+    M, L, norms = 2.0 * TALL, 2.0 * np.eye(3), np.empty(3)
+    shallow_cut.column_norms(M, 1.5, norms)
+    return [shallow_cut.shallow_cuts(TALL, M, L, norms, 1.5, 2), M, L, norms]
+
+
+def descent() -> list[Any]:
+    w = np.full(40, 1.0 / 40)
+    H, b = X[:40] @ X[:40].T, X[:40, 0].copy()
+    return [simplex.pairwise_descent(H, b, w, 0.0, 0.0, 4), w]
+
+
+ALL = [
+    squares,
+    packed,
+    packed_in_place,
+    split,
+    factors,
+    exchange,
+    exchange_by_a_grid,
+    cuts,
+    descent,
+]
+
+
+@pytest.mark.parametrize("computed", ALL, ids=lambda f: f.__name__)
+def test_no_order_of_the_threads_changes_a_bit(backend: Any, computed: Callable[[], Any]) -> None:
+    if backend.name != "simulator":
+        pytest.skip("a device has its own order")
+    seen = set()
+    for order in ORDERS:
+        with schedule(order):
+            seen.add(b"".join(np.asarray(a).tobytes() for a in computed()))
+    assert len(seen) == 1
+
+
+# Sums over a block follow its threads: these may differ by rounding.
+BY_THE_BLOCK = (cuts, descent)
+
+
+@pytest.mark.parametrize("computed", ALL, ids=lambda f: f.__name__)
+def test_no_size_of_a_launch_changes_more_than_rounding(
+    backend: Any, computed: Callable[[], Any]
+) -> None:
+    if backend.name != "simulator":
+        pytest.skip("the arrays here are NumPy's")
+    results = []
+    for threads, blocks in ((32, 1), (96, 3)):
+        with launch.sizes(threads=threads, blocks=blocks):
+            results.append(computed())
+    for a, b in zip(*results, strict=True):
+        if computed in BY_THE_BLOCK:
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
+        else:
+            np.testing.assert_array_equal(a, b)
