@@ -110,3 +110,61 @@ def test_inputs_that_were_findings_and_mutations_of_valid_ones(name: str, tmp_pa
     inputs = [*pool, *(mutated(name, rng.choice(pool), rng, blind(rng)) for _ in range(60))]
     for data in inputs:
         TARGETS[name](data, folder)
+
+
+# ---------------------------------------------------------------- one row far longer than the rest
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0, np.inf])
+@pytest.mark.parametrize("length", [1e15, 1e16, 1e18, 1e200])
+def test_no_cost_of_zero_that_is_not_there(p: float, length: float) -> None:
+    A = gauss(40, 5)
+    A[0] *= length
+    result = lpgeom.approx_subspace(A, 1, p)
+    assert result.certificate is not None
+    result.certificate.verify(A)
+    assert result.method == "longest rows"
+    assert (result.lower_bound, result.ratio, result.guarantee) == (0.0, np.inf, np.inf)
+    # Residuals in longer arithmetic. The others cost 60 or so each power of their number.
+    B, V = A.astype(np.longdouble), result.basis.astype(np.longdouble)
+    y = np.sqrt(((B - (B @ V) @ V.T) ** 2).sum(axis=1))
+    off = 1e-15 * np.sqrt((B**2).sum(axis=1))
+    norm = float(np.max(y) if np.isinf(p) else (y**p).sum() ** np.longdouble(1.0 / p))
+    slack = float(np.max(off) if np.isinf(p) else (off**p).sum() ** np.longdouble(1.0 / p))
+    assert result.norm_error > 1.0
+    assert abs(result.norm_error - norm) <= 1e-9 * norm + slack
+    given = lpgeom.certify(A, result.basis, p)
+    assert given.cost > 0.0
+    assert given.ratio == np.inf
+    if not np.isinf(p):
+        (point,) = lpgeom.cost_curve(A, p=p, ks=[1]).results
+        assert point.cost > 0.0
+        assert point.ratio == np.inf
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (5, 40), (3000, 8)])
+@pytest.mark.parametrize("spread", [0.0, 3.0, 30.0])
+@pytest.mark.parametrize("p", [1.0, 3.0, np.inf])
+def test_rows_in_a_subspace_cost_nothing_whatever_their_lengths(
+    shape: tuple[int, int], spread: float, p: float
+) -> None:
+    rng = np.random.default_rng(1)
+    A = rng.standard_normal((shape[0], 3)) @ rng.standard_normal((3, shape[1]))
+    A *= np.exp(rng.uniform(-spread, spread, (shape[0], 1)))
+    for k in (3, 4):
+        result = lpgeom.approx_subspace(A, k, p)
+        assert (result.cost, result.ratio, result.method) == (0.0, 1.0, "rank")
+        assert result.certificate is not None
+        result.certificate.verify(A)
+        assert lpgeom.certify(A, result.basis, p).ratio == 1.0
+
+
+@pytest.mark.parametrize("p", [3.0, 8.0])
+@pytest.mark.parametrize("length", [1e8, 1e10])
+def test_long_rows_leave_something_of_the_bound(p: float, length: float) -> None:
+    A = gauss(40, 5)
+    A[0] *= length
+    result = lpgeom.approx_subspace(A, 1, p)
+    assert result.certificate is not None
+    result.certificate.verify(A)
+    assert result.ratio < 1.5

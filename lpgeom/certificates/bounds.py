@@ -14,10 +14,14 @@ import numpy as np
 
 from lpgeom.certificates.rounding import EPS, allowance, ky_fan_sums
 from lpgeom.geometry.lewis import gram_weights
-from lpgeom.geometry.spectrum import spectrum
+from lpgeom.geometry.spectrum import eigen, spectrum
 from lpgeom.results import Bound, LewisWeights
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.vectors import numbers
+
+NOUGHT = 4.0
+"""Roots of forms below this many of their roundings count as 0: what a long row has left of its
+length must not weigh as if it were something."""
 
 
 def spectral(rows: Rows, k: int) -> Bound:
@@ -89,7 +93,7 @@ def lewis_bounds_at(
         # Hölder with w = tau^(p/2), which the verifier can recompute from the metric:
         # cost >= (sum w)^(1-p/2) S^(p/2), S the m smallest eigenvalues of A^T W^(1-2/p) A.
         X = spec.whitener()
-        return [[bound] for bound in holder_bounds_at("lewis_trace", "3a", rows, X @ X.T, ks, p)]
+        return [[bound] for bound in holder_bounds_at("lewis_trace", "3a", rows, X, ks, p)]
     lam = np.maximum(spec.eigvals[d - r :][::-1], 0.0)
     sigma = np.sqrt(lam)
     lower = np.maximum(sigma - factor_error(n, d, float(lam.sum())), 0.0)
@@ -153,44 +157,47 @@ def holder_bound(name: str, theorem: str, rows: Rows, Q0: Array, k: int, p: floa
     makes it a bound for every u >= 0; at a minimiser Q0 of ``sum (a^T Q a)^(p/2)`` over the
     Fantope it equals that minimum. Free of scale in u. Two passes over A.
 
-    The witness is Q0, so the statement has to hold for the u that another evaluation of the forms
-    finds. Each form is off by ``(d + 8) eps ||Q0|| ||a||^2``, which is much of it where Q0 is
-    ill-conditioned: S is lowered, and the sum raised, by what that can change.
+    The witness is a root B of ``Q0 = B B^T``, so the statement has to hold for the u that another
+    evaluation of the forms finds. Their roots ``||a B||`` are off by ``(d + 8) eps ||B|| ||a||``
+    (docs/theory/rounding.md). Below `NOUGHT` times that they count as 0; above, S is that of the
+    smallest u, and the sum that of the largest.
     """
-    return holder_bounds_at(name, theorem, rows, Q0, [k], p)[0]
+    e, U = eigen(Q0)
+    held = e > len(e) * EPS * max(e[-1], 0.0)
+    root = U[:, held] * np.sqrt(e[held]) if held.any() else np.zeros((len(e), 1))
+    return holder_bounds_at(name, theorem, rows, root, [k], p)[0]
 
 
 def holder_bounds_at(
-    name: str, theorem: str, rows: Rows, Q0: Array, ks: Sequence[int], p: float
+    name: str, theorem: str, rows: Rows, root: Array, ks: Sequence[int], p: float
 ) -> list[Bound]:
-    """`holder_bound` for several ranks."""
+    """`holder_bound` for several ranks, from a root of Q0, (d, r)."""
     n, d = rows.shape
-    t, Y2 = np.maximum(rows.bilinear_form(Q0), 0.0), rows.squared_norms()
-    u, _ = holder_weights(t, p)
-    off = (d + 8.0) * EPS * float(np.linalg.norm(Q0, 2)) * Y2
-    size, spread, total = _holder_sums(t, off, u, Y2, p)
-    sums = ky_fan_sums(rows.weighted_gram(u), n, size) - spread
-    witness = {"Q0": Q0}
+    r, Y2 = np.sqrt(rows.quadratic_form(root)), rows.squared_norms()
+    off = (d + 8.0) * EPS * float(np.linalg.norm(root, 2)) * np.sqrt(Y2)
+    u, total = _least_weights(r, off, p)
+    (size,) = numbers((u * Y2).sum())
+    sums = ky_fan_sums(rows.weighted_gram(u), n, size)
+    witness = {"root": root}
     return [
         Bound(name, theorem, holder_value(float(sums[d - k - 1]), total, p), witness=witness, p=p)
         for k in ks
     ]
 
 
-def _holder_sums(t: Array, off: Array, u: Array, Y2: Array, p: float) -> tuple[float, float, float]:
-    """``sum u ||a||^2``, how much it is off, and ``sum u^(p/(p-2))`` at its largest.
+def _told(r: Array, off: Array) -> Array:
+    """Roots of forms, 0 where they are not told from it."""
+    return np.where(r >= NOUGHT * off, r, 0.0)
 
-    For forms t that are off by `off`, and u their weights.
-    """
-    (top,) = numbers(t.max())
-    if top == 0.0:
-        size, total = numbers(Y2.sum(), u.sum())
-        return size, 0.0, total
-    low, high = np.maximum(t - off, 0.0) / top, (t + off) / top
-    s = p / 2.0
-    change = high ** (s - 1.0) - low ** (s - 1.0)
-    size, spread, total = numbers((u * Y2).sum(), (change * Y2).sum(), (high**s).sum())
-    return size, spread, total
+
+def _least_weights(r: Array, off: Array, p: float) -> tuple[Array, float]:
+    """The smallest u, and the largest ``sum u^(p/(p-2))``, for roots r that are off by `off`."""
+    (top,) = numbers(_told(r - off, off).max())
+    if top == 0.0:  # nothing is told apart from 0: no bound
+        return np.zeros_like(r), 1.0
+    low, high = _told(r - off, off) / top, _told(r + off, off) / top
+    (total,) = numbers((high**p).sum())
+    return low ** (p - 2.0), total
 
 
 def holder_weights(t: Array, p: float) -> tuple[Array, float]:

@@ -147,13 +147,25 @@ def check_mixed(data: Data, bound: Bound) -> Checked:
 
 
 def check_power(data: Data, bound: Bound) -> Checked:
-    """p >= 2: Hölder with ``u = (a^T Q0 a)^(p/2-1)``, negative forms taken as 0."""
+    """p >= 2: Hölder with ``u = (a^T Q0 a)^(p/2-1)``, from a root B of ``Q0 = B B^T``.
+
+    Older certificates hold Q0 itself; negative forms are taken as 0.
+    """
     _need(data, bound, low=2.0, high=math.inf)
     s = data.p / 2.0
-    Q0 = square(data, bound.witness["Q0"], "Q0")
     t = np.empty(data.n)
-    for part, block in data.blocks():
-        t[part] = np.maximum(np.einsum("ij,ij->i", block @ Q0, block), 0.0)
+    if "Q0" in bound.witness:
+        Q0 = square(data, bound.witness["Q0"], "Q0")
+        for part, block in data.blocks():
+            t[part] = np.maximum(np.einsum("ij,ij->i", block @ Q0, block), 0.0)
+    else:
+        root = np.asarray(bound.witness["root"], dtype=np.float64)
+        if root.ndim != 2 or len(root) != data.d or not np.isfinite(root).all():
+            raise CertificateError(f"witness root is not a finite matrix of {data.d} rows")
+        nought = 4.0 * (data.d + 8.0) * EPS * float(np.linalg.norm(root, 2))
+        for part, block in data.blocks():
+            r = np.linalg.norm(block @ root, axis=1)
+            t[part] = np.where(r >= nought * np.linalg.norm(block, axis=1), r * r, 0.0)
     top = float(t.max(initial=0.0))
     x = t / top if top > 0.0 else np.ones(data.n)
     u = x ** (s - 1.0)

@@ -12,16 +12,14 @@ from lpgeom.coresets.record import Coreset, unpacked
 from lpgeom.geometry.spectrum import LARGE, principal
 from lpgeom.results import SubspaceResult, to_cost_units
 from lpgeom.rows import device
-from lpgeom.rows.base import Array
-from lpgeom.rows.door import Problem, open_anywhere
+from lpgeom.rows.door import open_anywhere
 from lpgeom.subspace.assemble import (
     centred,
     certificate_of,
-    exact_certificate,
     in_span,
     rescaled,
-    spanning,
 )
+from lpgeom.subspace.exact import Spanned, spanned
 from lpgeom.subspace.minimax import MinimaxSolver
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.solve import Solver
@@ -91,7 +89,10 @@ def approx_subspace(  # type: ignore[misc]  # the overloads name what decides th
         cost and certificate are then those of its weighted rows, and `method` says so; for the data
         behind it see `certify`.
     k : int
-        1 <= k <= d - 1. For k >= rank(A) the cost is 0 and `method` says "rank".
+        1 <= k <= d - 1. For k >= rank(A) the cost is 0 and `method` says "rank". Where some rows
+        are some 1e15 times as long as others, float64 cannot tell that rank: unless the subspace
+        found holds every row, to the rounding of its own length, `method` is "longest rows", the
+        cost is the one measured and the lower bound 0.
     p : float
         1 <= p <= 100, or inf: then the cost is the largest distance, ``max_i ||a_i - a_i V V^T||``
         over the rows with omega_i > 0 (a norm, not a power). If not given: 1, or the coreset's own.
@@ -209,8 +210,8 @@ def approx_subspace(  # type: ignore[misc]  # the overloads name what decides th
             inner, span = in_span(problem)
             pca = principal(inner.rows, k, p)
             if pca.rank <= k:
-                V = spanning(pca, span, k)
-                done = _exact(problem, pca.rank, V, bool(certify), objective, seed, started)
+                found = spanned(problem, inner, span, pca, k)
+                done = _within_rank(found, bool(certify), objective, seed, started)
                 return replace(done, method=done.method + source)
             inner, pca = centred(inner, pca, k)
             solver: Solver | MinimaxSolver
@@ -266,37 +267,31 @@ def approx_subspace(  # type: ignore[misc]  # the overloads name what decides th
     )
 
 
-def _exact(
-    problem: Problem,
-    rank: int,
-    V: Array,
-    certify: bool,
-    objective: str,
-    seed: int,
-    started: float,
+def _within_rank(
+    found: Spanned, certify: bool, objective: str, seed: int, started: float
 ) -> SubspaceResult:
-    """k >= rank(A): the span of the rows costs nothing."""
-    k = V.shape[1]
-    certificate = exact_certificate(problem, rank, V)
+    """k >= rank(A): the span of the rows costs nothing, as far as float64 can tell them."""
+    problem = found.problem
+    cost, norm_error, svd_cost = found.in_user_units
     return SubspaceResult(
-        basis=V,
-        cost=0.0,
-        norm_error=0.0,
+        basis=found.V,
+        cost=cost,
+        norm_error=norm_error,
         lower_bound=0.0,
-        ratio=1.0,
-        guarantee=1.0,
-        certificate=certificate if certify else None,
+        ratio=found.certificate.ratio,
+        guarantee=found.certificate.guarantee,
+        certificate=found.certificate if certify else None,
         p=problem.p,
-        k=k,
+        k=found.V.shape[1],
         shape=problem.rows.shape,
         objective=objective,
-        method="rank",
+        method=found.method,
         backend=problem.backend,
-        history=(0.0,),
+        history=(cost,),
         n_iter=0,
         n_passes=problem.rows.n_passes,
         converged=True,
         seconds=time.perf_counter() - started,
-        svd_cost=0.0,
+        svd_cost=svd_cost,
         seed=seed,
     )

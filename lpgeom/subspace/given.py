@@ -11,7 +11,7 @@ import numpy as np
 from lpgeom import validation
 from lpgeom.certificates.evidence import Evidence
 from lpgeom.geometry.lewis import a_priori_cost, guarantee
-from lpgeom.geometry.spectrum import EPS, principal
+from lpgeom.geometry.spectrum import principal
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.results import Certificate, to_cost_units
 from lpgeom.rows import device
@@ -25,6 +25,7 @@ from lpgeom.subspace.assemble import (
     rescaled,
 )
 from lpgeom.subspace.cost import entries_cost, lp_cost
+from lpgeom.subspace.exact import LEAST, residuals
 from lpgeom.subspace.minimax import MinimaxSolver, a_priori_norm
 from lpgeom.subspace.solve import Solver
 from lpgeom.threads import limited, sized
@@ -167,9 +168,10 @@ def certify(
             t = rows.quadratic_form(frame.W)
             value = lp_cost(t, p)
             if pca.rank <= k:
-                # The optimum is 0; this subspace reaches it only if it contains the rows.
-                rounding = (max(rows.shape) * EPS) ** 2 * float(rows.squared_norms().max())
-                value = value if float(t.max()) > rounding else 0.0
+                # The optimum is 0, or not to be told from it by the longest rows; this subspace
+                # reaches it only if it contains every row.
+                _, exact = residuals(rows, frame.W)
+                value = 0.0 if exact else max(value, LEAST)
                 return exact_certificate(problem, pca.rank, V, cost=value)
             lewis, promise = None, 1.0
             if math.isinf(p):

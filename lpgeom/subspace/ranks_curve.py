@@ -28,13 +28,12 @@ from lpgeom.subspace.approx import (
     approx_subspace,
 )
 from lpgeom.subspace.assemble import (
-    exact_certificate,
     in_span,
     rescaled,
-    spanning,
     with_bounds,
 )
 from lpgeom.subspace.cost import lp_cost
+from lpgeom.subspace.exact import spanned
 from lpgeom.subspace.given import cost
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.ranks_search import End, Options, Search, Shared
@@ -149,7 +148,7 @@ def cost_curve(
             # The accuracy that the largest rank below that of A needs does for the others.
             pca = principal(inner.rows, min(ranks[-1], inner.rows.shape[1] - 1), p)
             build = _Builder(problem, span, seed, source, bool(certify))
-            results = [build.exact(pca, k) for k in ranks if k >= pca.rank]
+            results = [build.exact(inner, pca, k) for k in ranks if k >= pca.rank]
             ranks = [k for k in ranks if k < pca.rank]
             if ranks:
                 options = Options(method, seed, steps, tol)
@@ -217,15 +216,18 @@ class _Builder:
             results.append(self._result(problem, end, V, certificate, seconds))
         return results
 
-    def exact(self, pca: Spectrum, k: int) -> SubspaceResult:
-        """k >= rank(A): the span of the rows costs nothing."""
-        V = spanning(pca, self._span, k)
-        certificate = exact_certificate(self._problem, pca.rank, V) if self._certify else None
+    def exact(self, inner: Problem[Rows], pca: Spectrum, k: int) -> SubspaceResult:
+        """k >= rank(A): the span of the rows costs nothing, as far as float64 can tell them."""
+        found = spanned(self._problem, inner, self._span, pca, k)
+        certificate = found.certificate
+        cost, norm_error, svd_cost = found.in_user_units
         return SubspaceResult(
-            basis=V, cost=0.0, norm_error=0.0, lower_bound=0.0, ratio=1.0, guarantee=1.0,
-            certificate=certificate, p=self._problem.p, k=k, shape=self._problem.rows.shape,
-            objective="rows", method="rank" + self._source, backend="cpu", history=(0.0,),
-            n_iter=0, n_passes=0.0, converged=True, seconds=0.0, svd_cost=0.0, seed=self._seed,
+            basis=found.V, cost=cost, norm_error=norm_error, lower_bound=0.0,
+            ratio=certificate.ratio, guarantee=certificate.guarantee,
+            certificate=certificate if self._certify else None, p=self._problem.p, k=k,
+            shape=self._problem.rows.shape, objective="rows", method=found.method + self._source,
+            backend="cpu", history=(cost,), n_iter=0, n_passes=0.0, converged=True, seconds=0.0,
+            svd_cost=svd_cost, seed=self._seed,
         )  # fmt: skip
 
     def _result(

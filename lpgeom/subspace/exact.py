@@ -1,0 +1,162 @@
+"""k >= rank(A) as float64 tells it: a subspace that holds the rows, or nearly does.
+
+Singular values are known to ``max(n, d) eps`` times the largest one. Where the rows are of similar
+lengths those below that are rounding, and the optimum is 0. Where one row is 1e15 times as long as
+the others they may be all that the others have: whether the subspace costs nothing is therefore
+asked of each row, at its own length.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lpgeom.geometry.spectrum import EPS, Spectrum, spectrum
+from lpgeom.geometry.subspaces import Frame
+from lpgeom.results import Certificate, to_cost_units
+from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.door import Problem
+from lpgeom.rows.vectors import numbers
+from lpgeom.subspace.assemble import exact_certificate, rescaled, spanning
+
+ROUNDING = 4.0 * EPS
+"""A residual below this times sqrt(d) of its row's length is rounding; the independent check
+allows twice as much."""
+
+SHORT = 1e-250
+"""Squared lengths below this are looked at in larger units: squares of residuals would be 0."""
+
+LARGER = 2.0**480
+"""Those units: the squares of entries below 1 stay below 2^960."""
+
+EXACT, NEARLY = "rank", "longest rows"
+"""Names of the method: every row lies in the subspace; the directions of short rows are lost."""
+
+LEAST = 5e-324
+"""Of what is not rounding: a cost that underflows is not 0."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A rank-k subspace, and the residuals that it leaves (norms, in scaled units)."""
+
+    V: Array
+    y: Array
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Spanned:
+    """What is reported where k >= rank(A).
+
+    Attributes
+    ----------
+    problem : Problem
+        In units in which the cost is a float.
+    V : ndarray, shape (d, k), float64
+    cost, svd_cost : float
+        Scaled; 0 where every residual is rounding of its row.
+    certificate : Certificate
+    """
+
+    problem: Problem[Rows]
+    V: Array
+    cost: float
+    svd_cost: float
+    certificate: Certificate
+
+    @property
+    def exact(self) -> bool:
+        """True if the subspace holds every row."""
+        return self.cost == 0.0
+
+    @property
+    def method(self) -> str:
+        return EXACT if self.exact else NEARLY
+
+    @property
+    def in_user_units(self) -> tuple[float, float, float]:
+        """The cost, its p-th root, and what the SVD's subspace costs."""
+        p, unit = self.problem.p, self.problem.unit
+        root = self.cost if math.isinf(p) else self.cost ** (1.0 / p)
+        return to_cost_units(self.cost, unit, p), root * unit, to_cost_units(self.svd_cost, unit, p)
+
+
+def spanned(
+    problem: Problem[Rows], inner: Problem[Rows], span: Array | None, pca: Spectrum, k: int
+) -> Spanned:
+    """The subspace of rank(A) <= k, in the sense of `pca`, that the rows lie in.
+
+    The SVD's, if every row lies in it; else the cheapest of it and of the SVD's of the rows at
+    equal lengths, and in between. A pass for residuals each, two for those.
+    """
+    found = _held(inner.rows, pca, k, span)
+    svd = found
+    if not found.exact:
+        for balanced in _balanced(inner.rows, problem.p):
+            other = _held(inner.rows, balanced, k, span)
+            if not found.exact and (other.exact or _less(other.y, found.y, problem.p)):
+                found = other
+    if found.exact:
+        certificate = exact_certificate(problem, pca.rank, found.V)
+        svd_cost = 0.0 if svd.exact else _cost(svd.y, problem.p)
+        return Spanned(problem, found.V, 0.0, svd_cost, certificate)
+    factor = 1.0 if problem.p <= 2.0 else _room(found.y, problem.scale)
+    problem = rescaled(problem, problem.unit / factor)
+    cost, svd_cost = (max(_cost(h.y * factor, problem.p), LEAST) for h in (found, svd))
+    certificate = exact_certificate(problem, pca.rank, found.V, cost)
+    return Spanned(problem, found.V, cost, svd_cost, certificate)
+
+
+def residuals(rows: Rows, W: Array) -> tuple[Array, bool]:
+    """``||a_i W||``, and whether all of them are rounding of ``||a_i||``.
+
+    One pass over A; three where there are rows so short that squares leave float64.
+    """
+    Y2 = rows.squared_norms()
+    y, Y = np.sqrt(rows.quadratic_form(W)), np.sqrt(Y2)
+    short = Y2 < SHORT
+    if numbers(short.sum())[0] > 0.0:
+        larger = rows.scaled(LARGER)
+        y = np.where(short, np.sqrt(larger.quadratic_form(W)) / LARGER, y)
+        Y = np.where(short, np.sqrt(larger.quadratic_form(np.eye(len(W)))) / LARGER, Y)
+    (beyond,) = numbers((y > ROUNDING * math.sqrt(len(W)) * Y).sum())
+    return y, beyond == 0.0
+
+
+def _held(rows: Rows, pca: Spectrum, k: int, span: Array | None) -> Held:
+    V = spanning(pca, span, k)
+    if k >= len(pca.U):  # more directions than coordinates
+        return Held(V, np.zeros(1), True)
+    y, exact = residuals(rows, Frame.leading(pca.U, k).W)
+    return Held(V, y, exact)
+
+
+def _balanced(rows: Rows, p: float) -> list[Spectrum]:
+    """Spectra of the rows at lengths that lie closer together."""
+    Y2 = rows.squared_norms()
+    alive = Y2 >= SHORT
+    safe = np.where(alive, Y2, 1.0)
+    powers = (-1.0,) if p >= 2.0 else (-1.0, p / 2.0 - 1.0)
+    return [spectrum(rows, np.where(alive, safe**power, 0.0)) for power in powers]
+
+
+def _less(a: Array, b: Array, p: float) -> bool:
+    """Whether residuals a cost less than b, in units in which both costs are floats."""
+    (top,) = numbers(b.max())
+    return _cost(a / top, p) < _cost(b / top, p)
+
+
+def _cost(y: Array, p: float) -> float:
+    """``sum y^p``; the largest y for p = inf."""
+    with np.errstate(over="ignore", under="ignore"):
+        return numbers(y.max() if math.isinf(p) else (y**p).sum())[0]
+
+
+def _room(y: Array, scale: float) -> float:
+    """The power of two that brings the largest residual near 1, as far as the rows allow."""
+    (top,) = numbers(y.max())
+    room = 1020 - math.frexp(scale)[1]
+    return math.ldexp(1.0, min(max(-math.frexp(top)[1], -480), 480, room))
