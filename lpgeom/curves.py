@@ -41,6 +41,14 @@ class CostCurve:
         Passes over A in the whole call.
     seconds : float
         Wall time of the call.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((60, 5))
+    >>> curve = lpgeom.cost_curve(A, [1, 3])
+    >>> curve.ks.tolist(), bool((curve.lower_bound <= curve.cost).all())
+    ([1, 3], True)
     """
 
     results: tuple[SubspaceResult, ...] = field(repr=False)
@@ -55,6 +63,7 @@ class CostCurve:
 
     @property
     def p(self) -> float:
+        """The exponent."""
         return self.results[0].p
 
     @property

@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +25,17 @@ HEADING = re.compile(r"^([A-Z][A-Za-z ]+)\n-{3,}\n", re.MULTILINE)
 
 
 def public_names(module_name: str) -> list[str]:
-    """Functions and classes that a module makes public, by `__all__` or by having defined them."""
+    """Functions and classes that a module makes public: its `__all__` without constants."""
     module = importlib.import_module(module_name)
-    names = getattr(module, "__all__", None)
-    if names is None:
-        names = [n for n, v in vars(module).items() if getattr(v, "__module__", "") == module_name]
-    return [n for n in names if not n.startswith("_") and callable(getattr(module, n))]
+    return [n for n in module.__all__ if not n.startswith("_") and not n.isupper()]
 
 
-def every_name() -> Iterator[Any]:
-    for module in MODULES:
-        try:
-            names = public_names(module)
-        except ImportError as error:
-            reason = str(error)
-            yield pytest.param(module, "", marks=pytest.mark.skip(reason=reason))
-            continue
-        yield from (pytest.param(module, name, id=f"{module}.{name}") for name in names)
+def every_name() -> list[Any]:
+    return [
+        pytest.param(module, name, id=f"{module}.{name}")
+        for module in MODULES
+        for name in public_names(module)
+    ]
 
 
 def sections(docstring: str) -> dict[str, str]:
@@ -123,11 +117,13 @@ def _faults_of_class(kind: type, found: dict[str, str]) -> list[str]:
     return wrong
 
 
-@pytest.mark.parametrize(("module", "name"), list(every_name()))
+@pytest.mark.parametrize(("module", "name"), every_name())
 def test_docstrings_agree_with_signatures(module: str, name: str) -> None:
-    if module == "lpgeom.nn":
-        pytest.importorskip("torch")
-    assert faults(getattr(importlib.import_module(module), name)) == []
+    try:
+        value = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        pytest.skip(str(error))
+    assert faults(value) == []
 
 
 @pytest.mark.parametrize(("module", "page"), list(MODULES.items()))
