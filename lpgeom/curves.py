@@ -46,7 +46,7 @@ class CostCurve:
     --------
     >>> import numpy as np, lpgeom
     >>> A = np.random.default_rng(0).standard_normal((60, 5))
-    >>> curve = lpgeom.cost_curve(A, [1, 3])
+    >>> curve = lpgeom.cost_curve(A, 1.0, [1, 3])
     >>> curve.ks.tolist(), bool((curve.lower_bound <= curve.cost).all())
     ([1, 3], True)
     """
