@@ -306,11 +306,19 @@ def _judged(R: Array, weights: Array, p: float, r: Array | None = None) -> tuple
     away = r > 0.0
     G = np.zeros_like(R)
     G[away] = R[away] / top * (s[away] ** (p - 2.0))[:, None]
+    n, d = R.shape
+    total = float(weights.sum())
+    rounding = 4.0 * EPS * (math.sqrt(n) + d + 64.0)
+    # No better point is farther from this one (Minkowski), in units of top.
+    reach = 2.0 * (cost / total) ** (1.0 / p)
     lower = 0.0
     for g in (G, _nearest_balance(G, r, weights)) if p == 1.0 else (G,):
-        g = g - weights @ g / weights.sum()
+        g = g - weights @ g / total
+        lengths = _lengths(g)
         product = float(weights @ np.einsum("ij,ij->i", g, R)) / top
-        lengths = np.sqrt(np.einsum("ij,ij->i", g, g))
+        # What is not balanced after rounding counts by how far the best point can be.
+        unbalanced = float(np.linalg.norm(weights @ g)) + rounding * float(weights @ lengths)
+        product -= unbalanced * reach + rounding * float(weights @ (lengths * s))
         longest = float(lengths.max())
         if product <= 0.0 or longest == 0.0:
             continue
@@ -319,8 +327,7 @@ def _judged(R: Array, weights: Array, p: float, r: Array | None = None) -> tuple
             q = p / (p - 1.0)
             bound = bound**p / float(weights @ (lengths / longest) ** q) ** (p - 1.0)
         lower = max(lower, bound)
-    n, d = R.shape
-    lower *= max(0.0, 1.0 - 4.0 * p * EPS * (math.sqrt(n) + d + 64.0))
+    lower *= max(0.0, 1.0 - p * rounding)
     return cost * top**p, min(lower, cost) * top**p
 
 

@@ -336,7 +336,7 @@ def _judged(
         ratio=ratio,
         linear_ratio=linear_ratio,
         centre_ratio=off,
-        guarantee=found.guarantee,
+        guarantee=1.0 if cost == 0.0 else found.guarantee,
         certificate=affine,
         linear_certificate=own,
         lift=lift,
