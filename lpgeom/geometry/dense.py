@@ -23,7 +23,7 @@ from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem, open_anywhere, open_rows
 
 COPIES = 8
-"""Arrays of the size of A, in float64, that may be on the device at once beside A itself: 6.3
+"""Arrays of the size of A, in float64, that may be on the device at once beside A itself: 6.2
 were measured on the host (the smallest ellipsoid around points), of which a few are products."""
 
 FEW = 1 << 17
