@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lpgeom import validation
 from lpgeom.geometry.median import lp_median, median_bound
@@ -198,7 +199,7 @@ def rejudged(
     `A` may hold the rows in another order, or repeat what had been one row of a larger weight: the
     problem must be the same one, for `guarantee` is kept.
     """
-    rows = np.asarray(validation.check_matrix(A), dtype=np.float64)
+    rows = _in_range(validation.check_matrix(A))
     omega = validation.check_weights(row_weights, len(rows))
     found = _Found(
         result.centre, result.basis, result.method.startswith(("rank", "full")),
@@ -356,6 +357,16 @@ def judge_centre(B: Array, V: Array, omega: Array | None, p: float) -> float:
     """Ratio of the centre 0 of the rows B to the best one for the subspace V (A1)."""
     residuals = B @ complement(V)
     return median_bound(residuals, np.zeros(residuals.shape[1]), p, row_weights=omega)[2]
+
+
+def _in_range(array: NDArray[Any]) -> Array:
+    """float64, or an error where differences and sums of entries would leave its range."""
+    top = validation.largest_entry(array)
+    if top > LARGEST:
+        raise ValueError(
+            f"entries of A reach {top:.3g}; divide A by a power of ten (1e300 at most)"
+        )
+    return np.asarray(array, dtype=np.float64)
 
 
 def _mean(rows: Array, omega: Array | None) -> Array:
