@@ -1,4 +1,4 @@
-"""Pictures: comparisons with what is impossible shaded, l_p balls, compressions of a model.
+"""Pictures: costs with what is impossible shaded, outliers, ellipsoids, compressions of a model.
 
 Nothing is shown on a screen and nothing global is changed: each function draws into the axes given,
 or into a figure of its own, and returns what it drew on. `save` writes it.
@@ -7,18 +7,25 @@ or into a figure of its own, and returns what it drew on. `save` writes it.
 from __future__ import annotations
 
 from lpgeom.plots.balls import plot_ball
-from lpgeom.plots.compare import OURS, VALUES, plot_compare
+from lpgeom.plots.comparisons import OURS, VALUES, compare, plot_compare
 from lpgeom.plots.compression import compression_picture, plot_compression
+from lpgeom.plots.curves import cost_curve
+from lpgeom.plots.ellipsoids import ellipsoid
 from lpgeom.plots.files import SUFFIXES, save, svg
+from lpgeom.plots.residual_norms import residuals
 
 __all__ = [
     "OURS",
     "SUFFIXES",
     "VALUES",
+    "compare",
     "compression_picture",
+    "cost_curve",
+    "ellipsoid",
     "plot_ball",
     "plot_compare",
     "plot_compression",
+    "residuals",
     "save",
     "svg",
 ]

@@ -19,7 +19,7 @@ OURS = "lpgeom"
 VALUES = {"cost": "cost", "norm_error": "norm error", "ratio": "cost / lower bound, in norms"}
 
 
-def plot_compare(table: Any, ax: Any = None, *, value: str = "cost") -> Any:
+def compare(table: Any, ax: Any = None, *, value: str = "cost") -> Any:
     """Draw a comparison: a line for each method, and below the lower bound what no subspace can.
 
     Parameters
@@ -50,7 +50,7 @@ def plot_compare(table: Any, ax: Any = None, *, value: str = "cost") -> Any:
     >>> from lpgeom import datasets, plots
     >>> A = datasets.load("contaminated", n=200, d=8, k=2).A
     >>> table = lpgeom.compare(A, [1, 2, 3], methods=["lpgeom", "svd"])
-    >>> ax = plots.plot_compare(table)
+    >>> ax = plots.compare(table)
     >>> ax.get_xlabel()
     'rank k'
     """
@@ -72,6 +72,10 @@ def plot_compare(table: Any, ax: Any = None, *, value: str = "cost") -> Any:
     ax.set_title(f"{n} × {d}, p = {p:g}{entries}", loc="left", fontsize=10)
     open_frame(ax)
     return ax
+
+
+plot_compare = compare
+"""The former name."""
 
 
 def _methods(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -1,0 +1,166 @@
+"""Ellipsoids of any dimension on a plane of two coordinates: their shadow, or a cut."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lpgeom import validation
+from lpgeom.ellipsoids import Ellipsoid
+from lpgeom.plots.style import BAND, COLOURS, new_axes, open_frame
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from lpgeom.results import Array
+
+TOUCHING = 1e-3
+"""A point is on the boundary if its gauge is that close to 1."""
+
+_STEPS = 361
+
+
+def ellipsoid(
+    E: Ellipsoid,
+    A: ArrayLike | None = None,
+    ax: Any = None,
+    *,
+    dims: tuple[int, int] = (0, 1),
+    view: str = "shadow",
+) -> Any:
+    """Draw an ellipsoid, with points, on the plane of two coordinates.
+
+    Parameters
+    ----------
+    E : Ellipsoid
+        Of any dimension d >= 2. For d = 2 it is drawn as it is.
+    A : array_like, shape (n, d), optional
+        Points in the ellipsoid's space (of `lpgeom.min_volume_ellipsoid` those it is about).
+        Those on its boundary, and those outside, are marked by their gauge in d dimensions.
+    ax : matplotlib.axes.Axes, optional
+        A new figure if not given.
+    dims : tuple of int
+        The two coordinates, different ones; the first is drawn to the right.
+    view : {"shadow", "cut"}
+        The shadow ``{(x_i, x_j) : x in E}``, which contains the shadows of all points in E, or the
+        cut by the plane through the centre, in which all other coordinates are the centre's.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With equal units on both axes.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is missing.
+    TypeError, ValueError
+        One dimension only; dims out of range or equal; points of another dimension; an ellipsoid
+        that is unbounded on that plane; a cut of a flat ellipsoid.
+
+    Notes
+    -----
+    With the semi-axes as columns of B the shadow is ``center + P B u`` over ``||u|| <= 1``, P the
+    projection: an ellipse whose semi-axes come from an SVD of the 2 x d matrix P B. The cut has
+    the form of the 2 x 2 block of `shape`.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> from lpgeom import plots
+    >>> points = np.random.default_rng(0).standard_normal((50, 4))
+    >>> ax = plots.ellipsoid(lpgeom.min_volume_ellipsoid(points), points, dims=(0, 2))
+    >>> ax.get_xlabel(), ax.get_ylabel()
+    ('x[0]', 'x[2]')
+    """
+    if not isinstance(E, Ellipsoid):
+        raise TypeError(f"E must be an lpgeom.Ellipsoid, got {type(E).__name__}")
+    validation.check_choice("view", view, ("shadow", "cut"))
+    d = E.center.size
+    i, j = _dims(dims, d)
+    pair = [i, j]
+    B = _shadow(E, pair) if view == "shadow" else _cut(E, pair)
+    points = None
+    if A is not None:
+        points = np.asarray(validation.check_matrix(A), dtype=np.float64)
+        validation.largest_entry(points)
+        if points.shape[1] != d:
+            raise ValueError(f"A has {points.shape[1]} columns, the ellipsoid {d} dimensions")
+    if ax is None:
+        ax = new_axes(5.2, 5.2)
+    angle = np.linspace(0.0, 2.0 * np.pi, _STEPS)
+    outline = E.center[pair, None] + B @ np.stack([np.cos(angle), np.sin(angle)])
+    words = {"shadow": "shadow of the ellipsoid", "cut": "cut through the centre"}
+    label = "ellipsoid" if d == 2 else words[view]
+    ax.fill(*outline, color=BAND, zorder=1)
+    ax.plot(*outline, color=COLOURS[0], linewidth=1.6, zorder=3, label=label)
+    ax.plot(
+        *E.center[pair], "+", color=COLOURS[0], markersize=9, zorder=5, linestyle="none",
+        label="centre",
+    )  # fmt: skip
+    if points is not None:
+        _points(ax, E, points, pair)
+    ax.set_xlabel(f"x[{i}]")
+    ax.set_ylabel(f"x[{j}]")
+    ax.set_aspect("equal", adjustable="box")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), frameon=False, fontsize=9, ncol=2)
+    open_frame(ax)
+    return ax
+
+
+def _dims(dims: Any, d: int) -> tuple[int, int]:
+    if d < 2:
+        raise ValueError("an ellipsoid of one dimension has no plane to be drawn on")
+    try:
+        i, j = (int(x) for x in dims)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"dims must be two coordinates, got {dims!r}") from error
+    if not (0 <= i < d and 0 <= j < d):
+        raise ValueError(f"dims must lie between 0 and {d - 1}, got {dims!r}")
+    if i == j:
+        raise ValueError(f"dims must be two different coordinates, got {dims!r}")
+    return i, j
+
+
+def _shadow(E: Ellipsoid, pair: list[int]) -> Array:
+    """(2, 2) image of the unit circle."""
+    directions, lengths = E.axes[pair], E.lengths
+    endless = ~np.isfinite(lengths)
+    if np.abs(directions[:, endless]).max(initial=0.0) > 1e-9:
+        raise ValueError(
+            f"the ellipsoid is unbounded on the plane of dims = {tuple(pair)}: draw a cut, or "
+            "other coordinates"
+        )
+    U, s, _ = np.linalg.svd(directions[:, ~endless] * lengths[~endless])
+    s = np.concatenate([s, np.zeros(2 - s.size)])
+    return np.asarray(U * s)
+
+
+def _cut(E: Ellipsoid, pair: list[int]) -> Array:
+    if E.basis is not None:
+        raise ValueError("a flat ellipsoid has no cut by a plane of coordinates: draw its shadow")
+    root = E.root
+    if root is None:
+        lam, U = np.linalg.eigh(E.shape)
+        root = np.sqrt(np.maximum(lam, 0.0))[:, None] * U.T
+    _, s, Vt = np.linalg.svd(root[:, pair])
+    if s.size < 2 or s[1] <= 1e-12 * s[0]:
+        raise ValueError(f"the ellipsoid is unbounded on the plane of dims = {tuple(pair)}")
+    return np.asarray(Vt.T / s)
+
+
+def _points(ax: Any, E: Ellipsoid, points: Array, pair: list[int]) -> None:
+    gauge = E.gauge(points)
+    outside = gauge > 1.0 + TOUCHING
+    touching = ~outside & (gauge >= 1.0 - TOUCHING)
+    for chosen, colour, marker, size, word in (
+        (~outside & ~touching, COLOURS[6], ".", 4.0, "inside"),
+        (touching, COLOURS[2], "o", 5.0, "on the boundary"),
+        (outside, COLOURS[1], "X", 6.0, "outside"),
+    ):
+        if chosen.any():
+            ax.plot(
+                *points[chosen][:, pair].T, marker, color=colour, markersize=size, zorder=4,
+                label=f"{int(chosen.sum())} {word}",
+            )  # fmt: skip
