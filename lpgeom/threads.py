@@ -56,6 +56,61 @@ def _blas() -> Any:
     return ThreadpoolController().select(user_api="blas")
 
 
+class _Limits:
+    """What callers want the BLAS held at; the least of it is what holds.
+
+    The setting belongs to the process: callers in several threads must not restore it in the wrong
+    order. The first one in keeps what it was, the last one out restores that.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted: dict[object, int] = {}
+        self._held = 0
+        self._limiter: Any = None
+
+    @contextmanager
+    def __call__(self, n: int) -> Iterator[None]:
+        caller = object()
+        try:  # Ctrl-C may come at any place from here on
+            with self._lock:
+                if not self._wanted:
+                    self._limiter = _blas().limit(limits=n)
+                    self._held = n
+                self._wanted[caller] = n
+                self._set()
+            yield
+        finally:
+            with self._lock:
+                self._wanted.pop(caller, None)
+                if self._wanted:
+                    self._set()
+                elif self._limiter is not None:
+                    self._limiter.restore_original_limits()
+                    self._limiter = None
+
+    def _set(self) -> None:
+        least = min(self._wanted.values())
+        if least != self._held:
+            for library in _blas().lib_controllers:
+                library.set_num_threads(least)
+            self._held = least
+
+    def forget(self) -> None:
+        """In a forked child: the callers are other threads of the parent, which are not here."""
+        self._lock = threading.Lock()
+        self._wanted = {}
+        if self._limiter is not None:
+            self._limiter.restore_original_limits()
+            self._limiter = None
+
+
+_hold = _Limits()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_hold.forget)
+
+
 @contextmanager
 def limited() -> Iterator[None]:
     """Hold the BLAS pools at ``LPGEOM_NUM_THREADS`` while the body runs; no-op when not set."""
@@ -63,38 +118,8 @@ def limited() -> Iterator[None]:
     if n is None:
         yield
         return
-    with _blas().limit(limits=n):
+    with _hold(n):
         yield
-
-
-class _Hold:
-    """Holds the BLAS at a few threads while any caller wants it so.
-
-    The setting belongs to the process: two callers in different threads must not restore it in
-    the wrong order. The first one in sets it, the last one out restores it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._callers = 0
-        self._limiter: Any = None
-
-    @contextmanager
-    def __call__(self, n: int) -> Iterator[None]:
-        with self._lock:
-            if self._callers == 0:
-                self._limiter = _blas().limit(limits=n)
-            self._callers += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._callers -= 1
-                if self._callers == 0:
-                    self._limiter.restore_original_limits()
-
-
-_hold = _Hold()
 
 
 @contextmanager
@@ -156,6 +181,9 @@ def spread(work: Callable[[int, int, Callable[[], bool]], T], size: float) -> li
                 thread.join()
         except BaseException:  # Ctrl-C while waiting
             stop.set()
+            for thread in others:  # each ends with its block: none runs on in results given up
+                if thread.ident is not None:
+                    thread.join()
             raise
     if errors:
         raise errors[0]
