@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import resource
+import shutil
+import signal
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +22,7 @@ from fuzz.seeds import seeds
 from fuzz.targets import TARGETS
 
 import lpgeom
+from lpgeom.readers import ReadError, read_matrix, read_vector
 
 
 def gauss(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -168,3 +179,211 @@ def test_long_rows_leave_something_of_the_bound(p: float, length: float) -> None
     assert result.certificate is not None
     result.certificate.verify(A)
     assert result.ratio < 1.5
+
+
+# ---------------------------------------------------------------- disks that are full or read-only
+
+
+def _report() -> Any:
+    import torch
+
+    from lpgeom import nn
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Embedding(2000, 16))
+    return model, nn.compress(model, rank=3, p=2.0, layers="all", progress=False)
+
+
+def _save_plot(path: Path) -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    from matplotlib import pyplot
+
+    from lpgeom import plots
+
+    _, ax = pyplot.subplots()
+    try:
+        plots.save(ax, path)
+    finally:
+        pyplot.close("all")
+
+
+def _writers() -> dict[str, tuple[str, Callable[[Path], object]]]:
+    """File name, and what writes it: at least 10 kB each."""
+    A = gauss(2000, 6)
+    result = lpgeom.approx_subspace(A, 2, 1.0, row_weights=np.ones(2000))
+    factors = lpgeom.approx_factors(A[:700], 2, 2.0)
+    stream = lpgeom.StreamingCoreset(p=1.0, size=300)
+    stream.partial_fit(A)
+
+    def pretrained(path: Path) -> None:
+        from lpgeom import nn
+
+        model, report = _report()
+        nn.save_pretrained(model, path, report=report)
+
+    return {
+        "result": ("a.npz", result.save),
+        "factors": ("a.npz", factors.save),
+        "stream": ("a.npz", stream.save),
+        "picture": ("a.png", _save_plot),
+        "report": ("a.html", lambda path: _report()[1].save(path)),
+        "model": ("model", pretrained),
+    }
+
+
+WRITERS = ("result", "factors", "stream", "picture", "report", "model")
+
+
+@contextmanager
+def full_disk(most: int = 2048) -> Iterator[None]:
+    """Files cannot grow beyond that many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.fixture(scope="module")
+def writers() -> dict[str, tuple[str, Callable[[Path], object]]]:
+    return _writers()
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("there", [False, True])
+def test_a_full_disk_is_an_error_and_changes_nothing(
+    name: str, there: bool, tmp_path: Path, writers: Any
+) -> None:
+    file, write = writers[name]
+    write(tmp_path / "warm" / file) if name == "model" else write(tmp_path / file)  # imports
+    folder = tmp_path / "full"
+    folder.mkdir()
+    if there:
+        write(folder / file)
+    before = _contents(folder)
+    with full_disk(), pytest.raises(OSError, match="File too large"):
+        write(folder / file)
+    assert _contents(folder) == before
+    write(folder / file)
+    assert _contents(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs another user in a child")
+def test_a_read_only_directory_is_an_error(writers: Any) -> None:
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    try:
+        writers["result"][1](folder / "a.npz")
+        before = _contents(folder)
+        folder.chmod(0o555)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                if os.geteuid() == 0:
+                    os.setuid(65534)
+                for name in ("result", "stream"):
+                    try:
+                        writers[name][1](folder / "a.npz")
+                    except PermissionError:
+                        code = 0
+                    else:
+                        code = 2
+                        break
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert _contents(folder) == before
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+# ---------------------------------------------------------------- files that ask for too much
+
+
+def _npy_header(shape: str, descr: str = "'<f8'") -> bytes:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+HUGE = "(1000000000000000000, 3)"
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors", ".h5", ".zarr"])
+def test_a_header_of_1e18_rows_is_refused_and_nothing_taken(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    n = 10**18
+    if suffix == ".npy":
+        path.write_bytes(_npy_header(HUGE) + bytes(24))
+    elif suffix == ".npz":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.npy", _npy_header(HUGE) + bytes(24))
+    elif suffix == ".safetensors":
+        header = {"a": {"dtype": "F64", "shape": [n, 3], "data_offsets": [0, 24 * n]}}
+        text = json.dumps(header).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(24))
+    elif suffix == ".h5":
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w") as file:
+            file.create_dataset("a", (n, 3), "f8", chunks=(1000, 3))
+    else:
+        zarr = pytest.importorskip("zarr")
+        zarr.create_array(str(path), shape=(n, 3), chunks=(1000, 3), dtype="f8")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ReadError):
+        read_matrix(path)
+    with pytest.raises(ReadError):
+        read_vector(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
+
+
+def test_members_that_claim_to_be_larger_than_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        with zipfile.ZipFile(path, "w", method) as archive:
+            archive.writestr("a.npy", _npy_header("(1000000000, 3)") + bytes(24))
+        data = bytearray(path.read_bytes())
+        at = data.rindex(b"PK\x01\x02")
+        data[at + 24 : at + 28] = (2**32 - 2).to_bytes(4, "little")  # the size in the directory
+        path.write_bytes(bytes(data))
+        with pytest.raises(ReadError, match="claims to be larger|truncated"):
+            read_matrix(path)
+
+
+class _Payload:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.write_text, (self.path, "code ran"))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", "result", "stream", "factors"])
+def test_pickles_are_refused_and_do_not_run(suffix: str, tmp_path: Path) -> None:
+    trap = np.array([[_Payload(tmp_path / "ran")]], dtype=object)
+    path = tmp_path / ("a.npy" if suffix == ".npy" else "a.npz")
+    with open(path, "wb") as file:
+        if suffix == ".npy":
+            np.save(file, trap, allow_pickle=True)
+        else:
+            np.savez(file, allow_pickle=True, header=trap, a=trap)
+    loaders: dict[str, Callable[[Path], object]] = {
+        "result": lpgeom.SubspaceResult.load,
+        "stream": lpgeom.StreamingCoreset.load,
+        "factors": lpgeom.FactorResult.load,
+    }
+    if suffix == ".npz":
+        with pytest.raises(ReadError, match="Python objects"):
+            read_matrix(path, "a")
+    else:
+        with pytest.raises(ValueError, match="objects"):
+            loaders.get(suffix, read_matrix)(path)
+    assert not (tmp_path / "ran").exists()
