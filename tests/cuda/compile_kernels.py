@@ -92,9 +92,9 @@ def kernels() -> dict[str, Any]:
 
 
 def compiled() -> Iterator[dict[str, Any]]:
-    capabilities = [_oldest(), (9, 0)]
+    newest = (9, 0)
     ptxas = _ptxas()
-    for real in (float64, float32):
+    for real, capabilities in ((float64, [_oldest(), newest]), (float32, [newest])):
         for name, kinds in signatures(real).items():
             for arguments in kinds:
                 for cc in capabilities:
