@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -125,3 +126,19 @@ def run(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         output = model(input_ids=ids, **options)
     return output.logits if "logits" in output else output.last_hidden_state
+
+
+def fine_tuned(model: nn.Module, ids: torch.Tensor, steps: int = 4) -> Iterator[None]:
+    """Train on the ids; stops after each backward pass, and asserts that the loss fell at last."""
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    torch.manual_seed(0)
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = model(input_ids=ids, labels=ids).loss
+        loss.backward()
+        yield
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
