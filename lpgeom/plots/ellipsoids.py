@@ -104,7 +104,7 @@ def ellipsoid(
     ax.set_xlabel(f"x[{i}]")
     ax.set_ylabel(f"x[{j}]")
     ax.set_aspect("equal", adjustable="box")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), frameon=False, fontsize=9, ncol=2)
+    _legend_below(ax)
     open_frame(ax)
     return ax
 
@@ -148,6 +148,17 @@ def _cut(E: Ellipsoid, pair: list[int]) -> Array:
     if s.size < 2 or s[1] <= 1e-12 * s[0]:
         raise ValueError(f"the ellipsoid is unbounded on the plane of dims = {tuple(pair)}")
     return np.asarray(Vt.T / s)
+
+
+def _legend_below(ax: Any) -> None:
+    """Below the label of the axis, however flat the picture is."""
+    from matplotlib.transforms import offset_copy
+
+    below = offset_copy(ax.transAxes, ax.get_figure(), y=-38.0, units="points")
+    ax.legend(
+        loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=below, borderaxespad=0.0,
+        frameon=False, fontsize=9, ncol=2,
+    )  # fmt: skip
 
 
 def _points(ax: Any, E: Ellipsoid, points: Array, pair: list[int]) -> None:
