@@ -16,10 +16,12 @@ from unittest import mock
 
 import numpy as np
 
-from lpgeom.kernels.cpu import rowwise
+from lpgeom.kernels.cpu import proximal, regression, rowwise
+from lpgeom.kernels.cpu.line_search import line_search
 from lpgeom.kernels.cpu.rank_update import rank_update
 from lpgeom.rows import device
 from lpgeom.rows.place import Place
+from lpgeom.subspace import entry_place
 
 # Names that cupy has under the same name, with the keywords that its function takes.
 FUNCTIONS = {
@@ -32,12 +34,14 @@ FUNCTIONS = {
     "argmin": {"axis"},
     "argsort": {"axis", "kind"},
     "argwhere": set(),
+    "broadcast_to": set(),
     "clip": set(),
     "concatenate": {"axis"},
     "copyto": {"casting"},
     "count_nonzero": {"axis"},
     "cumsum": {"axis", "dtype"},
     "diag": set(),
+    "diagonal": {"offset", "axis1", "axis2"},
     "dot": set(),
     "einsum": set(),
     "empty_like": {"dtype"},
@@ -58,7 +62,9 @@ FUNCTIONS = {
     "sort": {"axis"},
     "stack": {"axis"},
     "sum": {"axis", "dtype", "keepdims"},
+    "swapaxes": set(),
     "take": {"axis"},
+    "trace": {"offset", "axis1", "axis2", "dtype"},
     "tril": {"k"},
     "triu": {"k"},
     "where": set(),
@@ -96,6 +102,8 @@ class DeviceArray(np.ndarray):
             raise TypeError("cupy's ufuncs take no where")
         if "initial" in kwargs and kwargs["initial"] is not np._NoValue:
             raise TypeError("cupy's reductions take no initial")
+        if ufunc is np.ldexp and not isinstance(inputs[0], DeviceArray):
+            raise TypeError("cupy's ldexp takes a Python number for one of half precision")
         result = getattr(ufunc, method)(*(_plain(x) for x in inputs), **kwargs)
         return out[0] if out is not None else _wrapped(result)
 
@@ -245,13 +253,21 @@ def strict_device(free: int = 8 << 30) -> Iterator[None]:
         panel=None,
         flush=1,
     )
+
+    def device_place() -> entry_place.EntryPlace:
+        return entry_place.on_a_device(
+            on_views(proximal.split_step), kernels(regression), on_views(line_search)
+        )
+
     refusing = {
         name: _refusing(getattr(np, name)) for name in ("asarray", "array", "ascontiguousarray")
     }
     with (
         mock.patch.object(device, "require"),
+        mock.patch.object(device, "is_simulated", return_value=False),
         mock.patch.object(device, "array_module", return_value=xp),
         mock.patch.object(device, "place", return_value=place),
+        mock.patch.object(entry_place, "device_place", device_place),
         mock.patch.object(device, "free_bytes", return_value=free),
         mock.patch.multiple(np, **refusing),
     ):

@@ -7,7 +7,7 @@ matrices travel, as everywhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,17 @@ class CudaRows(BlockRows):
             A, factors, scale, block_bytes, dtype=dtype, passes=passes, share=share
         )  # fmt: skip
         self.place = device.place()
-        self._resident = device.on_device(A)
+        self._resident = device.on_device(A) or device.is_simulated()
+
+    def streamed(self) -> Self:
+        """The same rows of a host array, sent to the device in every pass."""
+        self._resident = False
+        return self
+
+    def _view(self, scale: float, dtype: type[np.floating[Any]]) -> Self:
+        view = super()._view(scale, dtype)
+        view._resident = self._resident
+        return view
 
     def run(self, work: Callable[[int, int, Stop], Any]) -> list[Any]:
         """One pass, one block after another: the device is the parallelism."""

@@ -41,6 +41,13 @@ def on_device(A: object) -> bool:
     return hasattr(A, "__cuda_array_interface__")
 
 
+def is_simulated() -> bool:
+    """Whether Numba's simulator stands for the device, with NumPy's arrays for its memory."""
+    from lpgeom.kernels.cuda import arrays
+
+    return arrays.is_simulated()
+
+
 def require() -> None:
     """Check that there is a device to work on.
 

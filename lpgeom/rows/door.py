@@ -112,9 +112,10 @@ def vectors_here(rows: BlockRows, *, factors: bool = True) -> BlockRows:
     from lpgeom.rows.cuda import FetchingRows
 
     kept = rows._factors if factors else None
-    return FetchingRows(
+    here = FetchingRows(
         rows._A, kept, rows._scale, rows._block_bytes, dtype=rows.dtype.type, passes=rows._passes
     )
+    return here if rows._resident else here.streamed()  # type: ignore[attr-defined]
 
 
 def some_rows(A: Any, index: NDArray[np.intp]) -> Any:
@@ -181,6 +182,8 @@ def _opened_on_device(A: Any, p: Any, row_weights: Any, infinite: bool) -> Probl
         factors, unit = _factors(omega, p, unit)
         placed = None if factors is None else device.array_module().asarray(factors)
         rows = cuda.CudaRows(source, placed, scale, plan.block_bytes)
+        if not plan.resident:
+            rows = rows.streamed()
     return Problem(source, rows, factors, scale, unit, p, omega)
 
 
