@@ -21,8 +21,9 @@ def as_numpy(value: Any, name: str, *, missing: bool = False, masks: bool = Fals
     ----------
     value : object
         An ndarray (a memory map stays one); a pandas or polars DataFrame, Series or Index; a torch
-        tensor (detached; brought to the CPU; bfloat16 becomes float32); anything else that has
-        ``__array__``, ``__dlpack__``, or is made of nested sequences of numbers.
+        tensor (detached; brought to the CPU; bfloat16 becomes float32); a CuPy array (fetched);
+        anything else that has ``__array__``, ``__dlpack__``, or is made of nested sequences of
+        numbers.
     name : str
         What messages call it.
     missing : bool
@@ -38,6 +39,9 @@ def as_numpy(value: Any, name: str, *, missing: bool = False, masks: bool = Fals
     ValueError
         A missing value in a dataframe, named by its row and column.
     """
+    if hasattr(type(value), "__cuda_array_interface__") and hasattr(value, "get"):
+        fetched: NDArray[Any] = value.get()
+        return fetched
     if isinstance(value, np.ndarray):
         return value if isinstance(value, np.memmap) else np.asarray(value)
     library = type(value).__module__.split(".")[0]

@@ -225,6 +225,23 @@ def test_without_a_device_the_error_says_so() -> None:
             lpgeom.approx_subspace(data(), 3, backend="cuda")
 
 
+def test_the_host_fetches_what_it_needs() -> None:
+    """Weights, bases, what a checker reads, and rows of functions that work on the host."""
+    A = data()
+    omega = np.random.default_rng(5).random(len(A))
+    expected = lpgeom.approx_subspace(A, 3, 1.5, row_weights=omega)
+    with strict_device():
+        there = to_device(A)
+        found = lpgeom.approx_subspace(there, 3, 1.5, row_weights=to_device(omega))
+        agree(found, expected)
+        assert found.certificate is not None
+        found.certificate.verify(there)
+        at = lpgeom.cost(there, to_device(found.basis), 1.5, row_weights=to_device(omega))
+        ball = lpgeom.min_volume_ellipsoid(there, backend="cpu")
+    assert at == pytest.approx(found.cost, rel=RTOL)
+    assert type(ball.center) is np.ndarray
+
+
 def test_inputs_are_not_changed() -> None:
     A = data(dtype="f4")
     with strict_device():
