@@ -80,6 +80,21 @@ def test_importing_the_kernels_asks_for_no_driver() -> None:
     assert (done.stdout.strip(), done.stderr) == ("seen", "")
 
 
+def test_one_block_is_no_reason_for_a_warning() -> None:
+    pytest.importorskip("numba_cuda")
+    code = """
+from numba.cuda.cudadrv import driver
+driver._to_core_stream = lambda stream: stream  # which asks for a driver
+from lpgeom.kernels.cuda import launch, rowwise
+launch._quietly(rowwise._add_row_squares, 1, 64, 0)
+print("quiet")
+rowwise._add_row_squares[2, 64, 0]
+"""
+    done = run(code, NUMBA_ENABLE_CUDASIM="0")
+    assert done.stdout.strip() == "quiet"
+    assert "PerformanceWarning" in done.stderr
+
+
 def test_without_numba_cuda_the_extra_is_named() -> None:
     done = run("import sys\nsys.modules['numba_cuda'] = None\nimport lpgeom.kernels.cuda.rowwise")
     assert done.returncode == 1

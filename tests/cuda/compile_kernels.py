@@ -8,6 +8,7 @@ architecture. Run by tests/test_cuda_compile.py in a process of its own, without
 from __future__ import annotations
 
 import json
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -23,16 +24,8 @@ from numba import types as numba_types
 from numba.cuda import cuda_paths, dispatcher
 from numba.cuda.cudadrv import nvrtc
 
-MODULES = (
-    "line_search",
-    "mvee",
-    "proximal",
-    "reductions",
-    "regression",
-    "rowwise",
-    "shallow_cut",
-    "simplex",
-)
+import lpgeom.kernels.cuda as room
+
 UNAVAILABLE = 3
 """Exit status where there is no NVVM."""
 
@@ -83,7 +76,7 @@ def signatures(real: Any) -> dict[str, list[tuple[Any, ...]]]:
 def kernels() -> dict[str, Any]:
     """Every kernel of the package by its name."""
     found = {}
-    for name in MODULES:
+    for _, name, _ in pkgutil.iter_modules(room.__path__):
         module = import_module(f"lpgeom.kernels.cuda.{name}")
         for key, value in vars(module).items():
             if isinstance(value, dispatcher.CUDADispatcher) and not value.targetoptions["device"]:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numba import cuda
-from numba.core.errors import NumbaPerformanceWarning
 
 from lpgeom.kernels.cuda.arrays import array_module, is_simulated
 
@@ -129,9 +128,16 @@ def lanes_for(width: int) -> int:
 def _configured(kernel: Any, grid: int, threads: int, stream: int) -> Any:
     # 0 and 1 both name the legacy default stream, 2 that of the thread.
     queue = cuda.legacy_default_stream() if stream in (0, 1) else cuda.external_stream(stream)
+    return _quietly(kernel, grid, threads, queue)
+
+
+def _quietly(kernel: Any, grid: int, threads: int, queue: Any) -> Any:
+    """The configured kernel, without numba's warning of few blocks: where one starts, one is meant.
+
+    By its words, since the class of the warning is not the same in all versions.
+    """
     with warnings.catch_warnings():
-        # One block is meant where there is one.
-        warnings.simplefilter("ignore", NumbaPerformanceWarning)
+        warnings.filterwarnings("ignore", message=".*low occupancy")
         return kernel[grid, threads, queue]
 
 
