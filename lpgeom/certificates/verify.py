@@ -57,8 +57,10 @@ def verify(certificate: Certificate, A: ArrayLike, *, rtol: float = 1e-9) -> Non
     -----
     Passes over A: one for the cost, one to three for each bound.
     """
-    # What can be read by slices stays where it is: storage in chunks, a Dask array.
+    # What can be read by slices stays where it is: storage in chunks, a Dask array. What is on a
+    # device is fetched.
     sliced = isinstance(getattr(A, "dtype", None), np.dtype) and hasattr(A, "ndim")
+    sliced = sliced and not hasattr(type(A), "__cuda_array_interface__")
     array: Any = A if sliced else as_numpy(A, "A")
     _check_statement(certificate, array)
     data = Data(array, certificate)
