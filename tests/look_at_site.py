@@ -7,11 +7,15 @@ checked.
 
 from __future__ import annotations
 
+import html
+import importlib
 import re
+import sys
 import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
 import browser as chromium
@@ -68,6 +72,48 @@ MISSING = "[...document.images].filter(i => !i.complete || !i.naturalWidth).map(
 
 def test_it_is_built() -> None:
     assert set(MAIN) <= set(NAMES), "make site builds it"
+
+
+# ---------------------------------------------------------------- formulas
+
+
+@pytest.fixture(scope="module")
+def translator() -> Iterator[ModuleType]:
+    pytest.importorskip("math_core", reason="make site installs it")
+    sys.path.insert(0, str(ROOT / "docs" / "_ext"))
+    try:
+        yield importlib.import_module("mathml")
+    finally:
+        sys.path.remove(str(ROOT / "docs" / "_ext"))
+
+
+@pytest.mark.parametrize(
+    ("latex", "pieces"),
+    [
+        ("a = b", 1),
+        (r"a^2 + b^2 \le c^2 + d^2 + e^2 \le f", 3),
+        (r"f(a + b + c + d + e = g + h)", 1),  # not inside parentheses
+        (r"(a + b + c)^2 + (d + e = f)^2 + g = h", 2),
+        (r"\lVert a + b + c\rVert_2 + d + e \le g", 2),
+    ],
+)
+def test_long_formulas_may_be_broken(translator: ModuleType, latex: str, pieces: int) -> None:
+    markup, _ = translator.mathml(latex, display=False)
+    broken = translator.in_pieces(markup)
+    assert broken.count("<math>") == broken.count("<wbr>") + 1 == pieces
+    plain = re.sub("<[^>]*>", "", markup)
+    assert html.unescape(re.sub("<[^>]*>", "", broken)) == html.unescape(plain)
+
+
+def test_tags_stand_beside_formulas(translator: ModuleType) -> None:
+    markup, tag = translator.mathml(r"a = b \tag{7}", display=True)
+    assert tag == "7"
+    assert "7" not in markup
+
+
+def test_a_mistake_in_a_formula_is_an_error(translator: ModuleType) -> None:
+    with pytest.raises(translator.LatexError):
+        translator.mathml(r"\lVvert a", display=False)
 
 
 # ---------------------------------------------------------------- links
