@@ -182,6 +182,8 @@ class ParquetTable(Stored):
         self._names = names
         n = file.metadata.num_rows
         sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
+        if sum(sizes) != n:
+            raise ValueError(f"announces {n} rows, and holds {sum(sizes)}")
         ranges = list(itertools.pairwise(itertools.accumulate(sizes, initial=0)))
         self.pieces = [(lo, hi) for lo, hi in ranges if hi > lo]
         self._group = {lo: g for g, (lo, hi) in enumerate(ranges) if hi > lo}

@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fuzz.calls import CHECKS, problems
 from fuzz.mutate import blind, mutated
 from fuzz.seeds import seeds
 from fuzz.targets import TARGETS
+from hypothesis import given, settings
 
 import lpgeom
 from lpgeom.readers import ReadError, read_matrix, read_vector
@@ -387,3 +389,40 @@ def test_pickles_are_refused_and_do_not_run(suffix: str, tmp_path: Path) -> None
         with pytest.raises(ValueError, match="objects"):
             loaders.get(suffix, read_matrix)(path)
     assert not (tmp_path / "ran").exists()
+
+
+# ---------------------------------------------------------------- calls
+
+
+@pytest.mark.parametrize("name", [name for name in CHECKS if name != "approx_factors"])
+def test_an_answer_that_holds_or_a_clear_error(name: str) -> None:
+    """`fuzz.calls`: every kind of array, k, p and weights."""
+
+    @settings(deadline=None, derandomize=True, max_examples=40, database=None)
+    @given(problem=problems())
+    def holds(problem: dict[str, Any]) -> None:
+        CHECKS[name](problem)
+
+    holds()
+
+
+@pytest.mark.parametrize("p", [8.0, 100.0])
+@pytest.mark.parametrize("size", [1e-300, 1.0, 1e300])
+def test_a_subspace_whose_cost_is_far_beyond_the_best(p: float, size: float) -> None:
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((40, 2)) @ rng.standard_normal((2, 5)) * size
+    A += 1e-9 * size * rng.standard_normal(A.shape)
+    certificate = lpgeom.certify(A, np.eye(5, 2), p)
+    assert 0.0 < certificate.scaled_cost < np.inf
+    certificate.verify(A)
+    assert certificate.ratio > 1e3
+
+
+def test_kappa_near_p_2_is_compared_where_it_was_computed() -> None:
+    rng = np.random.default_rng(3)
+    A = rng.standard_normal((12, 3)) @ rng.standard_normal((3, 6))
+    A += 1e-9 * rng.standard_normal(A.shape)
+    for p in (1.9, 1.99, 1.999):
+        result = lpgeom.approx_subspace(A, 2, p)
+        assert result.certificate is not None
+        result.certificate.verify(A)

@@ -28,8 +28,8 @@ allows twice as much."""
 SHORT = 1e-250
 """Squared lengths below this are looked at in larger units: squares of residuals would be 0."""
 
-LARGER = 2.0**480
-"""Those units: the squares of entries below 1 stay below 2^960."""
+LARGER = 480
+"""Those units, as a power of two: the squares of entries below 1 stay below 2^960."""
 
 EXACT, NEARLY = "rank", "longest rows"
 """Names of the method: every row lies in the subspace; the directions of short rows are lost."""
@@ -92,11 +92,11 @@ def spanned(
     The SVD's, if every row lies in it; else the cheapest of it and of the SVD's of the rows at
     equal lengths, and in between. A pass for residuals each, two for those.
     """
-    found = _held(inner.rows, pca, k, span)
+    found = _held(inner, pca, k, span)
     svd = found
     if not found.exact:
         for balanced in _balanced(inner.rows, problem.p):
-            other = _held(inner.rows, balanced, k, span)
+            other = _held(inner, balanced, k, span)
             if not found.exact and (other.exact or _less(other.y, found.y, problem.p)):
                 found = other
     if found.exact:
@@ -110,27 +110,29 @@ def spanned(
     return Spanned(problem, found.V, cost, svd_cost, certificate)
 
 
-def residuals(rows: Rows, W: Array) -> tuple[Array, bool]:
+def residuals(rows: Rows, W: Array, scale: float) -> tuple[Array, bool]:
     """``||a_i W||``, and whether all of them are rounding of ``||a_i||``.
 
-    One pass over A; three where there are rows so short that squares leave float64.
+    One pass over A; three where there are rows so short that squares leave float64. `scale` is what
+    the rows are scaled by already.
     """
     Y2 = rows.squared_norms()
     y, Y = np.sqrt(rows.quadratic_form(W)), np.sqrt(Y2)
     short = Y2 < SHORT
     if numbers(short.sum())[0] > 0.0:
-        larger = rows.scaled(LARGER)
-        y = np.where(short, np.sqrt(larger.quadratic_form(W)) / LARGER, y)
-        Y = np.where(short, np.sqrt(larger.quadratic_form(np.eye(len(W)))) / LARGER, Y)
+        factor = math.ldexp(1.0, min(LARGER, _exponents_left(scale)))
+        larger = rows.scaled(factor)
+        y = np.where(short, np.sqrt(larger.quadratic_form(W)) / factor, y)
+        Y = np.where(short, np.sqrt(larger.quadratic_form(np.eye(len(W)))) / factor, Y)
     (beyond,) = numbers((y > ROUNDING * math.sqrt(len(W)) * Y).sum())
     return y, beyond == 0.0
 
 
-def _held(rows: Rows, pca: Spectrum, k: int, span: Array | None) -> Held:
+def _held(inner: Problem[Rows], pca: Spectrum, k: int, span: Array | None) -> Held:
     V = spanning(pca, span, k)
     if k >= len(pca.U):  # more directions than coordinates
         return Held(V, np.zeros(1), True)
-    y, exact = residuals(rows, Frame.leading(pca.U, k).W)
+    y, exact = residuals(inner.rows, Frame.leading(pca.U, k).W, inner.scale)
     return Held(V, y, exact)
 
 
@@ -158,5 +160,9 @@ def _cost(y: Array, p: float) -> float:
 def _room(y: Array, scale: float) -> float:
     """The power of two that brings the largest residual near 1, as far as the rows allow."""
     (top,) = numbers(y.max())
-    room = 1020 - math.frexp(scale)[1]
-    return math.ldexp(1.0, min(max(-math.frexp(top)[1], -480), 480, room))
+    return math.ldexp(1.0, min(max(-math.frexp(top)[1], -480), 480, _exponents_left(scale)))
+
+
+def _exponents_left(scale: float) -> int:
+    """How often the scale of the rows can be doubled."""
+    return 1020 - math.frexp(scale)[1]

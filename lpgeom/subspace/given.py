@@ -15,8 +15,9 @@ from lpgeom.geometry.spectrum import principal
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.results import Certificate, to_cost_units
 from lpgeom.rows import device
+from lpgeom.rows.base import Array
 from lpgeom.rows.door import open_anywhere
-from lpgeom.rows.vectors import fetched
+from lpgeom.rows.vectors import fetched, numbers
 from lpgeom.subspace.assemble import (
     centred,
     certificate_of,
@@ -166,11 +167,16 @@ def certify(
             rows = problem.rows
             frame = Frame.of(V)
             t = rows.quadratic_form(frame.W)
+            e = 0 if math.isinf(p) else _beyond(t, p)
+            if e > 0:  # a subspace so much worse than the SVD's that its cost leaves float64
+                problem, inner = (rescaled(x, math.ldexp(x.unit, e)) for x in (problem, inner))
+                pca = replace(pca, eigvals=pca.eigvals * 0.25**e)
+                rows, t = problem.rows, t * 0.25**e
             value = lp_cost(t, p)
             if pca.rank <= k:
                 # The optimum is 0, or not to be told from it by the longest rows; this subspace
                 # reaches it only if it contains every row.
-                _, exact = residuals(rows, frame.W)
+                _, exact = residuals(rows, frame.W, problem.scale)
                 value = 0.0 if exact else max(value, LEAST)
                 return exact_certificate(problem, pca.rank, V, cost=value)
             lewis, promise = None, 1.0
@@ -193,3 +199,11 @@ def certify(
                 promise = math.inf
             evidence = Evidence(V, frame.W, t, rows.squared_norms(), lewis)
             return certificate_of(problem, k, evidence, value, promise, level, seed, progress)
+
+
+def _beyond(t: Array, p: float) -> int:
+    """How often norms have to be halved for ``sum t^(p/2)`` to be a float."""
+    (top,) = numbers(t.max())
+    if top == 0.0:
+        return 0
+    return math.ceil(0.5 * math.log2(top) - (1000.0 - math.log2(len(t))) / p)
