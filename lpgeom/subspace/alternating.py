@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from lpgeom.rows.base import Array
-from lpgeom.subspace.regression import Basis, regress
+from lpgeom.subspace.entry_place import place_of
+from lpgeom.subspace.regression import regress
+from lpgeom.subspace.regression_block import Basis
 
 FIT_TOL = 1e-8
 """Gap of one regression."""
@@ -31,7 +31,10 @@ class Alternated:
 def fit_left(
     B: Array, right: Array, p: float, W: Array | None, near: Array | None = None
 ) -> tuple[Array, float]:
-    """The best left factor for a right one, and the cost; `near`: a good one."""
+    """The best left factor for a right one, and the cost; `near`: a good one.
+
+    On a CUDA device if B is there, with the other arrays.
+    """
     fit = regress(Basis.of(right.T), B, p, W, FIT_TOL, FIT_STEPS, start=near)
     return fit.X, float(fit.cost.sum())
 
@@ -42,7 +45,7 @@ def fit_right(
     """The best right factor for a left one, and the cost; `near`: a good one."""
     turned = None if near is None else near.T
     X, cost = fit_left(B.T, left.T, p, None if W is None else W.T, turned)
-    return np.ascontiguousarray(X.T), cost
+    return place_of(X).array(X.T), cost
 
 
 def alternate(

@@ -11,6 +11,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from lpgeom.rows.base import Array
+from lpgeom.subspace.entry_place import place_of
 
 EXHAUSTIVE = 200
 """Up to this many sets all are tried."""
@@ -34,10 +35,11 @@ def column_sets(B: Array, k: int, p: float, count: int, seed: int) -> Iterator[N
     if is_exhaustive(d, k):
         yield from (np.array(J) for J in combinations(range(d), k))
         return
-    triangle = np.linalg.qr(B, mode="r")
+    host = place_of(B).host  # what is no longer than a row is chosen from there
+    triangle = host(np.linalg.qr(B, mode="r"))
     yield scipy.linalg.qr(triangle, mode="r", pivoting=True)[1][:k]
     top = float(np.abs(B).max()) or 1.0
-    weight = ((np.abs(B) / top) ** p).sum(axis=0)
+    weight = host(((np.abs(B) / top) ** p).sum(axis=0))
     if np.count_nonzero(weight) <= k:
         return  # the pivots are all the columns that are not zero
     rng = np.random.default_rng(seed)

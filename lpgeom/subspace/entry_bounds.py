@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.factorization import EntriesBlock, EntriesBound
+from lpgeom.rows.vectors import beside
 from lpgeom.subspace.approx import approx_subspace
 from lpgeom.subspace.entries import Entries
 
@@ -85,13 +86,15 @@ def _block(
     weights = entries.least_weights(J, axis)
     if weights is not None and not weights.any():
         return None
+    index = beside(entries.A, J)
     result = approx_subspace(
-        entries.A[:, J] if axis == "rows" else entries.A[J].T,
+        entries.A[:, index] if axis == "rows" else entries.A[index].T,
         entries.k,
         entries.p,
         method="irls",  # the bound needs a good subspace, not the best
         row_weights=weights,
         certify=certify,
+        backend=entries.place.backend,
         seed=seed,
     )
     if result.certificate is None or result.lower_bound == 0.0:

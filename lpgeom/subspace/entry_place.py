@@ -89,6 +89,11 @@ class EntryPlace:
         """Whether this is a CUDA device."""
         return self.xp is not np
 
+    @property
+    def backend(self) -> str:
+        """ "cpu" or "cuda"."""
+        return "cuda" if self.on_device else "cpu"
+
     def array(self, values: Any, dtype: Any = None) -> Any:
         """`values` in this memory, in C order."""
         return self.xp.ascontiguousarray(values, dtype=dtype)
@@ -97,6 +102,20 @@ class EntryPlace:
 def place_of(array: Any) -> EntryPlace:
     """Where the array lies."""
     return device_place() if device.on_device(array) else HOST
+
+
+def place_for(A: Any, backend: str) -> EntryPlace:
+    """Where a problem with A is worked on: "cpu", "cuda", or "auto", where A is.
+
+    Raises
+    ------
+    ImportError, RuntimeError
+        There is no device to work on.
+    """
+    if backend == "cpu" or (backend == "auto" and not device.on_device(A)):
+        return HOST
+    device.require()
+    return device_place()
 
 
 # ---------------------------------------------------------------- the host

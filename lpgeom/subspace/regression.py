@@ -12,7 +12,7 @@ from lpgeom import validation
 from lpgeom.interchange import as_numpy
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
-from lpgeom.subspace.entry_place import HOST, check_matrix, device_place, place_of
+from lpgeom.subspace.entry_place import HOST, check_matrix, place_for, place_of
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.regression_block import Basis, Block
 from lpgeom.subspace.vertices import vertex
@@ -130,14 +130,11 @@ def lp_regression(
     max_iter = validation.check_positive_int("max_iter", max_iter)
     backend = validation.check_backend(backend)
     V, weights = _on_host(V), _on_host(weights)
-    if backend == "cpu":
+    place = place_for(B, backend)
+    if not place.on_device:
         B = _on_host(B)
-    there = device.on_device(B)
-    on_device = backend == "cuda" or there
-    if on_device:
-        device.require()
     matrix = check_matrix(V, "V")
-    right = device.as_device(B) if there else as_numpy(B, "B")
+    right = device.as_device(B) if device.on_device(B) else as_numpy(B, "B")
     if right.ndim == 1:
         B = right[None]
     with device.device_of(B):
@@ -149,7 +146,6 @@ def lp_regression(
             )
         w = None if weights is None else validation.check_entry_weights(weights, (n, d))
         with limited():
-            place = device_place() if on_device else HOST
             basis = Basis.of(matrix).at(place)
             with Progress(progress) as bar:
                 bar.stage("lp regression")

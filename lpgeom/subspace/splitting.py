@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.geometry.spectrum import eigen
-from lpgeom.kernels.cpu.proximal import split_step
+from lpgeom.subspace.entry_place import place_of
 
 GROWTH = 1.02
 """Factor by which the penalty grows a step. Slower growth ends lower: on word embeddings 1.1, 1.05,
@@ -20,8 +19,8 @@ GROWTH = 1.02
 WINDOW = 5
 """Steps over which the cost has to stand still before it ends."""
 
-BLOCK = 2048
-"""Rows of one block."""
+TYPICAL_ROWS = 2048
+"""Rows that show the size of a typical residual."""
 
 Tick = Callable[[str], None]
 
@@ -67,7 +66,7 @@ def split(
     Gram), ``E = prox(A - L + U)`` with the penalty rho, ``U <- U + A - L - E``. rho starts at the
     value for which a typical residual is moved halfway, ``(p/2) median|r|^(p-2)``, and grows by
     `GROWTH` a step. The problem is not convex: nothing is promised but that the cheapest L met is
-    returned, the start among them.
+    returned, the start among them. On a CUDA device if A is there.
 
     Parameters
     ----------
@@ -78,18 +77,22 @@ def split(
         Weights, at most about 1; where they are 0 the entry of A must be finite but does not count.
     """
     n, d = A.shape
+    place = place_of(A)
+    xp = place.xp
     if n < d:  # the Gram is then the smaller one
-        turned = None if W is None else np.ascontiguousarray(W.T)
+        turned = None if W is None else place.array(W.T)
         found = split(
-            np.ascontiguousarray(A.T), right.T, left.T, p, turned,
+            place.array(A.T), right.T, left.T, p, turned,
             max_iter=max_iter, tol=tol, tick=tick,
         )  # fmt: skip
         return replace(found, left=found.right.T, right=found.left.T)
     k = right.shape[0]
     dtype = A.dtype
     U, M = np.zeros_like(A), np.empty_like(A)
-    L = np.empty((min(BLOCK, n), d), dtype)
-    left, right = left.astype(dtype), np.ascontiguousarray(right, dtype=dtype)
+    step = place.sweep_rows(d)
+    L = xp.empty((min(step, n), d), dtype)
+    left = left.astype(dtype, order="C" if place.on_device else "K")  # a copy: it is written to
+    right = place.array(right, dtype)
     spare = np.empty_like(left)
     best_left, best_right, best = left, right, np.inf
     lam = _first_threshold(A, left, right, p, W)
@@ -97,15 +100,17 @@ def split(
     costs: list[float] = []
     converged = False
     while len(costs) < max_iter and not converged:
-        total, G = 0.0, np.zeros((d, d))
-        for lo in range(0, n, BLOCK):
-            hi = min(n, lo + BLOCK)
+        total, G = 0.0, xp.zeros((d, d))
+        for lo in range(0, n, step):
+            hi = min(n, lo + step)
             if costs:  # the first L is the start
-                np.matmul(M[lo:hi], right.T, out=left[lo:hi])
-            np.matmul(left[lo:hi], right, out=L[: hi - lo])
+                place.matmul(M[lo:hi], right.T, out=left[lo:hi])
+            place.matmul(left[lo:hi], right, out=L[: hi - lo])
             w = None if W is None else W[lo:hi]
-            total += split_step(A[lo:hi], L[: hi - lo], U[lo:hi], M[lo:hi], w, lam, p, 1.0 / GROWTH)
-            G += M[lo:hi].T @ M[lo:hi]
+            total += place.split_step(
+                A[lo:hi], L[: hi - lo], U[lo:hi], M[lo:hi], w, lam, p, 1.0 / GROWTH
+            )
+            place.add_gram(M[lo:hi], G)
         costs.append(total)
         if total < best:
             best, best_left, best_right = total, left, right
@@ -116,7 +121,7 @@ def split(
         if tick is not None:
             tick(f"cost {best:.6g}")
         lam /= GROWTH
-        right = np.ascontiguousarray(eigen(G)[1][:, d - k :].T, dtype=dtype)
+        right = place.array(place.leading(G, k).T, dtype)
     return Split(best_left, best_right, best, tuple(history), len(costs), converged)
 
 
@@ -128,7 +133,7 @@ def _first_threshold(
     m is the median over some thousand rows, which grossly wrong entries leave where it is; for
     p > 2, where the largest residuals are the cost, the largest.
     """
-    some = slice(None, None, max(1, len(A) // BLOCK))
+    some = slice(None, None, max(1, len(A) // TYPICAL_ROWS))
     r = np.abs(A[some] - left[some] @ right)
     if W is not None:
         r = r[W[some] > 0.0]
