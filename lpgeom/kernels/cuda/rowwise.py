@@ -83,20 +83,23 @@ def _pack_rows(block, w, top, sign, place, lanes, out):  # type: ignore[no-untyp
 
 def add_row_squares(block, out):  # type: ignore[no-untyped-def]
     """``out[i] += sum_j block[i, j]^2``."""
-    lanes = lanes_for(block.shape[1])
-    launch(_add_row_squares, block.shape[0], block, lanes, out, lanes=lanes)
+    n, d = block.shape
+    lanes = lanes_for(d)
+    launch(_add_row_squares, n if d else 0, block, lanes, out, lanes=lanes)
 
 
 def add_row_dots(left, right, first, out):  # type: ignore[no-untyped-def]
     """``out[i] += sum_j left[i, j] right[i, first + j]``."""
-    lanes = lanes_for(left.shape[1])
-    launch(_add_row_dots, left.shape[0], left, right, first, lanes, out, lanes=lanes)
+    n, d = left.shape
+    lanes = lanes_for(d)
+    launch(_add_row_dots, n if d else 0, left, right, first, lanes, out, lanes=lanes)
 
 
 def scale_rows(block, factors, out):  # type: ignore[no-untyped-def]
     """``out[i, j] = factors[i] block[i, j]``, converted to out's type after the product."""
-    lanes = lanes_for(block.shape[1])
-    launch(_scale_rows, block.shape[0], block, factors, lanes, out, lanes=lanes)
+    n, d = block.shape
+    lanes = lanes_for(d)
+    launch(_scale_rows, n if d else 0, block, factors, lanes, out, lanes=lanes)
 
 
 def pack_rows(block, w, top, sign, out):  # type: ignore[no-untyped-def]
@@ -112,8 +115,8 @@ def pack_rows(block, w, top, sign, out):  # type: ignore[no-untyped-def]
         return 0
     place = xp.cumsum(sign * w > 0.0, dtype=np.int64)
     count = int(place[-1])
-    if count == 0:
-        return 0
+    if count == 0 or d == 0:
+        return count
     if count < n and xp.may_share_memory(block, out):
         block = block.copy()
     lanes = lanes_for(d)
