@@ -13,7 +13,7 @@ from lpgeom import validation
 from lpgeom.geometry.median import lp_median, median_bound
 from lpgeom.geometry.spectrum import LARGE
 from lpgeom.geometry.subspaces import complement
-from lpgeom.results import Certificate
+from lpgeom.results import Certificate, norm_ratio
 from lpgeom.rows.base import Array
 from lpgeom.subspace.approx import approx_subspace
 from lpgeom.subspace.given import certify as certify_given
@@ -163,12 +163,7 @@ def approx_affine(
     seed = validation.check_seed(seed)
     validation.check_choice("certify", certify, (False, True, "tight"))
     omega = validation.check_weights(row_weights, n)
-    top = validation.largest_entry(array)
-    if top > LARGEST:
-        raise ValueError(
-            f"entries of A reach {top:.3g}; divide A by a power of ten (1e300 at most)"
-        )
-    rows = np.asarray(array, dtype=np.float64)
+    rows = _in_range(array)
     free = isinstance(centre, str) and centre == "median"
     if isinstance(centre, np.ndarray):
         c0 = centre
@@ -266,6 +261,9 @@ class _Problem:
             starts.append((cut[0], cut[1], r.guarantee / math.sqrt(cut[2]), r.method))
         mean = _mean(B, self.omega)
         starts.append((mean, _principal(B, mean, self.omega, self.k), math.inf, "pca"))
+        if not self.large:  # a search through the centre alone may meet a better local minimum
+            through = self.through(c0, "median")
+            starts.append((np.zeros(len(mean)), through.basis, math.inf, through.method))
         costs = [residual_cost(B, c, V, self.omega, self.p) for c, V, *_ in starts]
         best = int(np.argmin(costs))
         c, V, _, name = starts[best]
@@ -356,7 +354,13 @@ def _judged(
 def judge_centre(B: Array, V: Array, omega: Array | None, p: float) -> float:
     """Ratio of the centre 0 of the rows B to the best one for the subspace V (A1)."""
     residuals = B @ complement(V)
-    return median_bound(residuals, np.zeros(residuals.shape[1]), p, row_weights=omega)[2]
+    residuals /= power_of_two(residuals) or 1.0
+    cost, lower, ratio = median_bound(residuals, np.zeros(residuals.shape[1]), p, row_weights=omega)
+    if ratio < 1.0 + 1e-6:
+        return ratio
+    # Dual vectors made at a poor centre prove little: those of the best one do.
+    best = lp_median(residuals, p, row_weights=omega, tol=1e-6)
+    return norm_ratio(cost, max(lower, best.lower_bound), p)
 
 
 def _in_range(array: NDArray[Any]) -> Array:
