@@ -118,9 +118,7 @@ def _from_polars(value: Any, name: str, missing: bool, masks: bool) -> NDArray[A
     """A DataFrame or Series of numbers."""
     kind = type(value).__name__
     if kind == "LazyFrame":
-        raise TypeError(
-            f"{name} is a polars LazyFrame, which is not computed yet: {name}.collect()"
-        )
+        raise TypeError(f"{name} is a polars LazyFrame, not computed yet: pass {name}.collect()")
     if kind not in ("DataFrame", "Series"):
         raise TypeError(f"{name} is a polars {kind}, which holds no numbers")
     columns = value.get_columns() if kind == "DataFrame" else [value]
