@@ -155,9 +155,9 @@ class Ellipsoid:
         else:
             value = np.sqrt(np.maximum(np.einsum("...i,...i->...", z @ self.shape, z), 0.0))
         if self.basis is not None:
-            rest = np.linalg.norm(z - (z @ self.basis) @ self.basis.T, axis=-1)
+            rest = _lengths(z - (z @ self.basis) @ self.basis.T)
             longest = self._axes[1].max(initial=0.0)  # the basis is as exact as the whole is large
-            size = np.linalg.norm(y, axis=-1) + np.linalg.norm(self.center) + longest
+            size = _lengths(y) + _lengths(self.center) + longest
             value = np.where(rest <= 16.0 * self.center.size * _EPS * size, value, math.inf)
         return np.asarray(value, dtype=np.float64)
 
@@ -277,3 +277,10 @@ class Rounding:
     def rounding(self) -> float:
         """``highest / lowest``: the rounding factor measured, at most the true one."""
         return self.highest / self.lowest if self.lowest > 0.0 else math.inf
+
+
+def _lengths(x: Array) -> Array:
+    """Norms along the last axis, of vectors of any length that is a float."""
+    top = np.abs(x).max(axis=-1, keepdims=True)
+    unit = np.where(top > 0.0, top, 1.0)
+    return np.asarray(np.linalg.norm(x / unit, axis=-1) * unit[..., 0])

@@ -426,3 +426,9 @@ def test_kappa_near_p_2_is_compared_where_it_was_computed() -> None:
         result = lpgeom.approx_subspace(A, 2, p)
         assert result.certificate is not None
         result.certificate.verify(A)
+
+
+def test_a_flat_ellipsoid_of_any_size_contains_its_points() -> None:
+    A = np.array([[8.2e159, 1.1e160, 2e160, 5.8e158, -1.3e160]])
+    with np.errstate(all="raise", under="ignore"):
+        assert lpgeom.min_volume_ellipsoid(A).contains(A, 1e-6).all()
