@@ -12,7 +12,7 @@ from strict_device import DeviceArray, strict_device, to_device, xp
 
 import lpgeom
 from lpgeom.rows import device
-from lpgeom.subspace import entry_place, portfolio
+from lpgeom.subspace import column_sets, entry_place, portfolio, solve
 from lpgeom.subspace.alternating import alternate
 from lpgeom.subspace.regression_block import Basis, Block
 from lpgeom.subspace.reweighted import reweight
@@ -53,20 +53,24 @@ def problem(content: str) -> tuple[Any, dict[str, Any]]:
 
 
 @pytest.fixture
-def few_restarts() -> Iterator[None]:
-    with mock.patch.object(portfolio, "RESTARTS", 1):
+def in_short() -> Iterator[None]:
+    """A portfolio of few starts, short descents, and no search of the rows objective."""
+    with (
+        mock.patch.multiple(portfolio, RESTARTS=1, FOLLOWED=1, SMOOTH_STEPS=20),
+        mock.patch.object(column_sets, "EXHAUSTIVE", 1),
+        mock.patch.object(solve, "affordable", return_value=0),
+    ):
         yield
 
 
-@pytest.mark.usefixtures("few_restarts")
+@pytest.mark.usefixtures("in_short")
 @pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize("p", POWERS)
 def test_factors(p: float, content: str) -> None:
     A, options = problem(content)
-    k = 2
-    expected = lpgeom.approx_factors(A, k, p, max_iter=6, **options)
+    expected = lpgeom.approx_factors(A, 2, p, max_iter=6, **options)
     with strict_device():
-        found = lpgeom.approx_factors(to_device(A), k, p, max_iter=6, **options)
+        found = lpgeom.approx_factors(to_device(A), 2, p, max_iter=6, **options)
     assert (expected.backend, found.backend) == ("cpu", "cuda")
     assert type(found.left) is type(found.right) is np.ndarray
     assert found.method == expected.method
@@ -86,7 +90,7 @@ def test_factors(p: float, content: str) -> None:
     found.certificate.verify(A)
 
 
-@pytest.mark.usefixtures("few_restarts")
+@pytest.mark.usefixtures("in_short")
 def test_every_way_to_the_device_is_the_same() -> None:
     A = matrix()
     weights = np.random.default_rng(2).random(A.shape)
@@ -137,7 +141,7 @@ def test_splitting_in_blocks(dtype: str, shape: tuple[int, int], weighted: bool)
 @pytest.mark.parametrize("descent", [reweight, alternate])
 def test_descents_in_blocks(descent: Any, p: float) -> None:
     A = matrix(60, 9, seed=4)
-    W = np.random.default_rng(5).random(A.shape) * (A < A.max())
+    W = np.random.default_rng(5).random(A.shape) * (A.max() > A)
     V = np.linalg.svd(A)[2][:2].T
     start = A @ V, np.ascontiguousarray(V.T)
     expected = descent(A, *start, p, W, max_iter=6, tol=1e-9)

@@ -39,6 +39,7 @@ class EntryPlace:
 
     Attributes
     ----------
+    backend : {"cpu", "cuda"}
     xp : module
         NumPy, or CuPy.
     split_step : callable
@@ -70,6 +71,7 @@ class EntryPlace:
         product with it; larger ones are formed one by one.
     """
 
+    backend: str
     xp: Any
     split_step: Callable[..., float]
     regression: Any
@@ -87,12 +89,7 @@ class EntryPlace:
     @property
     def on_device(self) -> bool:
         """Whether this is a CUDA device."""
-        return self.xp is not np
-
-    @property
-    def backend(self) -> str:
-        """ "cpu" or "cuda"."""
-        return "cuda" if self.on_device else "cpu"
+        return self.backend == "cuda"
 
     def array(self, values: Any, dtype: Any = None) -> Any:
         """`values` in this memory, in C order."""
@@ -130,6 +127,7 @@ def _leading(G: Array, k: int) -> Array:
 
 
 HOST = EntryPlace(
+    backend="cpu",
     xp=np,
     split_step=proximal.split_step,
     regression=regression,
@@ -191,6 +189,7 @@ def on_a_device(
         return int(room / (REGRESSION_ARRAYS + 2.0 * r * r / d))
 
     return EntryPlace(
+        backend="cuda",
         xp=xp,
         split_step=split_step,
         regression=regression,
