@@ -72,18 +72,18 @@ def numbers(*values: Any) -> tuple[float, ...]:
 def each(f: Callable[..., Sequence[Array]], *vectors: Array) -> Sequence[Array]:
     """``f(*vectors)``: several numbers for each row, from a formula too long for a recipe."""
     if is_distant(vectors[0]):
-        from lpgeom.rows import dask
+        from lpgeom.rows import dask_vectors
 
-        return dask.each(f, *vectors)
+        return dask_vectors.each(f, *vectors)
     return f(*vectors)
 
 
 def drawn(prob: Array, rng: np.random.Generator) -> NDArray[np.intp]:
     """Indices of the rows drawn, each with its own probability; the same wherever they are."""
     if is_distant(prob):
-        from lpgeom.rows import dask
+        from lpgeom.rows import dask_vectors
 
-        return dask.drawn(prob, rng)
+        return dask_vectors.drawn(prob, rng)
     prob = fetched(prob)
     return np.flatnonzero(rng.random(prob.size) < prob)
 
@@ -91,9 +91,9 @@ def drawn(prob: Array, rng: np.random.Generator) -> NDArray[np.intp]:
 def entries(v: Array, index: NDArray[np.intp]) -> Array:
     """``v[index]``, fetched; `index` ascending, and short."""
     if is_distant(v):
-        from lpgeom.rows import dask
+        from lpgeom.rows import dask_vectors
 
-        return dask.entries(v, index)
+        return dask_vectors.entries(v, index)
     if device.on_device(v):
         there: Array = v[device.array_module().asarray(index)]
         return fetched(there)
@@ -106,9 +106,9 @@ def passed(v: Array, shares: Array) -> tuple[NDArray[np.intp], float]:
     `shares` ascending in [0, 1). The first row of positive v beyond; never one of v = 0.
     """
     if is_distant(v):
-        from lpgeom.rows import dask
+        from lpgeom.rows import dask_vectors
 
-        return dask.passed(v, shares)
+        return dask_vectors.passed(v, shares)
     v = fetched(v)  # summed in the host's order: the same rows wherever they lie
     ends = np.cumsum(v)
     found = np.searchsorted(ends, shares * ends[-1], side="right")
@@ -119,18 +119,18 @@ def passed(v: Array, shares: Array) -> tuple[NDArray[np.intp], float]:
 def compressed(v: Array, alive: NDArray[np.bool_]) -> Array:
     """The entries of the rows that are alive."""
     if is_distant(v):
-        from lpgeom.rows import dask
+        from lpgeom.rows import dask_vectors
 
-        return dask.compressed(v, alive)
+        return dask_vectors.compressed(v, alive)
     return v[alive]
 
 
 def spread(some: Array, alive: NDArray[np.bool_]) -> Array:
     """Back from `compressed`: the entries at their places among all rows, 0 elsewhere."""
     if is_distant(some):
-        from lpgeom.rows import dask
+        from lpgeom.rows import dask_vectors
 
-        return dask.spread(some, alive)
+        return dask_vectors.spread(some, alive)
     xp = device.array_module() if device.on_device(some) else np
     w: Array = xp.zeros(alive.size)
     w[alive] = some
@@ -140,9 +140,9 @@ def spread(some: Array, alive: NDArray[np.bool_]) -> Array:
 def least_squares(columns: Array, b: Array, rcond: float) -> Array:
     """x that minimises ``||columns x - b||``, for few columns of per-row entries."""
     if is_distant(columns):
-        from lpgeom.rows import dask
+        from lpgeom.rows import dask_vectors
 
-        return dask.least_squares(columns, b, rcond)
+        return dask_vectors.least_squares(columns, b, rcond)
     if device.on_device(columns):
         # From the triangle of [columns, b], as there: few numbers travel.
         xp = device.array_module()
