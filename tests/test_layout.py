@@ -21,9 +21,6 @@ WINDOW = 8
 """Lines of code, as `code` counts them, that no two modules of lpgeom may share."""
 
 LONG = {
-    "lpgeom/rows/dask.py": (
-        "the adapter to one library: passes, vectors, and the tasks that both send to workers"
-    ),
     "lpgeom/subspace/ranks_search.py": (
         "what all ranks share, and the search of each from its neighbours, which adds to it"
     ),
