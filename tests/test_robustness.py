@@ -432,3 +432,32 @@ def test_a_flat_ellipsoid_of_any_size_contains_its_points() -> None:
     A = np.array([[8.2e159, 1.1e160, 2e160, 5.8e158, -1.3e160]])
     with np.errstate(all="raise", under="ignore"):
         assert lpgeom.min_volume_ellipsoid(A).contains(A, 1e-6).all()
+
+
+def test_regressions_on_columns_that_are_nearly_nothing() -> None:
+    rng = np.random.default_rng(0)
+    V, B = rng.standard_normal((20, 2)), rng.standard_normal((3, 20))
+    V[:, 1] *= 5e-324
+    with np.errstate(all="raise", under="ignore"):
+        found = lpgeom.lp_regression(V, B, 1.0)
+        only = lpgeom.lp_regression(V[:, 1:], B, 1.0)
+    assert np.isfinite(found.X).all()
+    assert np.allclose(only.cost, np.abs(B).sum(axis=1))
+
+
+def test_factors_at_weights_and_powers_that_overflow() -> None:
+    A = np.array([[1.38330452e-20, -1.08096595e-20]] * 2)
+    omega = np.array([1.0, 5e-324])
+    with np.errstate(all="raise", under="ignore"):
+        for p, w in ((20.0, None), (1.0 + 1e-12, omega), (3.0, omega)):
+            result = lpgeom.approx_factors(A, 1, p, row_weights=w, max_iter=20)
+            assert result.certificate is not None
+            result.certificate.verify(A)
+
+
+def test_factors_of_tiny_data_are_not_nothing() -> None:
+    A = np.array([[5.22404199e-301, -6.31535538e-301]] * 2)
+    result = lpgeom.approx_factors(A, 1, 100.0)
+    assert np.allclose(result.left @ result.right / 1e-301, A / 1e-301)
+    assert result.certificate is not None
+    result.certificate.verify(A)

@@ -78,16 +78,18 @@ def check_lewis(data: Data, bound: Bound) -> Checked:
         if len(sigma) < data.d:
             e = block - (block @ Vt.T) @ Vt
             outside += float((np.einsum("ij,ij->i", e, e) ** (p / 2.0)).sum())
-    nu = float(np.linalg.eigvalsh(K)[0])
+    spectrum = np.linalg.eigvalsh(K)
+    nu = float(spectrum[0])
     if not 0.0 < kappa < math.inf:
         raise CertificateError(f"kappa {kappa!r} of {bound.name!r} is not a positive number")
     condition = float(sigma[0] / sigma[-1])
     relative = data.rounding(float(np.trace(K))) + 8.0 * data.d * EPS * condition
     # In terms of nu, which is what was computed: near p = 2 it says little about kappa.
-    if kappa ** (p / 2.0 - 1.0) > nu * (1.0 + 1e-9 + relative):
+    claimed = kappa ** (p / 2.0 - 1.0)
+    if claimed > nu * (1.0 + 1e-9) + relative * float(spectrum[-1]):
         raise CertificateError(
-            f"kappa of {bound.name!r} is stated as {kappa!r}; it is at least "
-            f"{nu ** (-2.0 / (2.0 - p))!r}"
+            f"kappa of {bound.name!r} is stated as {kappa!r}: kappa^(p/2-1) is {claimed!r}, where "
+            f"the rows leave {nu!r}"
         )
     lam = sigma**2
     head, tail = lam[: data.k + 1], lam[data.k :]

@@ -40,8 +40,9 @@ def column_sets(B: Array, k: int, p: float, count: int, seed: int) -> Iterator[N
     yield scipy.linalg.qr(triangle, mode="r", pivoting=True)[1][:k]
     top = float(np.abs(B).max()) or 1.0
     weight = host(((np.abs(B) / top) ** p).sum(axis=0))
-    if np.count_nonzero(weight) <= k:
+    share = weight / weight.sum()
+    if np.count_nonzero(share) <= k:
         return  # the pivots are all the columns that are not zero
     rng = np.random.default_rng(seed)
     for _ in range(count - 1):
-        yield rng.choice(d, size=k, replace=False, p=weight / weight.sum())
+        yield rng.choice(d, size=k, replace=False, p=share)

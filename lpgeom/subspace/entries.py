@@ -138,7 +138,10 @@ class Entries:
         if self.p <= 2.0:
             return self
         top = self.largest(*self.projected(self.k))
-        return self if top == 0.0 else self.rescaled(math.ldexp(1.0, -math.frexp(top)[1]))
+        if top == 0.0:
+            return self
+        room = 1020 - math.frexp(self.scale)[1]  # the scale itself has to be a float
+        return self.rescaled(math.ldexp(1.0, min(-math.frexp(top)[1], room)))
 
     def rescaled(self, factor: float) -> Entries:
         """The same problem, B times a power of two."""

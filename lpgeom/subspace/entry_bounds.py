@@ -87,16 +87,19 @@ def _block(
     if weights is not None and not weights.any():
         return None
     index = beside(entries.A, J)
-    result = approx_subspace(
-        entries.A[:, index] if axis == "rows" else entries.A[index].T,
-        entries.k,
-        entries.p,
-        method="irls",  # the bound needs a good subspace, not the best
-        row_weights=weights,
-        certify=certify,
-        backend=entries.place.backend,
-        seed=seed,
-    )
+    try:
+        result = approx_subspace(
+            entries.A[:, index] if axis == "rows" else entries.A[index].T,
+            entries.k,
+            entries.p,
+            method="irls",  # the bound needs a good subspace, not the best
+            row_weights=weights,
+            certify=certify,
+            backend=entries.place.backend,
+            seed=seed,
+        )
+    except OverflowError:  # weights so small that no bound from them is a float
+        return None
     if result.certificate is None or result.lower_bound == 0.0:
         return None
     return EntriesBlock(J, result.certificate)

@@ -49,7 +49,8 @@ class Basis:
         place = place_of(V)
         V = V.astype(np.float64, copy=False)
         top = place.host(np.abs(V).max(axis=0))
-        scale = np.ldexp(1.0, -np.frexp(top)[1])
+        # Columns that small are nothing: coefficients for them would leave float64.
+        scale = np.ldexp(1.0, np.where(top < 2.0**-960, 0, -np.frexp(top)[1]))
         U, s, Wt = _thin_svd(V * place.xp.asarray(scale), place)
         rank = int(np.sum(s > max(V.shape) * _EPS * max(float(s[0]), 1e-300)))
         Q = place.array(U[:, :rank])
@@ -270,11 +271,13 @@ class Block:
         norm = np.where(np.isfinite(norm) & ~self.exact, norm, 0.0)
         low = np.minimum(norm**p, cost)
         gap = np.where(self.exact | (cost == 0.0), 0.0, (cost - low) / np.where(cost, cost, 1.0))
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             unit = (self.unit * size) ** p * self.top
-            low = np.minimum(low * unit, np.finfo(np.float64).max)
+            # 0 stays 0 where the unit overflows.
+            low = np.where(low > 0.0, np.minimum(low * unit, np.finfo(np.float64).max), 0.0)
+            cost = np.where(cost > 0.0, cost * unit, 0.0)
             host = self.place.host
-            return host(cost * unit), host(low), host(gap)
+            return host(cost), host(low), host(gap)
 
     def _orthogonal(self, y: Any, seen: Any) -> tuple[Any, Any]:
         """y without its part in the columns of Q on the entries seen; the norm of what is left."""

@@ -106,7 +106,7 @@ def _refitted(
     size = max(1, place.block_bytes // (8 * (k * k + d)))
     for lo in range(0, n, size):
         part = slice(lo, lo + size)
-        r = np.maximum(np.abs(B[part] - left[part] @ right), floor)
+        r = np.maximum(np.abs(B[part] - left[part] @ right), max(floor, 1e-300))
         # A row's weights may be scaled as one likes: by its largest, so that none overflows.
         w = (r / (r.min(axis=1) if p < 2.0 else r.max(axis=1))[:, None]) ** (p - 2.0)
         if W is not None:

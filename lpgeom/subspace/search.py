@@ -143,7 +143,7 @@ def _few(rows: Rows, k: int, rng: np.random.Generator) -> Array:
     """
     Y2 = rows.squared_norms()
     lengths = fetched(Y2)
-    alive = np.flatnonzero(lengths)
+    alive = np.flatnonzero(lengths > 1e-300)  # of the others the inverse is no float
     chosen = rng.choice(alive, size=min(alive.size, 1 + k + k // 5), replace=False)
     w = np.zeros_like(lengths)
     w[chosen] = 1.0 / lengths[chosen]

@@ -139,5 +139,6 @@ def _first_threshold(
         r = r[W[some] > 0.0]
     if not r.any():
         return 1.0
-    m = (float(np.median(r)) if p <= 2.0 else float(r.max())) or float(r.mean())
+    middle = float(np.median(r)) or float(r.mean()) if p <= 2.0 else 0.0
+    m = middle or float(r.max())  # the mean of numbers near 5e-324 may be 0
     return 2.0 / p * math.exp(min((2.0 - p) * math.log(m), 600.0))
