@@ -56,7 +56,7 @@ def problem(content: str) -> tuple[Any, dict[str, Any]]:
 def in_short() -> Iterator[None]:
     """A portfolio of few starts, short descents, and no search of the rows objective."""
     with (
-        mock.patch.multiple(portfolio, RESTARTS=1, FOLLOWED=1, SMOOTH_STEPS=20),
+        mock.patch.multiple(portfolio, RESTARTS=1, FOLLOWED=1, ROUGH_STEPS=30, SMOOTH_STEPS=8),
         mock.patch.object(column_sets, "EXHAUSTIVE", 1),
         mock.patch.object(solve, "affordable", return_value=0),
     ):
@@ -68,9 +68,9 @@ def in_short() -> Iterator[None]:
 @pytest.mark.parametrize("p", POWERS)
 def test_factors(p: float, content: str) -> None:
     A, options = problem(content)
-    expected = lpgeom.approx_factors(A, 2, p, max_iter=6, **options)
+    expected = lpgeom.approx_factors(A, 2, p, max_iter=4, **options)
     with strict_device():
-        found = lpgeom.approx_factors(to_device(A), 2, p, max_iter=6, **options)
+        found = lpgeom.approx_factors(to_device(A), 2, p, max_iter=4, **options)
     assert (expected.backend, found.backend) == ("cpu", "cuda")
     assert type(found.left) is type(found.right) is np.ndarray
     assert found.method == expected.method
