@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from lpgeom.geometry.lewis import lewis_weights
     from lpgeom.geometry.loewner import loewner_ellipsoid
     from lpgeom.geometry.lp_svd import LpSVD, lp_svd
+    from lpgeom.geometry.median import Median, lp_median
     from lpgeom.geometry.mvee import min_volume_ellipsoid
+    from lpgeom.subspace.affine import AffineResult, approx_affine
     from lpgeom.subspace.approx import approx_subspace
     from lpgeom.subspace.clusters import approx_subspaces
     from lpgeom.subspace.factors import approx_factors
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "AffineResult",
     "Bound",
     "Certificate",
     "CertificateError",
@@ -50,12 +53,14 @@ __all__ = [
     "FactorResult",
     "LewisWeights",
     "LpSVD",
+    "Median",
     "MixedResult",
     "Regression",
     "Rounding",
     "StreamingCoreset",
     "SubspaceResult",
     "__version__",
+    "approx_affine",
     "approx_factors",
     "approx_mixed",
     "approx_subspace",
@@ -68,6 +73,7 @@ __all__ = [
     "john_ellipsoid",
     "lewis_weights",
     "loewner_ellipsoid",
+    "lp_median",
     "lp_regression",
     "lp_svd",
     "min_volume_ellipsoid",
@@ -78,6 +84,10 @@ __all__ = [
 # LpPCA is not in __all__: ``from lpgeom import *`` must not need scikit-learn.
 _LAZY = {
     "LpPCA": "lpgeom.estimator",
+    "AffineResult": "lpgeom.subspace.affine",
+    "approx_affine": "lpgeom.subspace.affine",
+    "Median": "lpgeom.geometry.median",
+    "lp_median": "lpgeom.geometry.median",
     "approx_factors": "lpgeom.subspace.factors",
     "approx_mixed": "lpgeom.subspace.mixed",
     "approx_subspace": "lpgeom.subspace.approx",

@@ -40,6 +40,13 @@ class Median:
     n_iter : int
     converged : bool
         Whether `ratio` came within the tolerance.
+
+    Examples
+    --------
+    >>> import lpgeom
+    >>> found = lpgeom.lp_median([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [50.0, 50.0]])
+    >>> bool(found.lower_bound <= found.cost), found.converged
+    (True, True)
     """
 
     point: Array = field(repr=False)
@@ -96,9 +103,8 @@ def lp_median(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from lpgeom.geometry.median import lp_median
-    >>> found = lp_median([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [1.0, 1.0]])
+    >>> import lpgeom
+    >>> found = lpgeom.lp_median([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [1.0, 1.0]])
     >>> found.point.tolist(), found.ratio < 1.0 + 1e-12
     ([1.0, 1.0], True)
     """

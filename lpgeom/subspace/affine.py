@@ -69,6 +69,14 @@ class AffineResult:
     p, k, shape, method, n_iter, converged, seed
         As in `SubspaceResult`; `method` is "rank" where the rows lie in the subspace, "full" for
         k = d.
+
+    Examples
+    --------
+    >>> import lpgeom
+    >>> A = [[0.0, 1.0], [2.0, 1.0], [5.0, 1.0], [9.0, 1.0], [4.0, 3.0]]
+    >>> found = lpgeom.approx_affine(A, 1)  # the line y = 1
+    >>> round(found.cost, 6), bool(abs(found.basis[1, 0]) < 1e-6)
+    (2.0, True)
     """
 
     centre: Array = field(repr=False)
@@ -147,12 +155,12 @@ def approx_affine(
     Examples
     --------
     >>> import numpy as np
-    >>> from lpgeom.subspace.affine import approx_affine
+    >>> import lpgeom
     >>> rng = np.random.default_rng(0)
     >>> A = 5.0 + rng.standard_normal((300, 2)) @ rng.standard_normal((2, 6))
     >>> A += 0.01 * rng.standard_normal(A.shape)
     >>> A[:30] = 40.0 + 10.0 * rng.standard_normal((30, 6))
-    >>> found = approx_affine(A, 2)
+    >>> found = lpgeom.approx_affine(A, 2)
     >>> found.ratio < 1.1, found.cost < found.pca_cost
     (True, True)
     """
