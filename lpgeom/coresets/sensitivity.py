@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lpgeom.geometry.fixed_point import SMALLEST
 from lpgeom.geometry.lewis import gram_weights, lewis_iteration
 from lpgeom.geometry.spectrum import Spectrum, spectrum
 from lpgeom.rows.base import Array, Rows
@@ -92,7 +93,8 @@ def ridge_sensitivities(rows: Rows, p: float, k: int) -> Sensitivities:
     best = Sensitivities(w, np.inf, start.rank, p, k)
     for _ in range(MAX_ITER):
         g = gram_weights(w, p)
-        tau = inner.quadratic_form(_ridge_whitener(spectrum(inner, g), k))
+        # Weights and tau of any size will do, as long as they are not 0: kappa is measured.
+        tau = np.maximum(inner.quadratic_form(_ridge_whitener(spectrum(inner, g), k)), SMALLEST)
         ratio = kept(np.where(alive, tau, 1.0) / np.where(alive, w, 1.0) ** (2.0 / p))
         most, total, least = numbers(
             np.where(alive, ratio, 0.0).max(), w.sum(), np.where(alive, ratio, np.inf).min()
@@ -102,7 +104,7 @@ def ridge_sensitivities(rows: Rows, p: float, k: int) -> Sensitivities:
             best = Sensitivities(w, dimension, start.rank, p, k)
         if max(abs(np.log(most)), abs(np.log(least))) <= TOLERANCE:
             break
-        w = kept(np.where(alive, w * ratio ** (step * p / 2.0), 0.0))
+        w = kept(np.where(alive, np.maximum(w * ratio ** (step * p / 2.0), SMALLEST), 0.0))
     return best
 
 
@@ -110,4 +112,4 @@ def _ridge_whitener(spec: Spectrum, k: int) -> Array:
     """X with ``||a X||^2 = a^T (M + lambda)^-1 a``."""
     lam = np.maximum(spec.eigvals, 0.0)
     ridge = float(lam[: lam.size - k].sum()) / k
-    return spec.U / np.sqrt(lam + ridge)
+    return spec.U / np.sqrt(np.maximum(lam + ridge, SMALLEST))

@@ -103,11 +103,17 @@ def spanned(
         certificate = exact_certificate(problem, pca.rank, found.V)
         svd_cost = 0.0 if svd.exact else _cost(svd.y, problem.p)
         return Spanned(problem, found.V, 0.0, svd_cost, certificate)
-    factor = 1.0 if problem.p <= 2.0 else _room(found.y, problem.scale)
-    problem = rescaled(problem, problem.unit / factor)
-    cost, svd_cost = (max(_cost(h.y * factor, problem.p), LEAST) for h in (found, svd))
+    problem, cost = measured(problem, found.y)
+    svd_cost = _cost(svd.y * (problem.scale / inner.scale), problem.p)
     certificate = exact_certificate(problem, pca.rank, found.V, cost)
     return Spanned(problem, found.V, cost, svd_cost, certificate)
+
+
+def measured(problem: Problem[Rows], y: Array) -> tuple[Problem[Rows], float]:
+    """The cost of residuals that are not rounding, and the problem in units where it is a float."""
+    factor = 1.0 if problem.p <= 2.0 else _room(y, problem.scale)
+    cost = max(_cost(y * factor, problem.p), LEAST)
+    return rescaled(problem, problem.unit / factor), cost
 
 
 def residuals(rows: Rows, W: Array, scale: float) -> tuple[Array, bool]:
@@ -120,7 +126,9 @@ def residuals(rows: Rows, W: Array, scale: float) -> tuple[Array, bool]:
     y, Y = np.sqrt(rows.quadratic_form(W)), np.sqrt(Y2)
     short = Y2 < SHORT
     if numbers(short.sum())[0] > 0.0:
-        factor = math.ldexp(1.0, min(LARGER, _exponents_left(scale)))
+        # The rows may have been enlarged already.
+        room = (1000.0 - math.log2(max(numbers(Y2.max())[0], 1.0))) / 2.0
+        factor = math.ldexp(1.0, min(LARGER, _exponents_left(scale), int(room)))
         larger = rows.scaled(factor)
         y = np.where(short, np.sqrt(larger.quadratic_form(W)) / factor, y)
         Y = np.where(short, np.sqrt(larger.quadratic_form(np.eye(len(W)))) / factor, Y)

@@ -26,7 +26,7 @@ from lpgeom.subspace.assemble import (
     rescaled,
 )
 from lpgeom.subspace.cost import entries_cost, lp_cost
-from lpgeom.subspace.exact import LEAST, residuals
+from lpgeom.subspace.exact import measured, residuals
 from lpgeom.subspace.minimax import MinimaxSolver, a_priori_norm
 from lpgeom.subspace.solve import Solver
 from lpgeom.threads import limited, sized
@@ -176,8 +176,8 @@ def certify(
             if pca.rank <= k:
                 # The optimum is 0, or not to be told from it by the longest rows; this subspace
                 # reaches it only if it contains every row.
-                _, exact = residuals(rows, frame.W, problem.scale)
-                value = 0.0 if exact else max(value, LEAST)
+                y, exact = residuals(rows, frame.W, problem.scale)
+                problem, value = (problem, 0.0) if exact else measured(problem, y)
                 return exact_certificate(problem, pca.rank, V, cost=value)
             lewis, promise = None, 1.0
             if math.isinf(p):
