@@ -77,6 +77,13 @@ CREATE = {
 }  # fmt: skip
 
 
+LACKING = {"ctypes", "getfield", "resize", "setfield", "setflags", "to_device"}
+"""Methods of NumPy's arrays that CuPy's have not."""
+
+HERE = {"argmax", "argmin", "argpartition", "argsort", "choose", "compress", "cumprod", "cumsum",
+        "dot", "nonzero", "repeat", "searchsorted", "take", "trace"}  # fmt: skip
+
+
 class DeviceArray(np.ndarray):
     """An array that only meets arrays of its own kind, and numbers."""
 
@@ -131,6 +138,20 @@ class DeviceArray(np.ndarray):
     def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))
 
+    def __getattribute__(self, name: str) -> Any:
+        if name in LACKING:
+            raise AttributeError(f"cupy.ndarray has no {name}")
+        if name in HERE:  # what NumPy answers by a scalar
+            method = np.ndarray.__getattribute__(self.view(np.ndarray), name)
+            return lambda *args, **kwargs: _strictly(method, args, kwargs)
+        return np.ndarray.__getattribute__(self, name)
+
+    def __index__(self) -> int:
+        raise TypeError("cupy.ndarray has no __index__")
+
+    def __contains__(self, value: object) -> bool:
+        raise TypeError("cupy.ndarray has no __contains__")
+
 
 def _key(key: Any) -> Any:
     if isinstance(key, tuple):
@@ -178,6 +199,8 @@ class StrictModule:
         if name in CREATE:
 
             def create(*args: Any, **kwargs: Any) -> Any:
+                if name == "ascontiguousarray" and not isinstance(args[0], DeviceArray):
+                    raise TypeError("cupy.ascontiguousarray takes arrays of the device only")
                 args = tuple(a.view(np.ndarray) if isinstance(a, DeviceArray) else a for a in args)
                 return _wrapped(np.asarray(function(*args, **kwargs)))
 

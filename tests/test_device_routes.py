@@ -261,6 +261,10 @@ def test_the_stand_in_refuses_what_cupy_refuses() -> None:
         lambda: v.max(initial=0.0),
         lambda: v[np.array([0, 1])],
         lambda: np.unique(v),
+        lambda: xp.ascontiguousarray(np.arange(4.0)),
+        lambda: np.arange(4.0)[v.argmax()],
+        lambda: range(v.astype(int).max()),
+        lambda: 1.0 in v,
     ):
         with pytest.raises(TypeError):
             forbidden()

@@ -7,6 +7,7 @@ Every descent is written once, against an `EntryPlace`, and finds its own by the
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +30,8 @@ SWEEP_BYTES = 64 << 20
 LEAST_ROWS = 2048
 """Rows of one block on the host, and on the device at least."""
 
-REGRESSION_ARRAYS = 24
-"""Arrays of a block's size that a block of regressions holds."""
+REGRESSION_ARRAYS, REGRESSION_ENTRIES = 24, 1 << 25
+"""Arrays of a block's size that a block of regressions holds on the device, and its largest size."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ class EntryPlace:
 
     def array(self, values: Any, dtype: Any = None) -> Any:
         """`values` in this memory, in C order."""
-        return self.xp.ascontiguousarray(values, dtype=dtype)
+        # In two calls: CuPy's ascontiguousarray takes only what is on the device already.
+        return self.xp.ascontiguousarray(self.xp.asarray(values), dtype=dtype)
 
 
 def place_of(array: Any) -> EntryPlace:
@@ -113,6 +115,14 @@ def place_for(A: Any, backend: str) -> EntryPlace:
         return HOST
     device.require()
     return device_place()
+
+
+def device_for(A: Any, backend: str) -> AbstractContextManager[Any]:
+    """A context in which A's own device is the current one, if A is worked on there."""
+    if backend == "cpu" or not device.on_device(A):
+        return nullcontext()
+    device.require()
+    return device.device_of(device.as_device(A))
 
 
 # ---------------------------------------------------------------- the host
@@ -186,7 +196,7 @@ def on_a_device(
     def regression_entries(d: int, r: int) -> int:
         # Half of what is free; a normal matrix is stored twice.
         room = device.free_bytes() // 16
-        return int(room / (REGRESSION_ARRAYS + 2.0 * r * r / d))
+        return min(REGRESSION_ENTRIES, int(room / (REGRESSION_ARRAYS + 2.0 * r * r / d)))
 
     return EntryPlace(
         backend="cuda",
