@@ -31,7 +31,7 @@ LEAST_ROWS = 2048
 """Rows of one block on the host, and on the device at least."""
 
 REGRESSION_ARRAYS, REGRESSION_ENTRIES = 24, 1 << 25
-"""Arrays of a block's size that a block of regressions holds on the device, and its largest size."""
+"""Arrays of a block's size that regressions hold on the device, and the largest size."""
 
 
 @dataclass(frozen=True)

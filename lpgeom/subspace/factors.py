@@ -11,9 +11,9 @@ import numpy as np
 from lpgeom import validation
 from lpgeom.factorization import EntriesBound, EntriesCertificate, FactorResult
 from lpgeom.results import to_cost_units
-from lpgeom.rows import device
 from lpgeom.subspace.entries import open_entries
 from lpgeom.subspace.entry_bounds import entry_bounds
+from lpgeom.subspace.entry_place import device_for
 from lpgeom.subspace.portfolio import best_of, projections
 from lpgeom.subspace.progress import Progress
 from lpgeom.threads import limited, sized
@@ -118,7 +118,7 @@ def approx_factors(
     seed = validation.check_seed(seed)
     validation.check_choice("certify", certify, (False, True, "tight"))
     backend = validation.check_backend(backend)
-    with device.device_of(A):
+    with device_for(A, backend):
         entries = open_entries(A, k, p, row_weights, entry_weights, missing, backend)
         n, d = entries.shape
         with limited(), sized(n, d), Progress(progress) as bar:

@@ -12,7 +12,7 @@ from lpgeom import validation
 from lpgeom.interchange import as_numpy
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
-from lpgeom.subspace.entry_place import HOST, check_matrix, place_for, place_of
+from lpgeom.subspace.entry_place import HOST, check_matrix, device_for, place_for, place_of
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.regression_block import Basis, Block
 from lpgeom.subspace.vertices import vertex
@@ -137,7 +137,7 @@ def lp_regression(
     right = device.as_device(B) if device.on_device(B) else as_numpy(B, "B")
     if right.ndim == 1:
         B = right[None]
-    with device.device_of(B):
+    with device_for(B, backend):
         right = check_matrix(B, "B")
         d, n = matrix.shape[0], right.shape[0]
         if right.shape[1] != d:

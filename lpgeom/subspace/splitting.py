@@ -134,7 +134,9 @@ def _first_threshold(
     p > 2, where the largest residuals are the cost, the largest.
     """
     some = slice(None, None, max(1, len(A) // TYPICAL_ROWS))
-    r = np.abs(A[some] - left[some] @ right)
+    place = place_of(A)
+    A = A[some]
+    r = np.abs(A - place.matmul(left[some], right, out=place.xp.empty(A.shape, A.dtype)))
     if W is not None:
         r = r[W[some] > 0.0]
     if not r.any():
