@@ -14,11 +14,11 @@ from lpgeom import datasets
 
 from . import machine, report
 
-MINILM = (8, 16, 32, 48, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352)
+MINILM = tuple(range(16, 384, 16))
 DATA: dict[str, tuple[int, ...]] = {
     "minilm": MINILM,
     "contaminated": tuple(range(1, 21)),
-    "heavy-tailed": tuple(range(2, 49, 2)),
+    "heavy-tailed": tuple(range(1, 50, 2)),
 }
 QUICK = {"contaminated": tuple(range(1, 11))}
 COLUMNS = (

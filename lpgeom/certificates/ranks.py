@@ -9,6 +9,7 @@ two ranks that were searched lies above it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,10 +23,18 @@ from lpgeom.certificates.relaxation import (
     Reference,
     linear_bound,
     mixed_at,
+    next_reference,
     relaxation_at,
 )
 from lpgeom.results import Bound, LewisWeights
 from lpgeom.rows.base import Array, Rows
+
+FAR = 0.02
+"""Where the chord between the neighbours is that far above their bounds, the subspace found is a
+better start than what lies between their references."""
+
+NEAR = 2.0
+"""Where it is within this multiple of the tolerance, a start between them is nearly good enough."""
 
 
 class RankBounds:
@@ -86,8 +95,11 @@ class RankBounds:
 
     def _searched(self, k: int, evidence: Evidence) -> Reference:
         search = relaxation_at if self._p == 1.0 else mixed_at
-        start = self._between(k)
-        found = search(self._rows, evidence, k, self._p, self._effort, start)
+        start, excess = self._between(k), self._excess(k)
+        if excess > FAR and self._p == 1.0 and evidence.N is not None:
+            start = next_reference(evidence.N, None, self._d - k)
+        near = excess < NEAR * GAP[self._effort]
+        found = search(self._rows, evidence, k, self._p, self._effort, start, near)
         m = self._d - k
         if start is not None and found.at.total - found.at.lower(m) > (
             GAP[self._effort] * found.at.total
@@ -116,14 +128,19 @@ class RankBounds:
 
     def _settled(self, k: int) -> bool:
         """Whether a search for rank k could raise its bound by no more than its tolerance."""
+        return k in self._references or self._excess(k) <= GAP[self._effort]
+
+    def _excess(self, k: int) -> float:
+        """How far the chord between the neighbours' relaxed costs lies above what they prove, as a
+        share of it; inf where there are no neighbours."""
         around = self._around(k)
         if around is None:
-            return k in self._references
+            return math.inf
         low, high = around
         share = (k - low) / (high - low)
         totals = self._references[low].at.total, self._references[high].at.total
         upper = (1.0 - share) * totals[0] + share * totals[1]
-        return upper - self._best(k).scaled_value <= GAP[self._effort] * upper
+        return (upper - self._best(k).scaled_value) / upper if upper > 0.0 else 0.0
 
     def _between(self, k: int) -> Array | None:
         """A member of the Fantope of rank k between the neighbours' references."""

@@ -89,9 +89,16 @@ def relaxation(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> 
 
 
 def relaxation_at(
-    rows: Rows, evidence: Evidence, k: int, p: float, level: str, start: Array | None = None
+    rows: Rows,
+    evidence: Evidence,
+    k: int,
+    p: float,
+    level: str,
+    start: Array | None = None,
+    near: bool = False,
 ) -> Reference:
-    """The reference whose bound 3d is; searched for from `start` if one is given."""
+    """The reference whose bound 3d is; searched for from `start` if one is given, in float64 from
+    the first step on if that is `near` already."""
     m = rows.shape[1] - k
     y = np.sqrt(evidence.t)
     weights = _reciprocal(y ** (p - 1.0), y, np.sqrt(evidence.Y2), SINGLE_FLOOR)
@@ -102,7 +109,7 @@ def relaxation_at(
     def linearise(view: Rows, Q: Array, floor: float) -> Linearised:
         return _linearise(view, Q, p, floor)
 
-    return Reference("relaxation", "3d", *_search(rows, m, level, first, linearise, start))
+    return Reference("relaxation", "3d", *_search(rows, m, level, first, linearise, start, near))
 
 
 def mixed(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> Bound:
@@ -116,9 +123,15 @@ def mixed(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> Bound
 
 
 def mixed_at(
-    rows: Rows, evidence: Evidence, k: int, p: float, level: str, start: Array | None = None
+    rows: Rows,
+    evidence: Evidence,
+    k: int,
+    p: float,
+    level: str,
+    start: Array | None = None,
+    near: bool = False,
 ) -> Reference:
-    """The reference whose bound 3e is; searched for from `start` if one is given."""
+    """The reference whose bound 3e is; `start` and `near` as in `relaxation_at`."""
     m = rows.shape[1] - k
     Y = np.sqrt(evidence.Y2)
     y = np.sqrt(evidence.t)
@@ -131,7 +144,7 @@ def mixed_at(
     def linearise(view: Rows, Q: Array, floor: float) -> Linearised:
         return _linearise_mixed(view, Q, Y, p, floor)
 
-    return Reference("mixed", "3e", *_search(rows, m, level, first, linearise, start))
+    return Reference("mixed", "3e", *_search(rows, m, level, first, linearise, start, near))
 
 
 def linear_bound(reference: Reference, m: int) -> Bound:
@@ -148,6 +161,7 @@ def _search(
     first: Callable[[Rows], tuple[Array, Array | None]],
     linearise: Callable[[Rows, Array, float], Linearised],
     start: Array | None = None,
+    near: bool = False,
 ) -> tuple[Array, Linearised]:
     """The Q0 of the largest bound met in float64, and its linearisation.
 
@@ -156,7 +170,7 @@ def _search(
     quick heuristic step settles short of the minimum, the exact one takes over.
     """
     n, d = rows.shape
-    view = rows.single() if n * d > SMALL else rows
+    view = rows.single() if n * d > SMALL and not near else rows
     Q = next_reference(*first(view), m) if start is None else start
     if view is not rows:
         last = math.inf

@@ -22,7 +22,6 @@ from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import Problem, open_anywhere
 from lpgeom.subspace.approx import (
     DEFAULT_MAX_ITER,
-    LARGE_TOL,
     METHODS,
     SMALL_TOL,
     approx_subspace,
@@ -41,6 +40,9 @@ from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+COARSE_TOL = 3e-6
+"""Where a descent ends on data from 2^20 entries on: far below what the bounds resolve."""
 
 
 def cost_curve(
@@ -78,7 +80,7 @@ def cost_curve(
         As in `approx_subspace`.
     seed : int
     max_iter, tol
-        Of one descent, as in `approx_subspace`.
+        Of one descent, as in `approx_subspace`; but `tol` is 3e-6 from 2^20 entries of A on.
     progress : bool
         A counter of steps on stderr.
 
@@ -141,7 +143,7 @@ def cost_curve(
                 max_iter=max_iter, tol=tol, progress=progress,
             )  # fmt: skip
         if tol is None:
-            tol = LARGE_TOL if n * d >= LARGE else SMALL_TOL
+            tol = COARSE_TOL if n * d >= LARGE else SMALL_TOL
         with sized(n, d), Progress(progress) as bar:
             bar.stage("Gram")
             inner, span = in_span(problem)
