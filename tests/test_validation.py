@@ -152,7 +152,6 @@ def test_weights(w: Any, error: type[Exception], message: str) -> None:
         ({"objective": "cols"}, ValueError, "'rows', 'entries'; got 'cols'"),
         ({"objective": "entries", "method": "svd"}, ValueError, "entries"),
         ({"method": "magic"}, ValueError, "'auto', 'irls', 'lewis', 'svd'"),
-        ({"backend": "cuda"}, NotImplementedError, "cuda"),
         ({"backend": "tpu"}, ValueError, "backend"),
         ({"certify": "loose"}, ValueError, "certify"),
         ({"certify": None}, ValueError, "certify"),

@@ -386,3 +386,15 @@ def test_verification_imports_no_solver_code() -> None:
                 assert node.module in allowed
             if isinstance(node, ast.Import):
                 assert not any(a.name.startswith(("lpgeom", "scipy", "numba")) for a in node.names)
+
+
+def test_a_metric_that_squares_a_bad_condition() -> None:
+    """Rows of condition 7000: their Gram tells the least direction to 1e-9, and kappa says so."""
+    rng = np.random.default_rng(0)
+    B = rng.standard_normal((26, 3)) @ rng.standard_normal((3, 7))
+    B += 0.2 * rng.standard_normal(B.shape)
+    B += 10.0 * rng.standard_normal(B.shape) * (rng.random(B.shape) < 0.05)
+    A = B.astype(np.float32)[:7].T
+    result = lpgeom.approx_subspace(A, 3, 1.0, method="irls")
+    assert result.certificate is not None
+    result.certificate.verify(A)

@@ -97,8 +97,11 @@ def lewis_bounds_at(
     lam = np.maximum(spec.eigvals[d - r :][::-1], 0.0)
     sigma = np.sqrt(lam)
     lower = np.maximum(sigma - factor_error(n, d, float(lam.sum())), 0.0)
-    # Leverages in a metric whose root has condition c carry a relative error of d eps c.
-    kappa = lewis.kappa * (1.0 + 4.0 * d * EPS * sigma[0] / max(sigma[-1], EPS * sigma[0]))
+    # Leverages in a metric whose root has condition c carry a relative error of d eps c; where the
+    # root comes from the metric itself, which is off by eps of its largest eigenvalue, d eps c^2.
+    condition = float(sigma[0] / max(sigma[-1], EPS * sigma[0]))
+    power = 2 if spec.squared else 1
+    kappa = lewis.kappa * (1.0 + 4.0 * d * EPS * condition**power)
     # Directions that the metric does not see shorten row i by e_i: in norms the cost is off by at
     # most (sum ||e_i||^p)^(1/p).
     outside = 0.0 if r == d else _norm(rows.quadratic_form(spec.U[:, : d - r]), p)

@@ -147,8 +147,8 @@ def approx_subspace(  # type: ignore[misc]  # the overloads name what decides th
     ValueError
         NaN or infinite entries, an A that is empty or not two-dimensional, k or p out of range,
         weights that are negative, all zero or of the wrong length.
-    NotImplementedError
-        backend="cuda".
+    ImportError, RuntimeError, MemoryError
+        backend="cuda" without its libraries, without a device, or with too little memory on it.
 
     Notes
     -----
