@@ -84,12 +84,50 @@ HERE = {"argmax", "argmin", "argpartition", "argsort", "choose", "compress", "cu
         "dot", "nonzero", "repeat", "searchsorted", "take", "trace"}  # fmt: skip
 
 
+class Device:
+    """The device that all arrays lie on, as CuPy names it."""
+
+    id = 1
+
+    def use(self) -> Device:
+        raise AssertionError("switches the device for good")
+
+    def __enter__(self) -> Device:
+        _current.append(self.id)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _current.pop()
+
+
+_current = [Device.id]
+
+
+def here() -> None:
+    """Fails where another device is the current one: CuPy would copy, or work there."""
+    assert _current[-1] == Device.id, "work while another device is the current one"
+
+
+@contextmanager
+def elsewhere() -> Iterator[None]:
+    """Another device is the current one."""
+    _current.append(0)
+    try:
+        yield
+    finally:
+        _current.pop()
+
+
 class DeviceArray(np.ndarray):
     """An array that only meets arrays of its own kind, and numbers."""
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         return {"shape": self.shape, "version": 3}
+
+    @property
+    def device(self) -> Any:
+        return Device()
 
     def get(self, order: str = "C") -> Any:
         return np.array(self.view(np.ndarray), order=order)
@@ -99,6 +137,7 @@ class DeviceArray(np.ndarray):
         self.view(np.ndarray)[...] = array
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        here()
         out = kwargs.get("out")
         if out is not None:
             for o in out:
@@ -115,6 +154,7 @@ class DeviceArray(np.ndarray):
         return out[0] if out is not None else _wrapped(result)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        here()
         name = func.__name__
         module = func.__module__
         if module == "numpy.linalg":
@@ -199,6 +239,7 @@ class StrictModule:
         if name in CREATE:
 
             def create(*args: Any, **kwargs: Any) -> Any:
+                here()
                 if name == "ascontiguousarray" and not isinstance(args[0], DeviceArray):
                     raise TypeError("cupy.ascontiguousarray takes arrays of the device only")
                 args = tuple(a.view(np.ndarray) if isinstance(a, DeviceArray) else a for a in args)
@@ -225,6 +266,7 @@ class StrictModule:
         return np.float64
 
     def matmul(self, a: Any, b: Any, out: Any = None) -> Any:
+        here()
         if out is None:
             return _wrapped(np.matmul(_plain(a), _plain(b)))
         np.matmul(_plain(a), _plain(b), out=_plain(out))
@@ -232,6 +274,7 @@ class StrictModule:
 
 
 def _strictly(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    here()
     result = function(*(_deep(a) for a in args), **{k: _deep(v) for k, v in kwargs.items()})
     return _wrapped(result)
 
@@ -240,6 +283,7 @@ def on_views(function: Any) -> Any:
     """A CPU kernel that works on device arrays, and on nothing else."""
 
     def call(*args: Any) -> Any:
+        here()
         return function(*(_plain(a) for a in args))
 
     return call

@@ -157,8 +157,10 @@ def coreset(
                 size, chosen = _by_sensitivities(problem, rank, size, eps, uniforms, delta)
     indices, factors, provenance = chosen
     omega = problem.omega
+    with device.device_of(problem.A):
+        rows = taken(problem.A, indices)
     return Coreset(
-        rows=taken(problem.A, indices),
+        rows=rows,
         weights=factors if omega is None else factors * entries(omega, indices),
         indices=indices,
         p=problem.p,
@@ -202,7 +204,10 @@ def _any_one(problem: Problem[Rows]) -> Chosen:
 def _by_barriers(problem: Problem[Rows], size: int | None, eps: float | None) -> tuple[int, Chosen]:
     rows, p = problem.rows, problem.p
     if not isinstance(rows, ArrayRows):
-        raise TypeError('method="deterministic" takes a pass for each row chosen: give it an array')
+        raise TypeError(
+            'method="deterministic" takes a pass for each row chosen: pass an array in host '
+            'memory, or backend="cpu" for one on a device'
+        )
     if size is None and p != 2.0:
         raise ValueError('method="deterministic" proves an eps at p = 2 only; give size')
     rank = spectrum(rows).rank

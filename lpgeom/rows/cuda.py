@@ -105,19 +105,19 @@ class CudaRows(BlockRows):
             return
         dtype = np.dtype(np.float32 if self._A.dtype == np.float32 else np.float64)
         room = [self.place.xp.empty((step, d), dtype) for _ in range(2)]
-        copies = device.Copies((step, d), dtype)
+        with device.Copies((step, d), dtype) as copies:
 
-        def send(i: int) -> None:
-            lo, hi = bounds[i]
-            copies.send(i % 2, self._A[lo:hi], room[i % 2][: hi - lo])
+            def send(i: int) -> None:
+                lo, hi = bounds[i]
+                copies.send(i % 2, self._A[lo:hi], room[i % 2][: hi - lo])
 
-        send(0)
-        for i, (lo, hi) in enumerate(bounds):
-            if i + 1 < len(bounds):
-                send(i + 1)
-            copies.arrived(i % 2)
-            yield lo, hi, room[i % 2][: hi - lo]
-            copies.give_up(i % 2)
+            send(0)
+            for i, (lo, hi) in enumerate(bounds):
+                if i + 1 < len(bounds):
+                    send(i + 1)
+                copies.arrived(i % 2)
+                yield lo, hi, room[i % 2][: hi - lo]
+                copies.give_up(i % 2)
 
     def take(self, indices: NDArray[np.intp], factors: Array | None = None) -> CudaRows:
         xp = self.place.xp

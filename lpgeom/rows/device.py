@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,7 +114,19 @@ def as_device(A: Any) -> Any:
         if str(A.dtype) == "torch.bfloat16":
             A = A.float()
         return xp.from_dlpack(A)
-    return xp.asarray(A)
+    with _holder(A):  # else CuPy would copy it to the current device
+        return xp.asarray(A)
+
+
+def _holder(A: Any) -> Any:
+    """`device_of` for anything with the array interface, which does not name its device."""
+    xp = array_module()
+    if not on_device(A) or hasattr(A, "get") or not hasattr(xp, "cuda"):
+        return device_of(A)
+    pointer = A.__cuda_array_interface__["data"][0]
+    if not pointer:  # an empty array
+        return nullcontext()
+    return xp.cuda.Device(xp.cuda.runtime.pointerGetAttributes(pointer).device)
 
 
 def device_of(A: Any) -> Any:
@@ -137,7 +149,10 @@ class Layout:
 
 
 def free_bytes() -> int:
-    """Memory that the current device has left, with what CuPy's pool holds in reserve."""
+    """Memory that the current device has left, with what CuPy's pool holds in reserve.
+
+    Not more than the pool's limit leaves, where one is set.
+    """
     from lpgeom.kernels.cuda import arrays
 
     if arrays.is_simulated():
@@ -145,7 +160,10 @@ def free_bytes() -> int:
     import cupy
 
     free, _ = cupy.cuda.runtime.memGetInfo()
-    return int(free) + int(cupy.get_default_memory_pool().free_bytes())
+    pool = cupy.get_default_memory_pool()
+    found = int(free) + int(pool.free_bytes())
+    limit = int(pool.get_limit())  # of the user; 0: none
+    return max(0, min(found, limit - int(pool.used_bytes()))) if limit else found
 
 
 def layout(n: int, d: int, itemsize: int, free: int, *, there: bool) -> Layout:
@@ -177,7 +195,9 @@ def layout(n: int, d: int, itemsize: int, free: int, *, there: bool) -> Layout:
 class Copies:
     """Host blocks on their way to the device, two at a time, through pinned memory.
 
-    While the device works on one block, the next is read and copied by a stream of its own.
+    While the device works on one block, the next is read and copied by a stream of its own. A
+    context: left in whatever way, it waits for the copies that are under way, since memory that is
+    given back, here or there, is used again at once.
 
     Parameters
     ----------
@@ -190,7 +210,14 @@ class Copies:
     def __init__(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
         self._xp = array_module()
         self._pinned = [_pinned(shape, dtype) for _ in range(2)]
-        self._order = _Order() if hasattr(self._xp, "cuda") else None
+        self._order = _Order(self._xp.cuda) if hasattr(self._xp, "cuda") else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._order is not None:
+            self._order.finish()
 
     def send(self, slot: int, block: NDArray[Any], there: Any) -> None:
         """Start to copy a block into the device array `there`."""
@@ -217,13 +244,11 @@ class Copies:
 class _Order:
     """What has to wait for what, between the copying stream and the current one."""
 
-    def __init__(self) -> None:
-        import cupy
-
-        self._cuda = cupy.cuda
-        self._copies = cupy.cuda.Stream(non_blocking=True)
-        self._sent = [cupy.cuda.Event(disable_timing=True) for _ in range(2)]
-        self._free = [cupy.cuda.Event(disable_timing=True) for _ in range(2)]
+    def __init__(self, cuda: Any) -> None:
+        self._cuda = cuda
+        self._copies = cuda.Stream(non_blocking=True)
+        self._sent = [cuda.Event(disable_timing=True) for _ in range(2)]
+        self._free = [cuda.Event(disable_timing=True) for _ in range(2)]
         # Device arrays were allocated, and their memory last used, on the current stream.
         for slot in range(2):
             self.give_up(slot)
@@ -242,17 +267,18 @@ class _Order:
     def give_up(self, slot: int) -> None:
         self._free[slot].record(self._cuda.get_current_stream())
 
+    def finish(self) -> None:
+        self._copies.synchronize()
+
 
 def sent(A: NDArray[Any], step: int) -> Any:
     """A host array as a device array, `step` rows at a time; float32 stays, all else is float64."""
     dtype = np.dtype(np.float32 if A.dtype == np.float32 else np.float64)
     n, d = A.shape
     there = array_module().empty((n, d), dtype)
-    copies = Copies((min(step, n), d), dtype)
-    for i, lo in enumerate(range(0, n, step)):
-        copies.send(i % 2, A[lo : lo + step], there[lo : lo + step])
-    for slot in range(2):
-        copies.arrived(slot)
+    with Copies((min(step, n), d), dtype) as copies:
+        for i, lo in enumerate(range(0, n, step)):
+            copies.send(i % 2, A[lo : lo + step], there[lo : lo + step])
     return there
 
 

@@ -15,6 +15,7 @@ from lpgeom import validation
 from lpgeom.clustering import ClusterResult
 from lpgeom.coresets.record import Coreset
 from lpgeom.results import SubspaceResult, to_cost_units
+from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import BlockRows, Stop
 from lpgeom.rows.door import Problem, open_array, plain_rows, some_rows
@@ -139,13 +140,14 @@ def approx_subspaces(
         steps = validation.check_positive_int("max_iter", max_iter)
     k = validation.check_k(k, problem.rows.shape[1])
     task = _Task(problem, k, j, certify, seed, started)
-    single = task.solved(None, certify if j == 1 else False)
-    if j == 1 or single.method == "rank":
-        return task.of_single(single)
-    with limited(), sized(*problem.rows.shape), Progress(progress) as bar:
-        found = searched(problem, k, j, seed, restarts, steps, bar)
-        bar.stage("each subspace")
-        return task.of_split(found, single)
+    with device.device_of(problem.A):
+        single = task.solved(None, certify if j == 1 else False)
+        if j == 1 or single.method == "rank":
+            return task.of_single(single)
+        with limited(), sized(*problem.rows.shape), Progress(progress) as bar:
+            found = searched(problem, k, j, seed, restarts, steps, bar)
+            bar.stage("each subspace")
+            return task.of_split(found, single)
 
 
 @dataclass(frozen=True)

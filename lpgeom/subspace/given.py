@@ -84,15 +84,16 @@ def cost(
     with limited():
         problem = open_anywhere(A, p, row_weights, infinite=True, backend=backend)
         V = validation.check_basis(basis, problem.rows.shape[1])
-        if objective == "entries":
-            A = fetched(problem.A)
-            value = entries_cost(A, V, problem.p, problem.factors, problem.scale)
-        else:
-            # Relative to the largest residual, so that high powers stay inside float64.
-            t = problem.rows.quadratic_form(Frame.of(V).W)
-            top = float(t.max()) or 1.0
-            value = lp_cost(t / top, problem.p)
-            return to_cost_units(value, problem.unit * math.sqrt(top), problem.p)
+        with device.device_of(problem.A):
+            if objective == "entries":
+                A = fetched(problem.A)
+                value = entries_cost(A, V, problem.p, problem.factors, problem.scale)
+            else:
+                # Relative to the largest residual, so that high powers stay inside float64.
+                t = problem.rows.quadratic_form(Frame.of(V).W)
+                top = float(t.max()) or 1.0
+                value = lp_cost(t / top, problem.p)
+                return to_cost_units(value, problem.unit * math.sqrt(top), problem.p)
     return to_cost_units(value, problem.unit, problem.p)
 
 

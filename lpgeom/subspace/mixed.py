@@ -16,6 +16,7 @@ from lpgeom.geometry.spectrum import eigen
 from lpgeom.geometry.subspaces import completed
 from lpgeom.mixture import LARGEST, MixedResult, Part, p_norm
 from lpgeom.results import to_cost_units
+from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.door import Problem, open_array, plain_rows, some_rows
@@ -142,30 +143,33 @@ def approx_mixed(
     backend = validation.check_backend(backend)
     problem = open_array(A, p, row_weights, backend=backend)
     n, d = problem.rows.shape
-    solver = _Solver(problem, seed)
-    rank = d if budget >= n * d else budget // (n + d)
-    single = solver.part(None, rank, certify if j == 1 else False)
-    if j == 1 or single.norm_error == 0.0:
+    with device.device_of(problem.A):
+        solver = _Solver(problem, seed)
+        rank = d if budget >= n * d else budget // (n + d)
+        single = solver.part(None, rank, certify if j == 1 else False)
+        if j == 1 or single.norm_error == 0.0:
+            return _record(problem, budget, single, rank, None, (single,), started, seed)
+        with limited(), sized(n, d), Progress(progress) as bar:
+            groups = _Groups(problem, min(j, n), budget)
+            found = descend(groups, groups.first(), steps, bar.step)
+            k = budget // (n + groups.j * d)
+            if k > 0 and not is_large(problem):  # rows that fall into clusters are found by these
+                equal = groups.nearest(searched(problem, k, groups.j, seed, None, steps, bar).bases)
+                found = min(
+                    found, descend(groups, equal, steps, bar.step), key=lambda end: end.cost
+                )
+            bar.stage("each group")
+            parts = tuple(
+                solver.part(np.flatnonzero(found.labels == c), k, certify)
+                for c, k in enumerate(found.ranks)
+            )
+        norm = p_norm([q.norm_error for q in parts], problem.p)
+        less = norm < single.norm_error * (1.0 - 1e-12)  # by more than rounding
+        if less and sum(q.cost for q in parts) <= single.cost:
+            return _record(problem, budget, single, rank, found, parts, started, seed)
+        if certify:
+            single = solver.part(None, rank, certify)
         return _record(problem, budget, single, rank, None, (single,), started, seed)
-    with limited(), sized(n, d), Progress(progress) as bar:
-        groups = _Groups(problem, min(j, n), budget)
-        found = descend(groups, groups.first(), steps, bar.step)
-        k = budget // (n + groups.j * d)
-        if k > 0 and not is_large(problem):  # rows that fall into clusters are found by these
-            equal = groups.nearest(searched(problem, k, groups.j, seed, None, steps, bar).bases)
-            found = min(found, descend(groups, equal, steps, bar.step), key=lambda end: end.cost)
-        bar.stage("each group")
-        parts = tuple(
-            solver.part(np.flatnonzero(found.labels == c), k, certify)
-            for c, k in enumerate(found.ranks)
-        )
-    norm = p_norm([q.norm_error for q in parts], problem.p)
-    less = norm < single.norm_error * (1.0 - 1e-12)  # by more than rounding
-    if less and sum(q.cost for q in parts) <= single.cost:
-        return _record(problem, budget, single, rank, found, parts, started, seed)
-    if certify:
-        single = solver.part(None, rank, certify)
-    return _record(problem, budget, single, rank, None, (single,), started, seed)
 
 
 def _record(
