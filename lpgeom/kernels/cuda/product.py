@@ -30,6 +30,9 @@ def matmul(a: Any, b: Any, out: Any) -> Any:
         raise ValueError("b and out must be C-contiguous float32 or float64")
     if m == 0 or r == 0:
         return out
+    if length == 0:
+        out[:] = 0.0
+        return out
     if is_simulated():
         return array_module().matmul(a, b, out=out)
     cupy = array_module()
@@ -60,9 +63,10 @@ def matmul(a: Any, b: Any, out: Any) -> Any:
 
 def _as_stored(cublas: Any, a: Any) -> tuple[int, int]:
     """How cuBLAS is told of a: turned or not, and the distance of its rows (or columns)."""
-    m, length = a.shape
-    if length == 1 or a.strides[1] == a.itemsize:
-        return cublas.CUBLAS_OP_N, max(a.strides[0] // a.itemsize, length)
-    if m == 1 or a.strides[0] == a.itemsize:
-        return cublas.CUBLAS_OP_T, max(a.strides[1] // a.itemsize, m)
-    raise ValueError("the rows of a, or its columns, must be contiguous")
+    (m, length), (down, right) = a.shape, (stride // a.itemsize for stride in a.strides)
+    # Of a single row or column the distance is of no account, and may be anything.
+    if (length == 1 or right == 1) and (m == 1 or down >= length):
+        return cublas.CUBLAS_OP_N, max(down, length)
+    if (m == 1 or down == 1) and (length == 1 or right >= m):
+        return cublas.CUBLAS_OP_T, max(right, m)
+    raise ValueError("the rows of a, or its columns, must be contiguous, and must not overlap")
