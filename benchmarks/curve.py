@@ -80,7 +80,6 @@ def compare(A: Any, p: float, ks: tuple[int, ...]) -> dict[str, Any]:
         "bound below": float(max(-bound.min(), 0.0)),
         "bound above": float(max(bound.max(), 0.0)),
         "largest ratio": float(curve.ratio.max()),
-        "searched": len({id(r.certificate.best.witness.get("Q0")) for r in curve.results}),
         "cost_over_single": cost.tolist(),
         "bound_over_single": bound.tolist(),
     }
