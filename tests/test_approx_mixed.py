@@ -364,12 +364,20 @@ except KeyboardInterrupt:
     print("interrupted")
 """
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment(2)
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(2),
+        # A shell's background jobs ignore SIGINT, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "go\n"
-        child.send_signal(signal.SIGINT)
-        assert child.stdout.read().endswith("interrupted\n")
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "go\n"
+            child.send_signal(signal.SIGINT)
+            assert child.communicate(timeout=120)[0].endswith("interrupted\n")
+        finally:
+            child.kill()
 
 
 def test_large_data() -> None:
