@@ -198,6 +198,8 @@ import numpy as np
 import lpgeom
 from lpgeom import threads
 
+# A shell's background jobs ignore SIGINT, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 rng = np.random.default_rng(0)
 A = rng.standard_normal((400, 10))
 B = rng.standard_normal((60_000, 16)) * 0.8 ** np.arange(16)
