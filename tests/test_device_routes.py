@@ -103,8 +103,8 @@ def test_every_content(kind: str, weighted: bool) -> None:
 def test_what_does_not_fit_is_streamed(free: int) -> None:
     A = data(500, 10)
     expected = lpgeom.approx_subspace(A, 3, 1.5)
-    with strict_device(free=120_000 + free):
-        plan = device.layout(500, 10, 8, 120_000 + free, there=False)
+    with strict_device(free=150_000 + free):
+        plan = device.layout(500, 10, 8, 150_000 + free, there=False)
         found = lpgeom.approx_subspace(A, 3, 1.5, backend="cuda")
     assert plan.resident == (free == 200_000)
     agree(found, expected)

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.blocks import BlockRows, Stop
 
 LARGEST = 512 << 20
-"""Bytes of images kept in memory at most."""
+"""Bytes of images kept in memory at most; on a device a quarter of what is free, since two sets of
+them are there while one follows the other."""
 
 
 class Pairs:
@@ -29,7 +31,10 @@ class Pairs:
         if not isinstance(rows, BlockRows):
             return None
         n, d = rows.shape
-        return Pairs(rows, X0) if n * d * rows.dtype.itemsize <= LARGEST else None
+        room = LARGEST
+        if getattr(rows, "on_device", False):
+            room = min(room, device.free_bytes() // 4)
+        return Pairs(rows, X0) if n * d * rows.dtype.itemsize <= room else None
 
     def __init__(self, rows: BlockRows, X0: Array) -> None:
         self._rows = rows
