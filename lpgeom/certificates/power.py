@@ -34,29 +34,21 @@ def power(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> Bound
 
     Two passes a step (in single precision where A is large), two in float64 for the bound.
     """
-    return holder_bound("power", "3f", rows, reference(rows, evidence, k, p, level), k, p)
-
-
-def reference(
-    rows: Rows, evidence: Evidence, k: int, p: float, level: str, start: Array | None = None
-) -> Array:
-    """The reference of 3f; searched for from `start`, in the Fantope, if one is given."""
     n, d = rows.shape
     top = float(evidence.Y2.max())
     view = rows.single() if n * d > SMALL and top < SINGLE_RANGE else rows
-    return _search(view, evidence, d - k, p, level, start)
+    Q0 = _search(view, evidence, d - k, p, level)
+    return holder_bound("power", "3f", rows, Q0, k, p)
 
 
-def _search(
-    rows: Rows, evidence: Evidence, m: int, p: float, level: str, start: Array | None
-) -> Array:
+def _search(rows: Rows, evidence: Evidence, m: int, p: float, level: str) -> Array:
     """The reference of the largest bound among the steps of a projected gradient descent.
 
     Step lengths are Barzilai and Borwein's two, in turn (IMA J. Numer. Anal. 1988); a step that
     raises the relaxed cost by more than a tenth is taken again, four times shorter.
     """
     s = p / 2.0
-    Q = evidence.W @ evidence.W.T if start is None else start
+    Q = evidence.W @ evidence.W.T
     unit = float(evidence.t.max())
     if unit == 0.0:
         return Q
