@@ -5,6 +5,7 @@ Work goes to the device that holds A, and every result is NumPy's.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -139,3 +140,20 @@ def test_the_stand_in_notices_work_elsewhere() -> None:
         ):
             with pytest.raises(AssertionError, match="another device"):
                 work()
+
+
+def test_missing_libraries_are_noticed_before_work_starts() -> None:
+    """CuPy is there without the CUDA toolkit, and finds out when it multiplies matrices."""
+
+    class Cuda:
+        runtime = type("Runtime", (), {"getDeviceCount": staticmethod(lambda: 1)})
+
+        @property
+        def cublas(self) -> Any:
+            raise ImportError('Failure finding "libcublasLt.so.12"')
+
+    with (
+        mock.patch.dict(sys.modules, cupy=type("CuPy", (), {"cuda": Cuda()})),
+        pytest.raises(ImportError, match=r"libcublasLt.*toolkit"),
+    ):
+        lpgeom.approx_subspace(A, 2, backend="cuda")

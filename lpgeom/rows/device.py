@@ -55,7 +55,7 @@ def require() -> None:
     Raises
     ------
     ImportError
-        CuPy or numba-cuda is not installed.
+        CuPy or numba-cuda is not installed, or the libraries of CUDA are not.
     RuntimeError
         No driver, or no device.
     """
@@ -77,6 +77,13 @@ def require() -> None:
         ) from error
     if count == 0:
         raise RuntimeError('backend="cuda": this machine has no CUDA device; use backend="cpu"')
+    try:  # CuPy looks for them when they are first used, which may be in the middle of a run
+        _ = cupy.cuda.cublas, cupy.cuda.cusolver
+    except ImportError as error:
+        raise ImportError(
+            f'backend="cuda" needs cuBLAS and cuSOLVER ({error}): install the CUDA toolkit, or pip '
+            'install "cupy-cuda12x[ctk]"'
+        ) from error
 
 
 def array_module() -> Any:
