@@ -242,6 +242,8 @@ class StrictModule:
                 here()
                 if name == "ascontiguousarray" and not isinstance(args[0], DeviceArray):
                     raise TypeError("cupy.ascontiguousarray takes arrays of the device only")
+                if any(isinstance(a, np.ndarray) and a.dtype.char in "gG" for a in args):
+                    raise ValueError("Unsupported dtype: cupy has no long double")
                 args = tuple(a.view(np.ndarray) if isinstance(a, DeviceArray) else a for a in args)
                 return _wrapped(np.asarray(function(*args, **kwargs)))
 

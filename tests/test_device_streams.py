@@ -111,7 +111,7 @@ def matrix(n: int = 500, d: int = 10) -> Any:
     return np.random.default_rng(0).standard_normal((n, d)) * np.linspace(3.0, 0.3, d)
 
 
-@pytest.mark.parametrize("dtype", ["f8", "f4", "i4"])
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i4", ">f8", "longdouble"])
 def test_streamed_rows(dtype: str) -> None:
     A = (8 * matrix()).astype(dtype)
     expected = lpgeom.approx_subspace(A, 3, 1.5)
@@ -142,6 +142,15 @@ def test_one_pass_after_another() -> None:
         del blocks
     np.testing.assert_allclose(t[0], (A[:, :3] ** 2).sum(axis=1))
     np.testing.assert_allclose(t[1], (A[:, :5] ** 2).sum(axis=1))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f2", "i4", ">f8", "longdouble"])
+def test_some_rows_of_types_that_a_device_has_not(dtype: str) -> None:
+    A = (8 * matrix()).astype(dtype)
+    with late_device(free=8 << 30):
+        rows = CudaRows(A, scale=0.5).streamed().take(np.array([7, 3, 499]))
+        there = rows._A.view(np.ndarray)
+    np.testing.assert_array_equal(there, 0.5 * A[[7, 3, 499]].astype(float))
 
 
 def test_a_pass_that_is_given_up() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.rows import device
+from lpgeom.rows.array import plain
 from lpgeom.rows.base import Array, KeepingRule, Passes, Rule
 from lpgeom.rows.blocks import Block, BlockRows, Stop
 from lpgeom.rows.forms import Bilinear, SquaredNorm
@@ -134,7 +135,8 @@ class CudaRows(BlockRows):
             if self._resident:
                 chunk = self._A[there[lo : lo + step]]
             else:
-                chunk = xp.asarray(np.ascontiguousarray(self._A[indices[lo : lo + step]]))
+                # Converted here, as by `Copies`: there may be types that the device has not.
+                chunk = xp.asarray(plain(np.asarray(self._A[indices[lo : lo + step]])))
             if chunk.dtype not in FLOATS:
                 chunk = chunk.astype(np.float64)
             self.place.rowwise.scale_rows(chunk, f[lo : lo + step], out[lo : lo + step])
