@@ -13,6 +13,7 @@ import pytest
 from benchmarks import contaminated, demo, machine, memory, report, subspace, timing
 from benchmarks.__main__ import main
 from lpgeom import datasets as data
+from lpgeom.datasets import packaged
 
 
 def test_the_real_weights_are_the_pinned_ones() -> None:
@@ -38,7 +39,7 @@ def test_a_missing_model_is_one_clear_line(
 def test_other_weights_are_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(data, "SHA256", "0" * 64)
+    monkeypatch.setattr(packaged, "SHA256", "0" * 64)
     assert demo.main() == 2
     assert "expected 0000" in capsys.readouterr().err
 
