@@ -13,6 +13,7 @@ import numpy as np
 from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.blocks import BlockRows, Stop
+from lpgeom.rows.place import HOST, Place
 
 LARGEST = 512 << 20
 """Bytes of images kept in memory at most; on a device a quarter of what is free, since two sets of
@@ -60,8 +61,8 @@ class Pairs:
             product = self._rows.buffer(d)
             for lo, hi, block, c in self._rows.blocks(i, workers, stopped):
                 image = place.matmul(block, there, out=product[: hi - lo])
-                first[lo:hi] = c * xp.einsum("ij,ij->i", image, self._images[lo:hi])
-                second[lo:hi] = c * xp.einsum("ij,ij->i", image, block)
+                first[lo:hi] = c * _row_dots(place, image, self._images[lo:hi])
+                second[lo:hi] = c * _row_dots(place, image, block)
 
         self._rows.run(work)
         return first, second
@@ -90,3 +91,12 @@ class Pairs:
     def _placed(self, X: Array) -> Any:
         """X beside the rows, in their dtype."""
         return self._rows.place.xp.asarray(np.ascontiguousarray(X, dtype=self._rows.dtype))
+
+
+def _row_dots(place: Place, left: Any, right: Any) -> Any:
+    """``sum_j left_ij right_ij`` for each row; on the host in the dtype of the rows."""
+    if place is HOST:
+        return np.einsum("ij,ij->i", left, right)
+    out = place.xp.zeros(len(left))
+    place.rowwise.add_row_dots(left, right, 0, out)
+    return out

@@ -119,8 +119,10 @@ def svd_cost_curve(
 def tails(rows: Any, U: Array, inverse: Array, p: float) -> Array:
     """``sum_i (t_im inverse_m)^(p/2)`` with ``t_im = sum_{j <= m} (a_i U)_j^2``, for every m."""
 
-    xp, host = rows.place.xp, rows.place.host
-    U, inverse = xp.asarray(U), xp.asarray(inverse)
+    place = rows.place
+    xp, host = place.xp, place.host
+    if xp is not np:
+        U, inverse = xp.asarray(np.ascontiguousarray(U)), xp.asarray(inverse)
 
     def work(worker: int, workers: int, stopped: Stop) -> Array:
         total = xp.zeros(U.shape[1])
@@ -130,7 +132,8 @@ def tails(rows: Any, U: Array, inverse: Array, p: float) -> Array:
             chunk = CHUNK if xp is np else hi - lo
             for first in range(0, hi - lo, chunk):
                 some = slice(first, first + chunk)
-                t = block[some] @ U
+                part = block[some]
+                t = place.matmul(part, U, out=xp.empty((len(part), U.shape[1]), part.dtype))
                 if p > 4.0:  # float32 has no room for such powers
                     t = t.astype(np.float64)
                 t *= t
