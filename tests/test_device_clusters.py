@@ -64,6 +64,17 @@ def test_curve(p: float) -> None:
     np.testing.assert_allclose(found.singular_values, expected.singular_values, rtol=RTOL)
 
 
+@pytest.mark.parametrize("p", [1.0, 3.0])
+def test_cost_curve(p: float) -> None:
+    A = clustered()
+    expected = lpgeom.cost_curve(A, p, [2, 4, 6])
+    with strict_device():
+        found = lpgeom.cost_curve(to_device(A), p, [2, 4, 6])
+    assert type(found.cost) is np.ndarray
+    np.testing.assert_allclose(found.cost, expected.cost, rtol=RTOL)
+    np.testing.assert_allclose(found.lower_bound, expected.lower_bound, rtol=RTOL)
+
+
 def test_the_large_route() -> None:
     """From 2^20 entries on: float32 passes, starts on samples."""
     rng = np.random.default_rng(2)
