@@ -110,14 +110,24 @@ def _help(app: Sphinx, docname: str, source: list[str]) -> None:
 def _bars_are_norms(
     app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]
 ) -> None:
-    """A | in a docstring's prose is a norm or an absolute value, not reStructuredText's."""
+    """In a docstring's prose | is a norm or an absolute value, and name_ an attribute, not
+    reStructuredText's."""
     in_example = False
     for number, line in enumerate(lines):
         in_example = bool(line.strip()) and (in_example or line.lstrip().startswith(">>>"))
         if not in_example:
             parts = re.split(r"(``.*?``)", line)
             parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+            parts = re.split(r"(``.*?``|`[^`]*`)", "".join(parts))
+            parts[::2] = [re.sub(r"(?<=[a-z])_(?![\w_])", r"\_", part) for part in parts[::2]]
             lines[number] = "".join(parts)
+
+
+def _of_another_library(
+    app: Sphinx, what: str, name: str, value: object, skip: bool, options: object
+) -> bool | None:
+    """Methods that scikit-learn gives every estimator are documented there."""
+    return True if str(getattr(value, "__module__", "")).startswith("sklearn.") else None
 
 
 def _plain_without_a_page(
@@ -130,6 +140,7 @@ def _plain_without_a_page(
 def setup(app: Sphinx) -> None:
     app.connect("missing-reference", _plain_without_a_page)
     app.connect("autodoc-process-docstring", _bars_are_norms, priority=900)
+    app.connect("autodoc-skip-member", _of_another_library)
     app.connect("source-read", _stay_on_the_site)
     app.connect("source-read", _patterns_that_match)
     app.connect("source-read", _help)
