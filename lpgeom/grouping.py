@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ EPS, TINY = float(np.finfo(np.float64).eps), float(np.finfo(np.float64).tiny)
 LARGEST = float(np.finfo(np.float64).max)
 
 
-class Grouping:
+class Grouping(ABC):
     """Rows in groups: row i is approximated in the subspace of group ``labels[i]``.
 
     For frozen dataclasses with the fields below. They say what their groups are (`_groups`), which
@@ -48,17 +49,17 @@ class Grouping:
     _WORD = "group"
     """What error messages call one."""
 
+    @abstractmethod
     def _groups(self) -> Sequence[tuple[Array, SubspaceResult | None]]:
         """An orthonormal basis for each label, and the result for its rows alone."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _check_parts(self) -> None:
         """Raise a CertificateError unless the parts agree with one another."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _proved(self, c: int, A: NDArray[Any], index: NDArray[np.intp], rtol: float) -> float:
         """The lower bound that a group's certificate proves for its rows A, all else recomputed."""
-        raise NotImplementedError
 
     @property
     def subspaces(self) -> int:

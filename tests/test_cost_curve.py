@@ -20,7 +20,7 @@ from lpgeom.certificates.ranks import RankBounds
 from lpgeom.geometry.lewis import lewis_iteration
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.rows.door import open_rows
-from lpgeom.subspace import ranks_curve, ranks_search
+from lpgeom.subspace import ranks_curve, ranks_search, ranks_solver
 
 RNG = np.random.default_rng(0)
 A = RNG.standard_t(3.0, (120, 9)) * 0.8 ** np.arange(9)
@@ -178,7 +178,7 @@ def test_scale_and_high_powers() -> None:
 
 def test_a_larger_subspace_never_costs_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rank whose own search goes wrong gets the smaller rank's subspace, with one more."""
-    settled = ranks_search.RankSolver.settled
+    settled = ranks_solver.RankSolver.settled
 
     def spoiled(self: Any, found: Any, before: float) -> Any:
         end = settled(self, found, before)
@@ -189,7 +189,7 @@ def test_a_larger_subspace_never_costs_more(monkeypatch: pytest.MonkeyPatch) -> 
         bad = replace(end.found, frame=frame, t=t, cost=float(np.sqrt(t).sum()), history=())
         return replace(end, found=bad, promise=math.inf)
 
-    monkeypatch.setattr(ranks_search.RankSolver, "settled", spoiled)
+    monkeypatch.setattr(ranks_solver.RankSolver, "settled", spoiled)
     monkeypatch.setattr(ranks_search, "SWEEPS", 0)
     curve = lpgeom.cost_curve(A, 1.0, [4, 5, 7])
     assert curve.at(5).method.startswith("around rank 4")
@@ -302,7 +302,7 @@ def test_coresets() -> None:
 def test_large_data_take_the_same_road(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples and float32, as above 2^20 entries."""
     data = datasets.heavy_tailed(3000, 20)
-    for module in (ranks_search, ranks_curve):
+    for module in (ranks_search, ranks_solver, ranks_curve):
         monkeypatch.setattr(module, "LARGE", 1 << 10)
     monkeypatch.setattr("lpgeom.subspace.solve.LARGE", 1 << 10)
     monkeypatch.setattr("lpgeom.geometry.spectrum.LARGE", 1 << 10)

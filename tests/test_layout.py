@@ -20,17 +20,10 @@ LIMITS = {"lpgeom": 400, "benchmarks": 400, "tests": 700}
 WINDOW = 8
 """Lines of code, as `code` counts them, that no two modules of lpgeom may share."""
 
-LONG = {
-    "lpgeom/subspace/ranks_search.py": (
-        "what all ranks share, and the search of each from its neighbours, which adds to it"
-    ),
-}
+LONG: dict[str, str] = {}
 """Longer modules, and why they are."""
 
 SHARED = {
-    frozenset(("lpgeom/rows/blocks.py", "lpgeom/rows/dask.py")): (
-        "views of scale and dtype; those of a task graph have no blocks to read in threads"
-    ),
     frozenset(("lpgeom/kernels/cpu/regression.py", "lpgeom/kernels/cuda/regression.py")): (
         "one loop, of a thread for each row and of a warp for each row; its formulas are shared"
     ),

@@ -5,6 +5,7 @@ Methods only, no properties: torch.jit would compile those.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ USUAL = {
 """The options of `torch.nn.Embedding`, and what they are if not given."""
 
 
-class EmbeddingLike:
+class EmbeddingLike(ABC):
     """Sizes and options of a `torch.nn.Embedding`, and the way back to one."""
 
     num_embeddings: int
@@ -49,8 +50,9 @@ class EmbeddingLike:
         self.padding_idx, self.max_norm, self.norm_type = padding_idx, max_norm, norm_type
         self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
 
+    @abstractmethod
     def _learns(self) -> bool:
-        raise NotImplementedError
+        """Whether a factor asks for gradients."""
 
     def to_dense(self) -> nn.Embedding:
         """A `torch.nn.Embedding` with this table; its own memory."""
@@ -70,7 +72,7 @@ class EmbeddingLike:
         return text
 
 
-class LinearLike:
+class LinearLike(ABC):
     """Sizes and bias of a `torch.nn.Linear`, and the way back to one."""
 
     in_features: int
@@ -88,8 +90,9 @@ class LinearLike:
         """Use it as it is; it has been checked."""
         self.bias = None if bias is None else parameter(bias)
 
+    @abstractmethod
     def _learns(self) -> bool:
-        raise NotImplementedError
+        """Whether a factor asks for gradients."""
 
     def to_dense(self) -> nn.Linear:
         """A `torch.nn.Linear` with this layer's weight; its own memory."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from lpgeom.nn.split import label_dtype
 PLACES = torch.int32
 
 
-class MixedRank(nn.Module):
+class MixedRank(nn.Module, ABC):
     """What an embedding and an output layer with rows in groups have in common.
 
     Attributes
@@ -70,8 +71,9 @@ class MixedRank(nn.Module):
         self.places = places_of(labels, len(lefts)) if places is None else places.to(PLACES)
 
     @property
+    @abstractmethod
     def _d(self) -> int:
-        raise NotImplementedError
+        """Columns of the table."""
 
     @property
     def ranks(self) -> tuple[int, ...]:

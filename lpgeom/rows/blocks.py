@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lpgeom.rows.base import Array, KeepingRule, Passes, Rule
 from lpgeom.rows.forms import Bilinear, GramSum, SquaredNorm
 from lpgeom.rows.place import HOST, Place
+from lpgeom.rows.views import Views
 
 BLOCK_BYTES = 2 << 20
 """Bytes of one block in the type it is computed in: a few blocks a worker stay in cache and are
@@ -23,7 +24,7 @@ Kept = tuple[int, int, list[Array]]
 Stop = Callable[[], bool]
 
 
-class BlockRows(ABC):
+class BlockRows(Views):
     """Rows ``scale * factors[i] * A[i]``, read in blocks.
 
     Parameters
@@ -90,30 +91,6 @@ class BlockRows(ABC):
         """For n < d: the rows in coordinates of their span."""
 
     # ------------------------------------------------------------ views
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        n, d = self._A.shape
-        return int(n), int(d)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The type passes are computed in."""
-        return self._dtype
-
-    @property
-    def n_passes(self) -> float:
-        return self._passes.total
-
-    def single(self) -> Self:
-        return self._view(self._scale, np.float32)
-
-    def scaled(self, factor: float) -> Self:
-        """The same rows times a power of two."""
-        view = self._view(self._scale * factor, self._dtype.type)
-        if self._norms is not None:
-            view._norms = self._norms * factor**2
-        return view
 
     def _view(self, scale: float, dtype: type[np.floating[Any]]) -> Self:
         view = type(self)(

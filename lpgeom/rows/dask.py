@@ -7,7 +7,7 @@ kept on the workers. What a lost worker held is computed again from its recipe.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import dask
 import dask.array as da
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lpgeom import validation
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array, KeepingRule, Passes, Rule
+from lpgeom.rows.views import Views
 from lpgeom.threads import serial_blas
 
 FAN_IN = 8
@@ -26,7 +27,7 @@ LOCAL_BYTES = 256 << 20
 """Bytes of rows that are fetched at most, for searches of very many passes."""
 
 
-class DaskRows:
+class DaskRows(Views):
     """Rows ``scale * factors[i] * A[i]`` of a Dask array whose chunks hold whole rows.
 
     Parameters
@@ -60,32 +61,8 @@ class DaskRows:
         self._passes = Passes() if passes is None else passes
         self._norms: Any = None
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        n, d = self._A.shape
-        return int(n), int(d)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The type passes are computed in."""
-        return self._dtype
-
-    @property
-    def n_passes(self) -> float:
-        return self._passes.total
-
-    def single(self) -> DaskRows:
-        return self._view(self._scale, np.float32)
-
-    def scaled(self, factor: float) -> DaskRows:
-        """The same rows times a power of two."""
-        view = self._view(self._scale * factor, self._dtype.type)
-        if self._norms is not None:
-            view._norms = self._norms * factor**2
-        return view
-
-    def _view(self, scale: float, dtype: type[np.floating[Any]]) -> DaskRows:
-        view = DaskRows(self._A, self._factors, scale, dtype=dtype, passes=self._passes)
+    def _view(self, scale: float, dtype: type[np.floating[Any]]) -> Self:
+        view = type(self)(self._A, self._factors, scale, dtype=dtype, passes=self._passes)
         view._norms = self._norms
         return view
 

@@ -144,7 +144,8 @@ def approx_subspaces(
         single = task.solved(None, certify if j == 1 else False)
         if j == 1 or single.method == "rank":
             return task.of_single(single)
-        with limited(), sized(*problem.rows.shape), Progress(progress) as bar:
+        there = device.algebra(problem.rows)
+        with limited(), sized(*problem.rows.shape), there, Progress(progress) as bar:
             found = searched(problem, k, j, seed, restarts, steps, bar)
             bar.stage("each subspace")
             return task.of_split(found, single)

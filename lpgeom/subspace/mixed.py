@@ -149,7 +149,7 @@ def approx_mixed(
         single = solver.part(None, rank, certify if j == 1 else False)
         if j == 1 or single.norm_error == 0.0:
             return _record(problem, budget, single, rank, None, (single,), started, seed)
-        with limited(), sized(n, d), Progress(progress) as bar:
+        with limited(), sized(n, d), device.algebra(problem.rows), Progress(progress) as bar:
             groups = _Groups(problem, min(j, n), budget)
             found = descend(groups, groups.first(), steps, bar.step)
             k = budget // (n + groups.j * d)

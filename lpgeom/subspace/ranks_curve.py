@@ -35,7 +35,8 @@ from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.exact import spanned
 from lpgeom.subspace.given import cost
 from lpgeom.subspace.progress import Progress
-from lpgeom.subspace.ranks_search import End, Options, Search, Shared
+from lpgeom.subspace.ranks_search import Search
+from lpgeom.subspace.ranks_solver import End, Options, Shared
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:

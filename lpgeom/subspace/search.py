@@ -82,16 +82,16 @@ def explored(
         """Follow the start with these weights; how many failures this counts for."""
         nonlocal best, frame, cost, tries
         tries -= 1
-        start = _leading(rows, w, k)
-        eps = _typical(rows, start) if cold else None
-        run, back = _follow(descent, start, eps, frame, cost, tol, max_iter)
+        start = leading(rows, w, k)
+        eps = typical(rows, start) if cold else None
+        run, back = follow(descent, start, eps, frame, cost, tol, max_iter)
         if run is None or run.cost >= cost * (1.0 - 1e-9):
             return 2 if back else 1
         best, frame, cost = End(name, run), run.best, run.cost
         return 0
 
     k = frame.V.shape[1]
-    starts = _robust_weights(rows, tau).items()
+    starts = robust_weights(rows, tau).items()
     for cold in (False, True):
         for name, w in islice(starts, max(0, tries)):
             attempt(name, w, cold=cold)
@@ -109,7 +109,7 @@ def explored(
     return best
 
 
-def _robust_weights(rows: Rows, tau: Array | None) -> dict[str, Array]:
+def robust_weights(rows: Rows, tau: Array | None) -> dict[str, Array]:
     """Weights of a Gram in which long rows count less.
 
     "sphere": all of length one (spherical PCA). "short": the rows up to the median length.
@@ -150,7 +150,7 @@ def _few(rows: Rows, k: int, rng: np.random.Generator) -> Array:
     return beside(Y2, w)
 
 
-def _typical(rows: Rows, frame: Frame) -> float:
+def typical(rows: Rows, frame: Frame) -> float:
     """A tenth of the median squared residual: an eps at which a robust start stays what it is.
 
     The default, a share of the mean, is one of the outliers', and rows that fit well all weigh
@@ -161,7 +161,7 @@ def _typical(rows: Rows, frame: Frame) -> float:
     return 0.1 * float(np.median(positive)) if positive.size else 0.0
 
 
-def _follow(
+def follow(
     descent: Descent,
     start: Frame,
     eps: float | None,
@@ -182,7 +182,7 @@ def _follow(
     return irls.run(max_iter), False
 
 
-def _leading(rows: Rows, w: Array, k: int) -> Frame:
+def leading(rows: Rows, w: Array, k: int) -> Frame:
     """The k leading eigenvectors of ``sum_i w_i a_i a_i^T``."""
     return Frame.leading(eigen(rows.weighted_gram(w))[1], k)
 

@@ -255,7 +255,7 @@ class Solver:
         if end is None:
             return []
         found = self._settle(f"irls from {end.name}", end.run)
-        return [_with_history(found, list(end.run.history), end.run.n_iter, end.run)]
+        return [with_history(found, list(end.run.history), end.run.n_iter, end.run)]
 
     def _irls(
         self,
@@ -299,11 +299,11 @@ class Solver:
             hidden = t < 1e-9 * self.rows.squared_norms()
             capped = p < 2.0 and int(np.count_nonzero(hidden)) > 1e-3 * t.size
             if not capped and self.tol >= SINGLE_TOL:
-                return _with_history(found, history, n_iter, run)
+                return with_history(found, history, n_iter, run)
         run = self._run(self.rows, frame, t, eps=eps)
         history += run.history
         found = self._settle(name, run)
-        return _with_history(found, history, n_iter + run.n_iter, run)
+        return with_history(found, history, n_iter + run.n_iter, run)
 
     def _run(
         self,
@@ -356,7 +356,7 @@ class Solver:
         return replace(c, t=t, cost=cost, double=True, history=(cost,))
 
 
-def _with_history(found: Candidate, history: list[float], n_iter: int, last: Run) -> Candidate:
+def with_history(found: Candidate, history: list[float], n_iter: int, last: Run) -> Candidate:
     """Costs after each step, never rising, ending in the float64 cost of what was found."""
     before = (max(c, found.cost) for c in np.minimum.accumulate(history).tolist())
     return replace(
