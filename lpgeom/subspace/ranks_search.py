@@ -11,7 +11,7 @@ import numpy as np
 
 from lpgeom.geometry.spectrum import LARGE
 from lpgeom.geometry.subspaces import Frame
-from lpgeom.rows.array import ArrayRows
+from lpgeom.rows.blocks import BlockRows
 from lpgeom.subspace.ranks_solver import End, RankSolver, Shared
 
 ANCHORS = 2
@@ -31,7 +31,7 @@ class Search:
     def __init__(self, shared: Shared, ks: list[int], look: Callable[[End], None]) -> None:
         self._shared, self._ks, self._look = shared, ks, look
         n, d = shared.problem.rows.shape
-        self._small = n * d < LARGE and isinstance(shared.problem.rows, ArrayRows)
+        self._small = n * d < LARGE and isinstance(shared.problem.rows, BlockRows)
         self._ends: dict[int, End] = {}
         self._seconds: dict[int, float] = {}
 

@@ -12,8 +12,8 @@ from lpgeom.geometry.lewis import a_priori_cost, guarantee
 from lpgeom.geometry.spectrum import LARGE, Spectrum, eigen
 from lpgeom.geometry.subspaces import Frame, complement
 from lpgeom.results import LewisWeights
-from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.door import Problem
 from lpgeom.subspace.assemble import centred
 from lpgeom.subspace.cost import lp_cost
@@ -84,9 +84,9 @@ class Shared:
             self._own = Curve.of(problem.rows, self._U, means, ks, self.p)
         self._robust: list[tuple[str, Array, Curve]] = []
         n, d = problem.rows.shape
-        if self.p < 2.0 and n * d < LARGE and isinstance(problem.rows, ArrayRows):
+        if self.p < 2.0 and n * d < LARGE and isinstance(problem.rows, BlockRows):
             assert self.lewis is not None
-            tau = np.asarray(self.lewis.weights) ** (2.0 / self.p)
+            tau = self.lewis.weights ** (2.0 / self.p)
             for name, w in robust_weights(problem.rows, tau).items():
                 U = eigen(problem.rows.weighted_gram(w))[1]
                 means = ((U.T @ pca.U) ** 2) @ spectra / n
@@ -123,7 +123,7 @@ class Curve:
         d = U.shape[1]
         mean = np.cumsum(np.maximum(means, 0.0))
         root = {k: float(np.sqrt(mean[d - k - 1])) for k in ks}
-        if isinstance(rows, ArrayRows):
+        if isinstance(rows, BlockRows):
             inverse = np.divide(1.0, mean, out=np.zeros(d), where=mean > 0.0)
             found = tails(rows, U, inverse, p)
             return Curve({k: float(found[d - k - 1]) for k in ks}, root, p)
