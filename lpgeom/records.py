@@ -11,6 +11,7 @@ once it could be opened, is a ValueError that names the file.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -19,7 +20,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, TypeVar
 
 import numpy as np
@@ -71,7 +72,7 @@ def write_record(path: str | os.PathLike[str], kind: str, values: Mapping[str, A
     members = {_HEADER: np.frombuffer(text, dtype=np.uint8), **encoder.arrays}
 
     def write(file: IO[bytes]) -> None:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        with _archive(file) as archive:
             for name, array in members.items():
                 # A fixed date: the same record gives the same bytes.
                 with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
@@ -103,6 +104,24 @@ def record_kind(path: str | os.PathLike[str]) -> str | None:
             return str(header["format"]).removeprefix("lpgeom.")
         except _DAMAGE:
             return None
+
+
+@contextlib.contextmanager
+def _archive(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
+    """A ZipFile to write to, whose closing never takes the place of what ended the writing.
+
+    After an interrupt inside a member, ZipFile's own exit raises a ValueError about the open
+    member, and Ctrl-C would look like a bad file.
+    """
+    archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
+    try:
+        yield archive
+        archive.close()
+    except BaseException:
+        # The file is given up; closed now, so that the collector does not try it again later.
+        with contextlib.suppress(Exception):
+            archive.close()
+        raise
 
 
 class _Encoder:

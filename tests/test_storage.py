@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import json
 import math
+import os
 import pickle
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -363,6 +366,48 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path, trouble: typ
         write_atomically(path, write)
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+class InterruptAt:
+    """Ctrl-C on the n-th line that Python runs, whoever's line it is."""
+
+    def __init__(self, line: int) -> None:
+        self.left = line
+
+    def __call__(self, frame: Any, event: str, arg: Any) -> Any:
+        if event == "line":
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+        return self
+
+    def __enter__(self) -> InterruptAt:
+        self.before = sys.gettrace()
+        sys.settrace(self)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        sys.settrace(self.before)
+
+
+# Interrupted on the first lines of its own close, a ZipFile is closed by the collector, in vain.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_on_any_line_of_a_save_is_ctrl_c(tmp_path: Path) -> None:
+    path = tmp_path / "r.npz"
+    before, after = make_result(seed=1), make_result(seed=2)
+    save_result(before, path)
+    for line in itertools.count(1):
+        try:
+            with InterruptAt(line):
+                save_result(after, path)
+        except KeyboardInterrupt:
+            pass
+        else:
+            break
+        assert os.listdir(tmp_path) == ["r.npz"], line
+        assert load_result(path).cost in (before.cost, after.cost)
+    assert line > 1000
+    assert_same(load_result(path), after)
 
 
 def test_a_link_is_followed_and_the_mode_is_ordinary(tmp_path: Path) -> None:
