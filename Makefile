@@ -118,6 +118,7 @@ bench: $(STAMPS)/bench $(STAMPS)/model
 	$(BIN)/python -m benchmarks coresets
 	$(BIN)/python -m benchmarks compare
 	$(BIN)/python -m benchmarks entries
+	$(BIN)/python -m benchmarks estimator
 	$(BIN)/python -m benchmarks outofcore
 	$(BIN)/python -m benchmarks scaling
 	$(BIN)/python -m benchmarks nn
