@@ -27,6 +27,8 @@ LENGTHS = (0.0, 5.0, 20.0, 100.0)
 SEEDS = (0, 1, 2, 3, 4)
 BAD = 0.05
 NEIGHBOURS = 5
+SAME = 1e-6
+"""Costs nearer than this, relatively, count as the same."""
 
 Models = dict[str, Callable[[int], Any]]
 
@@ -169,10 +171,6 @@ def averages(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "ratio": max(one["certified_ratio"] for one in methods["lppca"]),
         })  # fmt: skip
     return lines
-
-
-SAME = 1e-6
-"""Costs nearer than this, relatively, count as the same."""
 
 
 def _mean(ones: list[dict[str, Any]], key: str) -> float:

@@ -1,7 +1,7 @@
-"""docs/performance.md from the results kept here: ``python -m benchmarks.performance``.
+"""Tables of the docs from the results kept here: ``python -m benchmarks.performance``.
 
-Every table of the page stands between ``<!-- table: name -->`` and ``<!-- end -->``; a test makes
-the page anew and compares.
+All of docs/performance.md's, and those of docs/scikit-learn.md. Every such table stands between
+``<!-- table: name -->`` and ``<!-- end -->``; a test makes the pages anew and compares.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any
 from lpgeom.atomic import write_atomically
 
 from . import report
+from .estimator import averages
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = DOCS / "performance.md"
 MARKED = re.compile(r"(<!-- table: ([^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 METHODS = ("lpgeom", "svd", "randomized_svd", "fms", "reaper", "r1_pca", "tyler", "l1_pca")
 MATRICES = (("digits", 10), ("heavy-tailed", 10), ("minilm", 96))
@@ -150,6 +152,50 @@ def regressions() -> str:
     return markdown(["right sides", "p", "seconds", "µs a problem", "largest gap"], rows)
 
 
+def against_pca() -> str:
+    rows = []
+    shown = ""
+    for line in averages(results("estimator")["results"]):
+        name = f"{line['data']}, k = {line['k']}"
+        rows.append(
+            [
+                "" if name == shown else name,
+                f"{line['length']:g}x" if line["length"] else "none",
+                *larger(*(f"{100 * line['accuracy'][m]:.1f}" for m in ("pca", "lppca"))),
+                *larger(*(f"{line['variance_kept'][m]:.3f}" for m in ("pca", "lppca"))),
+                f"{line['cost_ratio']:.3f}",
+                f"{line['ratio']:.3f}",
+            ]
+        )
+        shown = name
+    head = ["rows", "bad rows", "accuracy, PCA", "accuracy, LpPCA", "variance kept, PCA"]
+    head += ["variance kept, LpPCA", "PCA's cost / LpPCA's", "largest certified ratio"]
+    return markdown(head, rows)
+
+
+def larger(a: str, b: str) -> tuple[str, str]:
+    """Two figures, the larger one bold; neither where the digits shown are the same."""
+    x, y = float(a), float(b)
+    return f"**{a}**" if x > y else a, f"**{b}**" if y > x else b
+
+
+def estimator_times() -> str:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for line in averages(results("estimator")["results"]):
+        groups.setdefault(f"{line['data']}, k = {line['k']}", []).append(line)
+    rows = []
+    for name, lines in groups.items():
+        cells = [name]
+        for method in ("pca", "lppca", "irls"):
+            times = [line["seconds"][method] for line in lines]
+            cells.append(f"{seconds(min(times))} to {seconds(max(times))}")
+        same, fits = (sum(line[key] for line in lines) for key in ("irls_same", "splits"))
+        highest = max(line["irls_excess"] for line in lines)
+        rows.append([*cells, f"{same} of {fits}", f"{100 * highest:.2f}%"])
+    head = ["rows", "PCA", "LpPCA", "irls, no bounds", "same cost", "highest excess"]
+    return markdown(head, rows)
+
+
 def machines() -> str:
     names = sorted(p.stem for p in report.RESULTS.glob("*.json") if p.stem in USED)
     rows = []
@@ -168,7 +214,8 @@ def machines() -> str:
 
 
 USED = ("certificates", "compare", "ellipsoids", "entries", "nn", "outofcore", "scaling")
-TABLES: dict[str, Callable[[], str]] = {
+Tables = dict[str, Callable[[], str]]
+TABLES: Tables = {
     "solve": solve,
     "heuristics": heuristics,
     "ellipsoids": ellipsoids,
@@ -178,29 +225,34 @@ TABLES: dict[str, Callable[[], str]] = {
     "regressions": regressions,
     "machines": machines,
 }
+PAGES: dict[Path, Tables] = {
+    PAGE: TABLES,
+    DOCS / "scikit-learn.md": {"against PCA": against_pca, "times": estimator_times},
+}
 
 
-def filled(page: str) -> str:
+def filled(page: str, tables: Tables = TABLES) -> str:
     """The page with the tables between its markers made anew.
 
     Raises
     ------
     ValueError
-        A marker that is none of `TABLES`.
+        A marker that is none of `tables`.
     """
 
     def made(match: re.Match[str]) -> str:
-        if match[2] not in TABLES:
-            raise ValueError(f"there is no table {match[2]!r}; known: {sorted(TABLES)}")
-        return f"{match[1]}\n{TABLES[match[2]]()}\n\n{match[3]}"
+        if match[2] not in tables:
+            raise ValueError(f"there is no table {match[2]!r}; known: {sorted(tables)}")
+        return f"{match[1]}\n{tables[match[2]]()}\n\n{match[3]}"
 
     return MARKED.sub(made, page)
 
 
 def main() -> None:
-    text = filled(PAGE.read_text(encoding="utf-8"))
-    write_atomically(PAGE, lambda file: file.write(text.encode()))
-    print(f"written to {PAGE}")
+    for path, tables in PAGES.items():
+        text = filled(path.read_text(encoding="utf-8"), tables)
+        write_atomically(path, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+        print(f"written to {path}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import contaminated, demo, machine, memory, report, subspace, timing
+from benchmarks import contaminated, demo, estimator, machine, memory, report, subspace, timing
 from benchmarks.__main__ import main
 from lpgeom import datasets as data
 from lpgeom.datasets import packaged
@@ -131,3 +131,63 @@ def test_ellipsoids_are_timed_and_measured(capsys: pytest.CaptureFixture[str]) -
     out = capsys.readouterr().out
     assert "shallow-cut" in out
     assert "proved" in out
+
+
+def test_lppca_is_set_against_pca(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "e.json"
+    call = ["estimator", "--quick", "--seeds", "0", "--lengths", "0", "20", "--json", str(path)]
+    assert main(call) == 0
+    found = json.loads(path.read_text())["results"]
+    assert [(line["data"], line["length"]) for line in found] == [("wine", 0.0), ("wine", 20.0)]
+    for line in found:
+        assert (line["shape"], line["test_rows"]) == ([133, 13], 45)
+        pca, ours, irls = (line["methods"][name] for name in ("pca", "lppca", "irls"))
+        assert ours["cost"] <= min(pca["cost"], irls["cost"] * (1.0 + 1e-9))
+        assert ours["certified_ratio"] < 1.2
+        assert all(0.0 <= m["accuracy"] <= 1.0 for m in (pca, ours, irls))
+        assert ours["variance_kept"] > 0.3
+    assert "variance kept" in capsys.readouterr().out
+
+
+def test_bad_rows_are_as_long_as_told() -> None:
+    X = np.random.default_rng(0).standard_normal((200, 6)) + 3.0
+    spoilt, good = estimator.spoilt(X, 20.0, np.random.default_rng(1))
+    bad = np.setdiff1d(np.arange(200), good)
+    assert len(bad) == 10
+    np.testing.assert_array_equal(spoilt[good], X[good])
+    apart = np.linalg.norm(X - X.mean(axis=0), axis=1)
+    lengths = np.linalg.norm(spoilt[bad] - X.mean(axis=0), axis=1)
+    np.testing.assert_allclose(lengths, 20.0 * np.sqrt(np.mean(apart**2)))
+    same, all_good = estimator.spoilt(X, 0.0, np.random.default_rng(1))
+    assert same is X
+    assert len(all_good) == 200
+
+
+def test_a_model_is_judged_by_its_subspace_alone() -> None:
+    from sklearn.decomposition import PCA
+
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 50)
+    plane = rng.standard_normal((100, 2)) + 20.0 * y[:, None]
+    X = np.hstack([plane, np.zeros((100, 2))])
+    model = PCA(2).fit(X)
+    X[0] = [0.0, 0.0, 3.0, 4.0]  # a bad row: only its cost is seen
+    found = estimator.judged(model, X, y, np.arange(1, 100), X[1:], y[1:])
+    assert found["cost"] == pytest.approx(5.0)
+    assert (found["accuracy"], found["variance_kept"]) == (1.0, pytest.approx(1.0))
+
+
+def test_splits_are_averaged_and_the_worst_ratio_is_kept() -> None:
+    def line(accuracy: float, cost: float, ratio: float) -> dict[str, Any]:
+        one = {"accuracy": accuracy, "variance_kept": 0.5, "cost": cost, "seconds": 1.0}
+        methods = {
+            "pca": {**one, "cost": 2.0 * cost},
+            "lppca": {**one, "certified_ratio": ratio},
+            "irls": {**one, "cost": cost * ratio},
+        }
+        return {"data": "wine", "k": 2, "length": 5.0, "seed": 0, "methods": methods}
+
+    (mean,) = estimator.averages([line(0.5, 3.0, 1.0), line(1.0, 4.0, 1.25)])
+    assert mean["accuracy"]["lppca"] == 0.75
+    assert (mean["cost_ratio"], mean["ratio"], mean["splits"]) == (2.0, 1.25, 2)
+    assert (mean["irls_excess"], mean["irls_same"]) == (0.25, 1)
