@@ -18,9 +18,11 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
     """What a Hugging Face model's own ``resize_token_embeddings`` does, for factors.
 
     Rows of `left` are added or cut at the end, in the input embedding and in every layer that
-    shares them; in an output layer of its own weights these; biases too. A new token gets the mean
-    of the rows (of the largest subspace), and the bias 0. ``config.vocab_size`` follows. Of mixed
-    ranks, new tokens go to the group of the highest rank, with the mean of its rows.
+    shares them; in an output layer of its own weights these; biases too, also the buffer
+    ``final_logits_bias`` of Marian, Pegasus, BART and their kin. A new token gets the mean of the
+    rows (of the largest subspace), and the bias 0. ``config.vocab_size`` follows, and Marian's
+    ``config.decoder_vocab_size``. Of mixed ranks, new tokens go to the group of the highest rank,
+    with the mean of its rows.
 
     Parameters
     ----------
@@ -87,9 +89,13 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
             for key, parameter in module._parameters.items():
                 if parameter is not None and id(parameter) in biases and len(parameter) == n:
                     module._parameters[key] = biases[id(parameter)]
+        if outputs:
+            _resize_logits_bias(model, n, num_tokens)
     config = getattr(model, "config", None)
     if getattr(config, "vocab_size", None) == n:
         config.vocab_size = num_tokens  # type: ignore[union-attr]
+    if outputs and hasattr(config, "decoder_vocab_size"):
+        config.decoder_vocab_size = num_tokens  # type: ignore[union-attr]
     return embedding
 
 
@@ -161,6 +167,14 @@ def _resize_head(model: nn.Module, head: Any, num_tokens: int) -> None:
             if isinstance(module, nn.Embedding):
                 module.num_embeddings = num_tokens
     head.out_features = num_tokens
+
+
+def _resize_logits_bias(model: nn.Module, n: int, num_tokens: int) -> None:
+    """What sequence-to-sequence models add to the output layer's logits: a (1, n) buffer."""
+    for module in model.modules():
+        bias = module._buffers.get("final_logits_bias")
+        if bias is not None and bias.shape == (1, n):
+            module._buffers["final_logits_bias"] = _resized(bias[0], num_tokens, 0.0)[None]
 
 
 def _resized(values: Tensor, n: int, filling: Any) -> Tensor:

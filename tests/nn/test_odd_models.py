@@ -211,15 +211,45 @@ def test_two_embeddings_that_share_a_weight() -> None:
 # ---------------------------------------------------------------- resized
 
 
-def marian() -> Any:
+SEQUENCES: dict[str, Any] = {
+    "vocab_size": 100, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1,
+    "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 16,
+    "decoder_ffn_dim": 16, "max_position_embeddings": 32, "pad_token_id": 0,
+    "eos_token_id": 1, "decoder_start_token_id": 0,
+}  # fmt: skip
+
+
+def marian(shared: bool = False) -> Any:
     torch.manual_seed(0)
     config = transformers.MarianConfig(
-        vocab_size=100, decoder_vocab_size=100, d_model=16, encoder_layers=1, decoder_layers=1,
-        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16,
-        decoder_ffn_dim=16, share_encoder_decoder_embeddings=False, pad_token_id=0,
-        decoder_start_token_id=0,
-    )  # fmt: skip
+        **SEQUENCES, decoder_vocab_size=100, share_encoder_decoder_embeddings=shared
+    )
     return transformers.MarianMTModel(config).eval()
+
+
+def pegasus() -> Any:
+    torch.manual_seed(0)
+    config = transformers.PegasusConfig(**SEQUENCES)
+    return transformers.PegasusForConditionalGeneration(config).eval()
+
+
+def bart(plain: bool = True) -> Any:
+    """With plain embeddings, as older versions had them; those of its own type are left alone."""
+    torch.manual_seed(0)
+    config = transformers.BartConfig(**SEQUENCES)
+    model = transformers.BartForConditionalGeneration(config).eval()
+    if plain:
+        model.set_input_embeddings(torch.nn.Embedding(100, 16))
+        model.tie_weights()
+    return model
+
+
+SEQUENCE_MODELS = {
+    "marian": lambda: marian(shared=True),
+    "marian, two vocabularies": marian,
+    "pegasus": pegasus,
+    "bart": bart,
+}
 
 
 @pytest.mark.parametrize("ranks", ["equal", "mixed"])
@@ -238,3 +268,76 @@ def test_a_decoder_with_its_own_tokens_is_resized(ranks: str, layers: Any) -> No
     assert torch.isfinite(model.model(input_ids=ids, decoder_input_ids=ids)[0]).all()
     if ranks == "mixed":
         assert isinstance(model.model.encoder.embed_tokens, MixedRankEmbedding)
+
+
+@pytest.mark.parametrize("tokens", [110, 90])
+@pytest.mark.parametrize("options", [{"subspaces": 1}, {"subspaces": 2}, {}], ids=str)
+@pytest.mark.parametrize("family", SEQUENCE_MODELS)
+def test_the_bias_of_logits_is_resized(
+    family: str, options: dict[str, Any], tokens: int, tmp_path: Path
+) -> None:
+    """`final_logits_bias`: a buffer, which transformers' models resize in methods of their own."""
+    model = SEQUENCE_MODELS[family]()
+    bias = torch.randn(1, 100)
+    model.final_logits_bias.copy_(bias)
+    squeezed(model, **options)
+    ids = torch.tensor([[5, 7, 80, 1]])
+
+    def logits(model: Any) -> torch.Tensor:
+        with torch.no_grad():
+            return model(input_ids=ids, decoder_input_ids=ids).logits  # type: ignore[no-any-return]
+
+    before = logits(model)
+    nn.resize_token_embeddings(model, tokens)
+    kept = min(tokens, 100)
+    assert torch.equal(model.final_logits_bias[:, :kept], bias[:, :kept])
+    assert model.final_logits_bias[:, kept:].abs().sum() == 0.0
+    assert logits(model).shape == (1, 4, tokens)
+    torch.testing.assert_close(logits(model)[..., :kept], before[..., :kept])
+    assert torch.isfinite(model(input_ids=ids, labels=ids).loss)
+
+    nn.save_pretrained(model, tmp_path)
+    assert torch.equal(logits(nn.load_pretrained(tmp_path)), logits(model))
+    if "two" not in family:  # of two vocabularies transformers resizes one at a time
+        dense = SEQUENCE_MODELS[family]()
+        dense.resize_token_embeddings(tokens)
+        assert model.final_logits_bias.shape == dense.final_logits_bias.shape
+        for name in ("vocab_size", "decoder_vocab_size"):
+            assert getattr(model.config, name, None) == getattr(dense.config, name, None)
+
+
+def test_a_bias_of_logits_keeps_its_type_and_stays_a_buffer() -> None:
+    model = marian(shared=True).to(torch.float64)
+    squeezed(model, subspaces=1)
+    before = set(model.state_dict())
+    nn.resize_token_embeddings(model, 110)
+    assert model.final_logits_bias.dtype == torch.float64
+    assert set(model.state_dict()) == before
+    assert "final_logits_bias" in dict(model.named_buffers())
+
+
+def test_another_vocabulary_keeps_its_bias_of_logits() -> None:
+    """Where the decoder has its own number of tokens, only the encoder's changes."""
+    torch.manual_seed(0)
+    config = transformers.MarianConfig(
+        **SEQUENCES, decoder_vocab_size=120, share_encoder_decoder_embeddings=False
+    )
+    model: Any = transformers.MarianMTModel(config).eval()
+    squeezed(model, subspaces=1)
+    nn.resize_token_embeddings(model, 110)
+    assert model.final_logits_bias.shape == (1, 120)
+    assert (model.config.vocab_size, model.config.decoder_vocab_size) == (110, 120)
+    ids = torch.tensor([[5, 109]])
+    assert model(input_ids=ids, decoder_input_ids=ids + 10).logits.shape == (1, 2, 120)
+
+
+def test_an_embedding_of_bart_s_own_type_is_resized_by_bart() -> None:
+    model = bart(plain=False)
+    if type(model.model.shared) is torch.nn.Embedding:
+        pytest.skip("this version of transformers scales in the encoder and the decoder")
+    squeezed(model, layers="linear")
+    with pytest.raises(TypeError, match="the model's own"):
+        nn.resize_token_embeddings(model, 110)
+    model.resize_token_embeddings(110)
+    ids = torch.tensor([[5, 109]])
+    assert model(input_ids=ids, decoder_input_ids=ids).logits.shape == (1, 2, 110)
