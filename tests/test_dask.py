@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import lpgeom
 from lpgeom.kernels.cpu import rowwise
@@ -232,6 +235,63 @@ def test_the_tight_bound(alone: None, watched: None) -> None:
     ours.verify(A)
 
 
+def test_infinite_p(alone: None, watched: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brought here where they fit, the rows are solved as an array; else only the farthest are."""
+    A = matrix(4000, 8)
+    theirs = lpgeom.approx_subspace(A, 3, math.inf)
+    ours = lpgeom.approx_subspace(cut(A, 1500), 3, math.inf)
+    assert ours.cost == theirs.cost
+    assert ours.lower_bound == theirs.lower_bound
+    monkeypatch.setattr("lpgeom.rows.dask.LOCAL_BYTES", 0)
+    for exchange in (2e7, 0.0):
+        monkeypatch.setattr("lpgeom.subspace.minimax.EXCHANGE", exchange)
+        far = lpgeom.approx_subspace(cut(A, 1500), 3, math.inf)
+        # Rounding may lead a descent to another minimum; the bound's problem has none.
+        assert far.lower_bound == pytest.approx(theirs.lower_bound, rel=1e-2)
+        assert far.lower_bound <= min(far.cost, theirs.cost)
+        assert far.cost <= 1.05 * theirs.cost
+        far.certificate.verify(A)
+    certified = lpgeom.certify(cut(A, 1500), theirs.basis, math.inf)
+    assert certified.cost == pytest.approx(theirs.cost)
+    assert certified.lower_bound == pytest.approx(theirs.lower_bound, rel=1e-2)
+
+
+@pytest.mark.parametrize("p", [1.0, 3.0, math.inf])
+@pytest.mark.parametrize("distant", [False, True])
+def test_records_with_weights_stand_alone(
+    p: float, distant: bool, alone: None, tmp_path: Path
+) -> None:
+    A = matrix(600, 6)
+    omega = np.random.default_rng(1).integers(0, 3, len(A)).astype(float)
+    given = cut(omega, 200) if distant else omega
+    ours = lpgeom.approx_subspace(cut(A), 2, p, row_weights=given)
+    curve = lpgeom.cost_curve(cut(A), p, [1, 2], row_weights=given)
+    certified = lpgeom.certify(cut(A), ours.basis, p, row_weights=given)
+    ours.save(tmp_path / "r.npz")
+    again = lpgeom.SubspaceResult.load(tmp_path / "r.npz")
+    for certificate in (
+        ours.certificate, certified, again.certificate, *(r.certificate for r in curve.results)
+    ):  # fmt: skip
+        np.testing.assert_array_equal(certificate.row_weights, omega)
+        certificate.verify(A)
+        certificate.verify(cut(A))
+        with pytest.raises(lpgeom.CertificateError):
+            certificate.verify(2.0 * A)
+
+
+@given(
+    v=hnp.arrays(float, st.integers(1, 60), elements=st.floats(0.0, 1e3)),
+    count=st.integers(1, 70),
+    chunk=st.integers(1, 60),
+)
+def test_the_largest_entries(v: np.ndarray, count: int, chunk: int) -> None:
+    with dask.config.set(scheduler="synchronous"):
+        index, values = vectors.largest(da.from_array(v, chunks=chunk), count)
+    assert (np.diff(index) > 0).all()
+    np.testing.assert_array_equal(v[index], values)
+    np.testing.assert_array_equal(np.sort(values), np.sort(v)[max(v.size - count, 0) :])
+
+
 def test_odd_shapes(alone: None) -> None:
     A = matrix()
     pieces = da.concatenate([cut(A[:0]), cut(A[:40]), cut(A[40:40]), cut(A[40:])])
@@ -258,8 +318,6 @@ def test_what_is_refused(alone: None) -> None:
         lpgeom.lewis_weights(A * 1j, 1.0)
     with pytest.raises(TypeError, match="A is masked; fill or drop"):
         lpgeom.cost(da.ma.masked_greater(A, 1.0), V)
-    with pytest.raises(NotImplementedError, match="p = inf is not built for Dask arrays"):
-        lpgeom.approx_subspace(A, 3, math.inf)
     with pytest.raises(TypeError, match=r"A is a Dask Array; .*A\.compute\(\)"):
         lpgeom.loewner_ellipsoid(A, 1.0)
     with pytest.raises(TypeError, match="A is a Dask Array"):

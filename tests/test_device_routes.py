@@ -207,13 +207,27 @@ def test_bad_input(A: Any, error: type[Exception], message: str) -> None:
         lpgeom.approx_subspace(to_device(A), 1)
 
 
-def test_infinite_p_says_where_it_is_computed() -> None:
-    A = data()
-    with strict_device():
-        with pytest.raises(ValueError, match='backend="cpu"'):
-            lpgeom.approx_subspace(to_device(A), 3, np.inf)
-        found = lpgeom.approx_subspace(to_device(A), 3, np.inf, backend="cpu")
-    assert found.cost == lpgeom.approx_subspace(A, 3, np.inf).cost
+@pytest.mark.parametrize("few", [0, 1 << 17])
+def test_infinite_p(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows are brought here, more stay on the device; with John's weights by passes, too."""
+    monkeypatch.setattr("lpgeom.subspace.minimax.FEW_ENTRIES", few)
+    for exchange in (2e7, 0.0):
+        monkeypatch.setattr("lpgeom.subspace.minimax.EXCHANGE", exchange)
+        A = data(5000)
+        omega = np.random.default_rng(1).integers(0, 3, len(A)).astype(float)
+        theirs = lpgeom.approx_subspace(A, 3, np.inf, row_weights=omega)
+        with strict_device():
+            ours = lpgeom.approx_subspace(to_device(A), 3, np.inf, row_weights=omega)
+            certified = lpgeom.certify(to_device(A), theirs.basis, np.inf, row_weights=omega)
+            sent = lpgeom.approx_subspace(A, 3, np.inf, row_weights=omega, backend="cuda")
+        assert ours.backend == "cuda"
+        for found in (ours, sent):
+            assert found.cost == pytest.approx(theirs.cost, rel=1e-9)
+            assert found.lower_bound == pytest.approx(theirs.lower_bound, rel=1e-9)
+        assert certified.cost == pytest.approx(theirs.cost, rel=1e-9)
+        assert certified.lower_bound <= theirs.cost
+        ours.certificate.verify(A)
+        certified.verify(A)
 
 
 def test_without_a_device_the_error_says_so() -> None:

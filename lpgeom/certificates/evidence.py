@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lpgeom.certificates.few import Weights
 from lpgeom.results import LewisWeights
 from lpgeom.rows.base import Array
 
@@ -27,8 +28,8 @@ class Evidence:
     N : ndarray, shape (d, d), or None
         About ``sum_i t_i^(p/2-1) a_i a_i^T``, from the last step towards V: one step old, perhaps
         summed in float32. A start for searches; nothing proved may rest on it.
-    duals : tuple of ndarray, shape (n,)
-        p = inf: weights of the rows, >= 0, under which the subspace is nearly stationary.
+    duals : tuple of Weights
+        p = inf: weights under which the subspace is nearly stationary.
     """
 
     V: Array
@@ -37,4 +38,4 @@ class Evidence:
     Y2: Array
     lewis: LewisWeights | None = None
     N: Array | None = None
-    duals: tuple[Array, ...] = ()
+    duals: tuple[Weights, ...] = ()

@@ -8,20 +8,20 @@ these bounds is the minimum of ``max_i a_i^T Q a_i`` over the Fantope (docs/theo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, xlogy
 
 from lpgeom.certificates.bounds import factor_error
 from lpgeom.certificates.evidence import Evidence
+from lpgeom.certificates.few import Weights
 from lpgeom.certificates.rounding import EPS, allowance, ky_fan
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.results import Bound
-from lpgeom.rows.array import ArrayRows, dense
+from lpgeom.rows.array import ArrayRows, gathered
 from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.vectors import entries, largest, numbers
 
 STEPS = {"fast": (40, 40, 40), "tight": (80, 80, 120, 120)}
 """Quasi-Newton steps at each temperature."""
@@ -39,27 +39,12 @@ MOST_ROWS = 1500
 """Rows that carry weight at most, the farthest first; 4d where that is more."""
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Weights of few rows: `index` (s,) ascending and `values` (s,) > 0."""
-
-    index: NDArray[np.intp]
-    values: Array
-
-    @staticmethod
-    def of(w: Array) -> Weights:
-        """Without what is too small to matter."""
-        index = np.flatnonzero(w > 1e-14 * w.max(initial=0.0))
-        return Weights(index, w[index])
-
-
 def minimax_bounds(rows: Rows, evidence: Evidence, k: int, level: str) -> list[Bound]:
     """ "john" (3j) from John's weights if they are known, and "minimax" (3k), p = inf.
 
     Passes over the rows: about one a round of `dual_weights`.
     """
-    assert isinstance(rows, ArrayRows)  # the solver for p = inf takes no others
-    candidates = [Weights.of(w) for w in evidence.duals]
+    candidates = list(evidence.duals)
     bounds = []
     if evidence.lewis is not None:
         john = Weights.of(evidence.lewis.weights)
@@ -71,13 +56,13 @@ def minimax_bounds(rows: Rows, evidence: Evidence, k: int, level: str) -> list[B
     return bounds
 
 
-def weighted_bound(name: str, theorem: str, rows: ArrayRows, weights: Weights, k: int) -> Bound:
-    """The bound of those weights; one pass over the rows that have weight.
+def weighted_bound(name: str, theorem: str, rows: Rows, weights: Weights, k: int) -> Bound:
+    """The bound of those weights; the rows that have weight are fetched.
 
     ``sigma_m`` comes from the Gram or, where squaring would lose it, from a triangular factor: its
     singular values are off by at most ``(sqrt(n) + d) eps`` times the Frobenius norm.
     """
-    part = rows.take(weights.index)
+    part = ArrayRows(gathered(rows, weights.index))
     n, d = part.shape
     w = weights.values / weights.values.max()
     total = float(w.sum()) * (1.0 + n * EPS)
@@ -94,13 +79,13 @@ def weighted_bound(name: str, theorem: str, rows: ArrayRows, weights: Weights, k
 
 
 def dual_weights(
-    rows: ArrayRows, candidates: list[Weights], k: int, t: Array, level: str
+    rows: Rows, candidates: list[Weights], k: int, t: Array, level: str
 ) -> tuple[Weights, Array]:
     """Weights with a large bound, and the (d, d) matrix ``sum w a a^T`` they end with.
 
     Parameters
     ----------
-    rows : ArrayRows
+    rows : Rows
     candidates : list of Weights
         Where to begin: the best of them, mixed with a little of the others.
     k : int
@@ -121,19 +106,16 @@ def dual_weights(
     n, d = rows.shape
     m = d - k
     room = min(n, max(MOST_ROWS, 4 * d))
-    index = np.unique(np.concatenate([_top(t, min(n, room // 2)), *(c.index for c in candidates)]))
+    farthest = largest(t, min(n, room // 2))[0]
+    index = np.unique(np.concatenate([farthest, *(c.index for c in candidates)]))
     if index.size > room:
-        score = t[index] / max(float(t.max()), 1e-300)
+        (top,) = numbers(t.max())
+        score = entries(t, index) / max(top, 1e-300)
         for c in candidates:
             score[np.searchsorted(index, c.index)] += 1.0 + c.values / c.values.max()
-        index = np.sort(index[_top(score, room)])
-    B = dense(rows.take(index))
-    starts = []
-    for c in candidates:
-        w = np.zeros(n)
-        w[c.index] = c.values
-        if w[index].sum() > 0.0:
-            starts.append(w[index] / w[index].sum())
+        index = index[largest(score, room)[0]]
+    B = gathered(rows, index)
+    starts = [w / w.sum() for w in (c.at(index) for c in candidates) if w.any()]
     best_value, best = -math.inf, np.full(index.size, 1.0 / index.size)
     for w in starts:
         value = float(eigen((B * w[:, None]).T @ B)[0][:m].sum())
@@ -150,41 +132,28 @@ def dual_weights(
             )
         # What the rows without weight say of the bound: none is farther, or they join.
         far = rows.bilinear_form(Q)
-        level_now = max(float(w @ far[index]), 1e-300)
-        outside = np.setdiff1d(np.flatnonzero(far > 1.001 * level_now), index)
-        if outside.size == 0 and best_value <= before * (1.0 + ENOUGH[level]):
+        level_now = max(float(w @ entries(far, index)), 1e-300)
+        # Enough of the farthest that those without weight are among them.
+        joins, t_far = largest(far, index.size + room // 4)
+        new = (t_far > 1.001 * level_now) & ~np.isin(joins, index, assume_unique=True)
+        joins, t_far = joins[new], t_far[new]
+        if joins.size == 0 and best_value <= before * (1.0 + ENOUGH[level]):
             break
-        if outside.size:
-            joins = outside[_top(far[outside], min(outside.size, room // 4))]
-            keep = np.flatnonzero(w > 1e-5 / index.size)
-            kept = index[keep]
-            w_full = np.zeros(n)
-            best_full = np.zeros(n)
-            w_full[kept], best_full[index] = w[keep], best
-            w_full[joins] = 0.1 / joins.size
-            index = np.unique(np.concatenate([kept, joins, index[best > 0.0]]))
-            B = dense(rows.take(index))
-            w, best = w_full[index], best_full[index]
+        if joins.size:
+            joins = joins[largest(t_far, room // 4)[0]]
+            heavy = w > 1e-5 / index.size
+            now, then = Weights(index[heavy], w[heavy]), Weights(index, best)
+            index = np.unique(np.concatenate([now.index, joins, index[best > 0.0]]))
+            B = gathered(rows, index)
+            w, best = now.at(index), then.at(index)
+            w[np.searchsorted(index, joins)] = 0.1 / joins.size
         w = 0.5 * (w / w.sum() + best)
-    return Weights.of(_embed(best, index, n)), (B * best[:, None]).T @ B
+    return Weights.of(best).among(index), (B * best[:, None]).T @ B
 
 
 def _budget(steps: int, d: int) -> int:
     """Fewer steps where each is dear."""
     return max(10, min(steps, int(steps * (100.0 / d) ** 1.5)))
-
-
-def _embed(values: Array, index: NDArray[np.intp], n: int) -> Array:
-    w = np.zeros(n)
-    w[index] = values
-    return w
-
-
-def _top(score: Array, count: int) -> NDArray[np.intp]:
-    """Positions of the `count` largest."""
-    if count >= score.size:
-        return np.arange(score.size)
-    return np.argpartition(score, score.size - count)[score.size - count :]
 
 
 def _ascend(

@@ -16,6 +16,7 @@ from lpgeom.geometry.mvee import DEFAULT_MAX_ITER, scaled_root
 from lpgeom.geometry.spectrum import EPS, Spectrum, spectrum
 from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.vectors import kept, numbers
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def john_passes(
     pca = spectrum(rows) if start is None else start
     r = pca.rank
     w = np.where(rows.squared_norms() > 0.0, 1.0, 0.0)
-    w *= r / w.sum()
+    w = kept(w * (r / numbers(w.sum())[0]))
     total = np.zeros_like(w)
 
     def measured(w: Array) -> tuple[Array, Array]:
@@ -66,15 +67,15 @@ def john_passes(
 
     for _ in range(max_iter):
         tau, M = measured(w)
-        if tau.max() <= 1.0 + tol:
+        if numbers(tau.max())[0] <= 1.0 + tol:
             return w, tau, M
-        total += w
+        total = kept(total + w)
         w = w * tau
-        w *= r / w.sum()
+        w = kept(w * (r / numbers(w.sum())[0]))
     last = (w, *measured(w))
-    mean = total * (r / total.sum())
+    mean = kept(total * (r / numbers(total.sum())[0]))
     averaged = (mean, *measured(mean))
-    return min(last, averaged, key=lambda found: float(found[1].max()))
+    return min(last, averaged, key=lambda found: numbers(found[1].max())[0])
 
 
 def john_ellipsoid(

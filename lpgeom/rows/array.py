@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.kernels.cpu import rowwise
-from lpgeom.rows.base import Array
+from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.blocks import Block, BlockRows, Raw, Stop
 from lpgeom.threads import spread
 
@@ -112,3 +112,9 @@ def dense(rows: BlockRows) -> Array:
         root = np.sqrt(host(c))
         out[lo:hi] = host(block) * (root[:, None] if root.ndim else root)
     return out
+
+
+def gathered(rows: Rows, index: NDArray[np.intp]) -> Array:
+    """Few rows, from wherever they are, as one float64 NumPy array (see `dense`)."""
+    some: Any = rows.take(index)
+    return dense(some)

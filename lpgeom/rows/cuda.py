@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.rows import device
-from lpgeom.rows.array import plain
+from lpgeom.rows.array import ArrayRows, plain
 from lpgeom.rows.base import Array, KeepingRule, Passes, Rule
 from lpgeom.rows.blocks import Block, BlockRows, Stop
 from lpgeom.rows.forms import Bilinear, SquaredNorm
@@ -158,6 +158,14 @@ class CudaRows(BlockRows):
         B = self.place.xp.asarray(np.ascontiguousarray(R.T))
         share = self._share * len(R.T) / self.shape[1]
         return type(self)(B, block_bytes=self._block_bytes, passes=self._passes, share=share), Q
+
+    def here(self) -> ArrayRows:
+        """The same rows in the host's memory: they are few."""
+        host = self.place.host
+        factors = None if self._factors is None else host(self._factors)
+        return ArrayRows(
+            host(self._A), factors, self._scale, dtype=self._dtype.type, passes=self._passes
+        )
 
 
 class FetchingRows(CudaRows):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.rows.base import Array
-from lpgeom.rows.dask import DaskRows, by_chunk, chunks_of
+from lpgeom.rows.dask import FAN_IN, DaskRows, by_chunk, chunks_of
 
 
 def each(f: Callable[..., Sequence[Array]], *vectors: da.Array) -> list[Any]:
@@ -62,6 +62,36 @@ def entries(v: da.Array, index: NDArray[np.intp]) -> Array:
         for j, lo, part in by_chunk(index, v.chunks[0])
     ]
     return np.concatenate([np.empty(0), *dask.compute(*tasks)])
+
+
+def largest(v: da.Array, count: int) -> tuple[NDArray[np.intp], Array]:
+    """As `vectors.largest`: of each chunk, then of several chunks' largest, up a tree."""
+    starts = np.cumsum((0, *v.chunks[0])).tolist()
+    parts = [
+        dask.delayed(_largest_here)(part, lo, count)
+        for lo, part in zip(starts[:-1], chunks_of(v), strict=True)
+    ]
+    while len(parts) > 1:
+        groups = [parts[i : i + FAN_IN] for i in range(0, len(parts), FAN_IN)]
+        parts = [dask.delayed(_largest_of_all)(group, count) for group in groups]
+    index, values = dask.compute(*parts)[0]
+    order = np.argsort(index)
+    return index[order], values[order]
+
+
+def _largest_here(part: Array, lo: int, count: int) -> tuple[NDArray[np.intp], Array]:
+    kept = np.arange(part.size)
+    if count < part.size:
+        kept = np.argpartition(part, part.size - count)[part.size - count :]
+    return lo + kept, part[kept]
+
+
+def _largest_of_all(
+    parts: list[tuple[NDArray[np.intp], Array]], count: int
+) -> tuple[NDArray[np.intp], Array]:
+    index, values = (np.concatenate(both) for both in zip(*parts, strict=True))
+    kept, values = _largest_here(values, 0, count)
+    return index[kept], values
 
 
 def passed(v: da.Array, shares: Array) -> tuple[NDArray[np.intp], float]:

@@ -118,6 +118,18 @@ def vectors_here(rows: BlockRows, *, factors: bool = True) -> BlockRows:
     return here if rows._resident else here.streamed()  # type: ignore[attr-defined]
 
 
+def brought(rows: Rows, entries: int) -> Rows:
+    """The same rows in this process: from a device if they have no more than so many entries, of
+    a Dask array if `Rows.local` takes them; else as they are."""
+    if getattr(rows, "on_device", False):
+        from lpgeom.rows.cuda import CudaRows
+
+        n, d = rows.shape
+        return rows.here() if isinstance(rows, CudaRows) and n * d <= entries else rows
+    here = rows.local()
+    return rows if here is None else here
+
+
 def some_rows(A: Any, index: NDArray[np.intp]) -> Any:
     """``A[index]``, where A is."""
     return A[device.array_module().asarray(index)] if device.on_device(A) else np.asarray(A[index])
@@ -152,8 +164,6 @@ def _opened(
 def _opened_on_device(A: Any, p: Any, row_weights: Any, infinite: bool) -> Problem[Rows]:
     """On the device as a whole where it fits, else read through it block by block in each pass."""
     p = validation.check_p(p, infinite=infinite)
-    if math.isinf(p):
-        raise ValueError('p = inf is computed on the host: pass backend="cpu"')
     if is_distant(A):
         raise TypeError('A is a Dask array, which backend="cuda" does not take: leave it at "auto"')
     device.require()

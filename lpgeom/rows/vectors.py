@@ -38,7 +38,7 @@ def fetched(v: Any) -> Array:
 
 
 def local(v: Any) -> Array:
-    """v beside rows that were brought into this process by `Rows.local`."""
+    """v in this process, if a Dask array: beside rows brought here, or in a record."""
     return np.asarray(v) if is_distant(v) else v
 
 
@@ -98,6 +98,19 @@ def entries(v: Array, index: NDArray[np.intp]) -> Array:
         there: Array = v[device.array_module().asarray(index)]
         return fetched(there)
     return v[index]
+
+
+def largest(v: Array, count: int) -> tuple[NDArray[np.intp], Array]:
+    """Where the `count` largest entries are, ascending, and what they are; fetched, so few."""
+    if is_distant(v):
+        from lpgeom.rows import dask_vectors
+
+        return dask_vectors.largest(v, count)
+    v = fetched(v)
+    if count >= v.size:
+        return np.arange(v.size), v
+    index = np.sort(np.argpartition(v, v.size - count)[v.size - count :])
+    return index, v[index]
 
 
 def passed(v: Array, shares: Array) -> tuple[NDArray[np.intp], float]:

@@ -13,6 +13,7 @@ from lpgeom.geometry.subspaces import complement
 from lpgeom.results import Bound, Certificate
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem
+from lpgeom.rows.vectors import local
 
 
 def centred(problem: Problem, pca: Spectrum, k: int) -> tuple[Problem, Spectrum]:
@@ -87,7 +88,10 @@ def exact_certificate(problem: Problem, rank: int, V: Array, cost: float = 0.0) 
 def with_bounds(
     problem: Problem, V: Array, cost: float, bounds: list[Bound], promise: float
 ) -> Certificate:
-    """The certificate of V, at its (scaled) cost, with these bounds."""
+    """The certificate of V, at its (scaled) cost, with these bounds.
+
+    It stands alone: what it says of n rows is brought here.
+    """
     if cost > 0.0 and bounds and max(b.scaled_value for b in bounds) <= 0.0:
         promise = math.inf  # rounding leaves nothing of any bound that could stand for it
     in_units = (replace(b, unit=problem.unit, p=problem.p) for b in bounds)
@@ -100,5 +104,5 @@ def with_bounds(
         bounds=tuple(sorted(in_units, key=lambda b: -b.scaled_value)),
         guarantee=promise,
         unit=problem.unit,
-        row_weights=problem.omega,
+        row_weights=None if problem.omega is None else local(problem.omega),
     )

@@ -9,14 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.certificates.evidence import Evidence
-from lpgeom.certificates.minimax import Weights, dual_weights, weighted_bound
+from lpgeom.certificates.few import Weights
+from lpgeom.certificates.minimax import dual_weights, weighted_bound
+from lpgeom.geometry.dense import FEW as FEW_ENTRIES
 from lpgeom.geometry.john import john_passes, john_weights
 from lpgeom.geometry.lewis import guarantee
 from lpgeom.geometry.spectrum import Spectrum, eigen, spectrum
 from lpgeom.geometry.subspaces import Frame
 from lpgeom.results import LewisWeights
-from lpgeom.rows.array import ArrayRows, dense
+from lpgeom.rows.array import ArrayRows, gathered
 from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.door import brought
+from lpgeom.rows.vectors import entries, largest, numbers, placed
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.farthest import Descent, descend
 from lpgeom.subspace.grassmann import continued
@@ -52,7 +56,7 @@ TIGHTEST = 1e-7
 class MinimaxSolution(Solution):
     """A solution with the weights of the rows that its last step balanced."""
 
-    duals: tuple[Array, ...] = ()
+    duals: tuple[Weights, ...] = ()
 
     def evidence(self, rows: Rows) -> Evidence:
         return replace(super().evidence(rows), duals=self.duals)
@@ -79,7 +83,7 @@ class MinimaxSolver:
     Parameters
     ----------
     rows : Rows
-        Their rank exceeds k. In this process (ArrayRows): the farthest are looked at one by one.
+        Their rank exceeds k. The farthest are fetched and looked at one by one.
     pca : Spectrum
         Of the plain Gram of the rows.
     k, seed, max_iter, tol
@@ -98,13 +102,9 @@ class MinimaxSolver:
         tol: float = 1e-7,
         bar: Progress | None = None,
     ) -> None:
-        if not isinstance(rows, ArrayRows):
-            raise NotImplementedError(
-                "p = inf is not built for Dask arrays: pass A.compute() if it fits into memory, "
-                "store A and open it from there, or take a large finite p"
-            )
-        self.rows = rows
-        self.pca = spectrum(rows) if pca.single else pca
+        # Most steps wait for the one before.
+        self.rows = brought(rows, FEW_ENTRIES)
+        self.pca = pca if self.rows is rows and not pca.single else spectrum(self.rows)
         self.k = k
         self.tol = max(tol, TIGHTEST)
         self.max_iter = max_iter
@@ -116,12 +116,14 @@ class MinimaxSolver:
         self.bar.stage("John weights")
         n, d = self.rows.shape
         if float(n) * d * d <= EXCHANGE:
-            w, tau = john_weights(dense(self.rows), tol=1e-4)
+            w, tau = john_weights(gathered(self.rows, np.arange(n)), tol=1e-4)
+            w = placed(self.rows, w)
             M = self.rows.weighted_gram(w)
         else:
             w, tau, M = john_passes(self.rows, start=self.pca, max_iter=12)
         spec = spectrum(self.rows, w, gram=M)
-        kappa = max(1.0, float(tau.max()) * (1.0 + 1e-9))
+        (largest_tau,) = numbers(tau.max())
+        kappa = max(1.0, largest_tau * (1.0 + 1e-9))
         john = LewisWeights(w, M, kappa, self.pca.rank, math.inf, 0, kappa <= 1.1)
         return john, spec.eigvals, Frame.leading(spec.U, self.k)
 
@@ -159,13 +161,8 @@ class MinimaxSolver:
             tuple(max(c, best.cost) for c in np.minimum.accumulate([*costs, best.cost]).tolist()),
             best.n_iter,
             best.converged,
-            duals=() if best.dual is None else (self._full(best.dual),),
+            duals=() if best.dual is None else (best.dual,),
         )
-
-    def _full(self, dual: Weights) -> Array:
-        w = np.zeros(self.rows.shape[0])
-        w[dual.index] = dual.values
-        return w
 
     def _searched(
         self, svd: _Found, own: _Found, t_svd: Array, t_john: Array, john: LewisWeights, method: str
@@ -175,14 +172,14 @@ class MinimaxSolver:
         room = max(FEW, 8 * d)
         index = np.arange(n)
         if n > room:
-            score = np.maximum(t_svd / t_svd.max(), t_john / max(float(t_john.max()), 1e-300))
-            index = np.argpartition(score, n - room)[n - room :]
-            index = np.sort(np.union1d(index, np.argpartition(john.weights, n - d)[n - d :]))
+            tops = numbers(t_svd.max(), t_john.max())
+            score = np.maximum(t_svd / tops[0], t_john / max(tops[1], 1e-300))
+            index = np.union1d(largest(score, room)[0], largest(john.weights, d)[0])
         best, t = min(((svd, t_svd), (own, t_john)), key=lambda pair: pair[0].cost)
         costs = [svd.cost, own.cost]
         starts: list[_Found] | None = None
         for turn in range(ROUNDS):
-            part = ArrayRows(dense(self.rows.take(index)))
+            part = ArrayRows(gathered(self.rows, index))
             if starts is None:
                 found = self._portfolio(part, svd, own, john, index, method)
             else:
@@ -192,18 +189,20 @@ class MinimaxSolver:
                     name=starts[0].name,
                 )
             if found.dual is not None:
-                found = replace(found, dual=Weights(index[found.dual.index], found.dual.values))
+                found = replace(found, dual=found.dual.among(index))
             t_all = self.rows.quadratic_form(found.frame.W)
-            largest = lp_cost(t_all, math.inf)
-            costs.append(largest)
-            if largest < best.cost:
-                best, t = replace(found, cost=largest), t_all
-            outside = np.setdiff1d(np.flatnonzero(t_all > found.cost**2 * (1.0 + 1e-9)), index)
-            if outside.size == 0 or turn == ROUNDS - 1:
+            value = lp_cost(t_all, math.inf)
+            costs.append(value)
+            if value < best.cost:
+                best, t = replace(found, cost=value), t_all
+            few = max(100, d)
+            outside, t_far = largest(t_all, index.size + few)  # as many outside are among them
+            new = (t_far > found.cost**2 * (1.0 + 1e-9)) & ~np.isin(outside, index)
+            if not new.any() or turn == ROUNDS - 1:
                 break
             starts = [found]
-            order = np.argsort(t_all[outside])[::-1]
-            index = np.sort(np.concatenate([index, outside[order[: max(100, d)]]]))
+            joins = outside[new][largest(t_far[new], few)[0]]
+            index = np.union1d(index, joins)
         return best, t, costs
 
     def _portfolio(
@@ -224,7 +223,7 @@ class MinimaxSolver:
         if method == "auto":
             self.bar.stage("relaxation")
             best = min(found, key=lambda f: f.cost)
-            w = john.weights[index]
+            w = entries(john.weights, index)
             candidates = [c for c in (best.dual, Weights.of(w) if w.any() else None) if c]
             t = part.quadratic_form(best.frame.W)
             weights, G = dual_weights(part, candidates, self.k, t, "fast")

@@ -20,6 +20,7 @@ from lpgeom.geometry.subspaces import Frame, complement
 from lpgeom.results import Certificate, LewisWeights, SubspaceResult, to_cost_units
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import Problem, open_anywhere
+from lpgeom.rows.vectors import local
 from lpgeom.subspace.approx import (
     DEFAULT_MAX_ITER,
     METHODS,
@@ -176,6 +177,8 @@ class _Builder:
     def __init__(
         self, problem: Problem[Rows], span: Array | None, seed: int, source: str, certify: bool
     ) -> None:
+        if certify and problem.omega is not None:  # fetched once for all certificates
+            problem = replace(problem, omega=local(problem.omega))
         self._problem, self._span, self._seed = problem, span, seed
         self._source, self._certify = source, certify
 
