@@ -1,4 +1,7 @@
-"""Compressed models: bytes on disk, seconds a forward pass, memory and seconds to compress."""
+"""Compressed models: bytes on disk, seconds a forward pass, memory and seconds to compress.
+
+All times are processor seconds on one thread, so that other programs do not count.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
+import lpgeom
 from lpgeom import datasets
 
 from . import machine, memory, report, timing
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 WORDS = 64
 """Tokens of a sequence in the timings."""
@@ -60,14 +69,29 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     print(report.machine_line(machine.describe()), flush=True)
-    body: dict[str, Any] = {"quick": options.quick, "words": WORDS}
-    if "cost" in parts:
-        body["cost"] = cost()
-    if "models" in parts:
-        body["models"] = models(QUICK if options.quick else tuple(VARIANTS), options.quick)
-    if "layers" in parts:
-        body["layers"] = layers(LAYERS[:1] if options.quick else LAYERS, options.quick)
+    body: dict[str, Any] = {"quick": options.quick, "words": WORDS, "threads": 1}
+    with one_thread():
+        if "cost" in parts:
+            body["cost"] = cost()
+        if "models" in parts:
+            body["models"] = models(QUICK if options.quick else tuple(VARIANTS), options.quick)
+        if "layers" in parts:
+            body["layers"] = layers(LAYERS[:1] if options.quick else LAYERS, options.quick)
     return body
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """NumPy, torch and lpgeom on one thread each."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 # ---------------------------------------------------------------- what compressing takes
@@ -94,7 +118,7 @@ def cost() -> dict[str, Any]:
              "--subspaces", "1", "--layers", "embeddings", "--out", str(Path(temporary, "out")),
              "--quiet"],
         )  # fmt: skip
-        measured["call"] = json.loads(_run(["-m", "benchmarks.nn"])[0])
+        measured["call"] = json.loads(_run(["-m", "benchmarks.nn"]))
     tensor = 30522 * 384 * 4
     table = [
         (name, row["seconds"], row.get("peak_bytes", row.get("growth_bytes", 0)) / tensor)
@@ -108,27 +132,27 @@ def cost() -> dict[str, Any]:
     return {"largest_tensor_bytes": tensor, **measured}
 
 
-def _run(arguments: list[str]) -> tuple[str, float]:
-    started = time.perf_counter()
+def _run(arguments: list[str]) -> str:
     done = subprocess.run(
         [sys.executable, *arguments],
         capture_output=True, text=True, check=False,
         cwd=Path(__file__).resolve().parents[1],
+        env={**os.environ, **dict.fromkeys(THREADS, "1")},
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(done.stderr.strip()[-2000:])
-    return done.stdout, time.perf_counter() - started
+    return done.stdout
 
 
 def _process(arguments: list[str]) -> dict[str, float]:
-    """Wall time and peak memory of a Python process."""
+    """Processor seconds and peak memory of a Python process."""
     code = (
         "import json, resource, subprocess, sys; "
         "r = subprocess.run([sys.executable, *sys.argv[1:]], stdout=subprocess.DEVNULL); "
-        "print(json.dumps([r.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss]))"
+        "u = resource.getrusage(resource.RUSAGE_CHILDREN); "
+        "print(json.dumps([r.returncode, u.ru_utime + u.ru_stime, u.ru_maxrss]))"
     )
-    text, seconds = _run(["-c", code, *arguments])
-    status, peak = json.loads(text)
+    status, seconds, peak = json.loads(_run(["-c", code, *arguments]))
     if status:
         raise RuntimeError(f"python {' '.join(arguments)} failed")
     return {"seconds": seconds, "peak_bytes": peak * 1024}
@@ -153,9 +177,9 @@ def growth() -> dict[str, float]:
         weight.sum()  # mapped from the file: in memory only once it is read
     memory._reset_peak()
     before = memory.status("VmRSS")
-    started = time.perf_counter()
+    started = time.process_time()
     nn.compress(model, ratio=0.28, p=1.0, subspaces=1, progress=False)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     return {"seconds": seconds, "growth_bytes": memory.status("VmHWM") - before}
 
 
@@ -175,10 +199,13 @@ def models(names: tuple[str, ...], quick: bool) -> list[dict[str, Any]]:
     dense = BertModel.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     before = embed(dense, tokenizer)
+    lpgeom.warmup()
     rows = []
     for name in names:
         model = BertModel.from_pretrained(folder).eval()
+        started = time.process_time()
         made = nn.compress(model, progress=False, **VARIANTS[name])
+        seconds = time.process_time() - started
         with tempfile.TemporaryDirectory() as temporary:
             nn.save_pretrained(model, temporary, report=made)
             disk = next(Path(temporary).glob("lpgeom-*.safetensors")).stat().st_size
@@ -187,7 +214,7 @@ def models(names: tuple[str, ...], quick: bool) -> list[dict[str, Any]]:
             "saved": made.saved,
             "report_bytes": made.bytes_after,
             "disk_over_report": disk / made.bytes_after,
-            "seconds": made.seconds,
+            "seconds": seconds,
             "cosine": float((before * embed(model, tokenizer)).sum(1).mean()),
         }
         for batch in (1, 32):
@@ -201,8 +228,8 @@ def models(names: tuple[str, ...], quick: bool) -> list[dict[str, Any]]:
         print(name, {k: round(v, 4) for k, v in row.items() if k != "variant"}, flush=True)
     columns = tuple(rows[0])
     print(report.table(columns, [list(row.values()) for row in rows], (
-        f"\nMiniLM, {WORDS} tokens; time_1, time_32: seconds of a forward pass over the dense "
-        "model's, batch 1 and 32"
+        f"\nMiniLM, {WORDS} tokens; time_1, time_32: a forward pass over the dense model's, "
+        "batch 1 and 32"
     )))  # fmt: skip
     return rows
 
@@ -247,7 +274,8 @@ def _ratio(dense: Callable[[], Any], other: Callable[[], Any], repeats: int) -> 
     with torch.inference_mode():
         for _ in range(3):
             dense(), other()
-        seconds, _ = timing.interleaved({"dense": dense, "other": other}, repeats)
+        ways = {"dense": dense, "other": other}
+        seconds, _ = timing.interleaved(ways, repeats, time.process_time)
     return statistics.median(seconds["other"]) / statistics.median(seconds["dense"])
 
 
