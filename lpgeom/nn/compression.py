@@ -65,7 +65,7 @@ def compress(
         is at most this. For rows never more than the truncated SVD needs, but for the rounding of
         16-bit weights. An error that no rank below break-even reaches is a warning and noted.
     p : float, optional
-        Exponent >= 1. If not given: 2 for rows, which kept accuracy best (docs/accuracy.md); 1 for
+        Finite, >= 1. If not given: 2 for rows, which kept accuracy best (docs/accuracy.md); 1 for
         entries.
     objective : {"rows", "entries"}
         As in `lpgeom.approx_subspace`.

@@ -119,7 +119,7 @@ def approx_subspace(  # type: ignore[misc]  # the overloads name what decides th
         Where passes over A run. "cuda": on a CUDA device, to which a NumPy array is sent (as a
         whole, or block by block in every pass where it does not fit); needs `lpgeom[cuda]`. "cpu":
         here, with a device array fetched. "auto": where A is. CuPy arrays and torch CUDA tensors
-        are used where they lie, without a copy. Results are NumPy's; p = inf runs on the host.
+        are used where they lie, without a copy. Results are NumPy's.
     seed : int
         For the samples, the search, and the random starts of the tight bounds. The same seed and
         thread count give the same result; other thread counts agree up to rounding.
