@@ -331,7 +331,7 @@ def eigh(M: Array) -> tuple[Array, Array]:
     """Eigenvalues (ascending) and eigenvectors, by cuSOLVER."""
     xp = array_module()
     lam, U = xp.linalg.eigh(xp.asarray(M))
-    return host(lam), np.ascontiguousarray(host(U))
+    return host(lam), host(xp.ascontiguousarray(U))  # cuSOLVER's are column-major
 
 
 def eigvalsh(M: Array) -> Array:

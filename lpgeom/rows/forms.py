@@ -27,7 +27,7 @@ class SquaredNorm:
     def __init__(self, X: Array, n: int, dtype: np.dtype[Any], place: Place = HOST) -> None:
         d, r = X.shape
         self._place = place
-        step = place.panel
+        step = place.panel if place.triangular else None
         if step is not None and r >= 2 * step and 4 * r >= 3 * d and n >= 8 * d:
             with serial_blas():
                 L = np.asarray(np.linalg.qr(X.T, mode="r")).T
@@ -144,7 +144,10 @@ class GramSum:
                 G += part._sum
             if not part._double:
                 G += part._G
-        G = place.host(G)
+        if place.xp is not np:  # there in a few sweeps; here it would take as long as a pass
+            upper = place.xp.triu(G)
+            upper += place.xp.triu(upper, 1).T
+            return place.host(place.xp.ascontiguousarray(upper))
         d = len(G)
         for j in range(0, d, CORNER):  # panel by panel, no temporary of G's size
             k = min(j + CORNER, d)

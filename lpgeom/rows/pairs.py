@@ -61,8 +61,8 @@ class Pairs:
             product = self._rows.buffer(d)
             for lo, hi, block, c in self._rows.blocks(i, workers, stopped):
                 image = place.matmul(block, there, out=product[: hi - lo])
-                first[lo:hi] = c * _row_dots(place, image, self._images[lo:hi])
-                second[lo:hi] = c * _row_dots(place, image, block)
+                first[lo:hi] = c * row_dots(place, image, self._images[lo:hi])
+                second[lo:hi] = c * row_dots(place, image, block)
 
         self._rows.run(work)
         return first, second
@@ -93,7 +93,7 @@ class Pairs:
         return self._rows.place.xp.asarray(np.ascontiguousarray(X, dtype=self._rows.dtype))
 
 
-def _row_dots(place: Place, left: Any, right: Any) -> Any:
+def row_dots(place: Place, left: Any, right: Any) -> Any:
     """``sum_j left_ij right_ij`` for each row; on the host in the dtype of the rows."""
     if place is HOST:
         return np.einsum("ij,ij->i", left, right)

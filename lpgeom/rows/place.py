@@ -34,6 +34,9 @@ class Place:
         most of the zero triangle. None: whole products.
     flush : int
         Blocks summed in float32 before they are added to a float64 sum.
+    triangular : bool
+        Whether a wide X is made triangular before ``||a X||^2``: a QR of a (d, d) matrix on the
+        host, for half of the product. On a device the QR would take longer than the product.
     """
 
     xp: Any
@@ -43,6 +46,7 @@ class Place:
     host: Callable[[Any], Array]
     panel: int | None
     flush: int
+    triangular: bool = False
 
 
-HOST = Place(np, rowwise, np.matmul, rank_update, np.asarray, panel=96, flush=32)
+HOST = Place(np, rowwise, np.matmul, rank_update, np.asarray, panel=96, flush=32, triangular=True)

@@ -19,6 +19,7 @@ from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import BlockRows, Stop
 from lpgeom.rows.door import Problem, open_array, plain_rows, some_rows
+from lpgeom.rows.pairs import row_dots
 from lpgeom.subspace.approx import approx_subspace
 from lpgeom.subspace.lloyd import Labels, each
 from lpgeom.subspace.progress import Progress
@@ -288,7 +289,7 @@ class _Task:
             for lo, hi, block, c in rows.blocks(worker, workers, stopped):
                 for label, V in enumerate(placed):
                     residual = block - (block @ V) @ V.T
-                    t = host(c * xp.einsum("ij,ij->i", residual, residual))
+                    t = host(c * row_dots(rows.place, residual, residual))
                     closer = t < least[lo:hi]
                     least[lo:hi][closer] = t[closer]
                     labels[lo:hi][closer] = label
