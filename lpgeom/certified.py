@@ -14,13 +14,18 @@ def to_cost_units(scaled: float, unit: float, p: float) -> float:
         return 0.0
     if math.isinf(p):
         return scaled * unit
+    factor = _power(unit, p)
+    value = scaled * factor
+    if 0.0 < factor < math.inf and 0.0 < value < math.inf:
+        return value
+    # unit**p left the range although the product may not: go through norms.
+    return _power(scaled ** (1.0 / p) * unit, p)
+
+
+def _power(x: float, p: float) -> float:
+    """``x**p``, infinite where Python raises."""
     try:
-        factor = unit**p
-        value = scaled * factor
-        if 0.0 < factor < math.inf and 0.0 < value < math.inf:
-            return value
-        # unit**p left the range although the product may not: go through norms.
-        return float((scaled ** (1.0 / p) * unit) ** p)
+        return float(x**p)
     except OverflowError:
         return math.inf
 

@@ -79,9 +79,13 @@ def _search(rows: Rows, evidence: Evidence, m: int, p: float, level: str) -> Arr
             step *= 0.25
             continue
         dQ, dG = Q_new - Q, G_new - G
-        dot, dQ2, dG2 = float((dQ * dG).sum()), float((dQ * dQ).sum()), float((dG * dG).sum())
-        if dot <= 0.0 or dG2 <= 0.0:
+        size = float(np.abs(dG).max())  # its square may leave float64
+        if size == 0.0:
             break
-        step = dQ2 / dot if it % 2 else dot / dG2
+        dG /= size
+        dot, dQ2, dG2 = float((dQ * dG).sum()), float((dQ * dQ).sum()), float((dG * dG).sum())
+        if dot <= 0.0:
+            break
+        step = (dQ2 / dot if it % 2 else dot / dG2) / size
         Q, G, F = Q_new, G_new, F_new
     return best[1]

@@ -30,6 +30,10 @@ import numpy as np
 
 from lpgeom.rows.base import Array
 
+NEGLIGIBLE = 1e-70
+"""Rows up to this long, where the longest is near 1, count as nothing: 0 is a minorant too, and
+fourth powers of what is shorter leave float64."""
+
 _MARGIN = 1e-9
 """Conditions are asked for with this much to spare, relative, to absorb their own rounding."""
 
@@ -108,8 +112,8 @@ FAMILIES = {"radial": two_parameter, "radial_two": two_parameter, "radial_quarti
 
 
 def row_minorants(name: str, y0: Array, Y: Array, p: float, parameter: float) -> RowMinorants:
-    """Minorants of a family at tangent points 0 < y0; zero where Y = 0."""
-    zero = Y <= 0.0
+    """Minorants of a family at tangent points 0 < y0; zero where Y is `NEGLIGIBLE`."""
+    zero = Y <= NEGLIGIBLE
     y = np.where(zero, 1.0, y0)
     S = np.maximum(np.where(zero, 1.0, Y) / y, 1.0) * (1.0 + 1e-12)
     beta, gamma, C = FAMILIES[name](S, p, parameter)

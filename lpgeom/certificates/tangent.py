@@ -71,4 +71,4 @@ def minorant(y0: Array, Y: Array, p: float) -> tuple[Array, Array, Array]:
     S = np.where(alive, np.maximum(Y / y0, 1.0), 1.0)
     beta = beta_of(S, p)
     unit = np.where(alive, y0**p, 0.0)
-    return unit / y0 * (p - 2.0 * beta), unit / y0**2 * beta, unit * (1.0 - p + beta)
+    return unit / y0 * (p - 2.0 * beta), unit / y0 / y0 * beta, unit * (1.0 - p + beta)

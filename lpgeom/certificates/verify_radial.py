@@ -19,6 +19,8 @@ from lpgeom.results import Bound, CertificateError
 
 FLOOR = 1e-3
 SINGLE_SLACK = 1e-3
+NEGLIGIBLE = 1e-70
+"""Rows up to this long count as nothing: fourth powers of what is shorter leave float64."""
 PRODUCTS = 12
 """Lanczos products of the independent start."""
 
@@ -86,7 +88,7 @@ def _row_quadratics(data: Data, name: str, Q0: Array, parameter: float) -> Quadr
         Y[part] = np.linalg.norm(block, axis=1)
         r0[part] = np.linalg.norm(B, axis=1)
         t0[part] = np.maximum(np.einsum("ij,ij->i", B, block), 0.0)
-    live = Y > 0.0
+    live = Y > NEGLIGIBLE
     y0 = np.where(live, np.clip(0.5 * (r0 + np.sqrt(t0)), FLOOR * Y, Y), 1.0)
     S = np.maximum(np.where(live, Y, 1.0) / y0, 1.0) * (1.0 + 1e-12)
     kappa = _chord_curvature(S, p)

@@ -273,7 +273,10 @@ def _weiszfeld(R: Array, r: Array, w: Array, p: float, tiny: float) -> Array:
     top = float(r.max())
     pull = np.zeros_like(r)
     pull[away] = w[away] * (r[away] / top) ** (p - 2.0)
-    step = np.asarray(pull @ R / pull.sum())
+    total = float(pull.sum())
+    if total == 0.0:  # powers that left the range
+        return np.zeros(R.shape[1])
+    step = np.asarray(pull @ R / total)
     if p == 1.0 and not away.all():
         force = float(np.linalg.norm(pull @ R)) / top
         held = float(w[~away].sum())
@@ -317,21 +320,26 @@ def _judged(R: Array, weights: Array, p: float, r: Array | None = None) -> tuple
     rounding = 4.0 * EPS * (math.sqrt(n) + d + 64.0)
     # No better point is farther from this one (Minkowski), in units of top.
     reach = 2.0 * (cost / total) ** (1.0 / p)
+    # Weights may lie hundreds of decades apart: what sums lose to terms below the smallest float.
+    lost = n * float(np.finfo(np.float64).tiny)
     lower = 0.0
     for g in (G, _nearest_balance(G, r, weights)) if p == 1.0 else (G,):
         g = g - weights @ g / total
+        longest = float(_lengths(g).max())
+        if longest == 0.0:
+            continue
+        g /= longest
         lengths = _lengths(g)
         product = float(weights @ np.einsum("ij,ij->i", g, R)) / top
         # What is not balanced after rounding counts by how far the best point can be.
         unbalanced = float(np.linalg.norm(weights @ g)) + rounding * float(weights @ lengths)
-        product -= unbalanced * reach + rounding * float(weights @ (lengths * s))
-        longest = float(lengths.max())
-        if product <= 0.0 or longest == 0.0:
+        product -= unbalanced * reach + rounding * float(weights @ (lengths * s)) + lost
+        if product <= 0.0:
             continue
-        bound = product / longest
+        bound = product
         if p > 1.0:
-            q = p / (p - 1.0)
-            bound = bound**p / float(weights @ (lengths / longest) ** q) ** (p - 1.0)
+            dual = float(weights @ lengths ** (p / (p - 1.0))) + lost
+            bound *= (product / dual) ** (p - 1.0)
         lower = max(lower, bound)
     lower *= max(0.0, 1.0 - p * rounding)
     return cost * top**p, min(lower, cost) * top**p

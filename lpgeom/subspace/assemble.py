@@ -10,7 +10,7 @@ import numpy as np
 from lpgeom.certificates.evidence import Evidence
 from lpgeom.geometry.spectrum import Spectrum
 from lpgeom.geometry.subspaces import complement
-from lpgeom.results import Bound, Certificate
+from lpgeom.results import Bound, Certificate, norm_ratio
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem
 from lpgeom.rows.vectors import local
@@ -90,10 +90,13 @@ def with_bounds(
 ) -> Certificate:
     """The certificate of V, at its (scaled) cost, with these bounds.
 
-    It stands alone: what it says of n rows is brought here.
+    It stands alone: what it says of n rows is brought here. And it promises no ratio that no bound
+    of it stands for: rounding may have left less of them, and for p > 2 bound 3a has weights of its
+    own, kappa away from those of the promise.
     """
-    if cost > 0.0 and bounds and max(b.scaled_value for b in bounds) <= 0.0:
-        promise = math.inf  # rounding leaves nothing of any bound that could stand for it
+    if bounds:
+        proved = norm_ratio(cost, max(b.scaled_value for b in bounds), problem.p)
+        promise = proved if proved > promise * (1.0 + 1e-9) else promise
     in_units = (replace(b, unit=problem.unit, p=problem.p) for b in bounds)
     return Certificate(
         p=problem.p,
