@@ -24,7 +24,8 @@ COLUMNS = ["age", "height", "weight", "income"]
 
 
 def frame(values: Any = A, **options: Any) -> Any:
-    return pandas.DataFrame(values, index=ROWS, columns=COLUMNS, **options)
+    # pandas before 3 holds the array itself: what a test writes would be in A.
+    return pandas.DataFrame(np.array(values), index=ROWS, columns=COLUMNS, **options)
 
 
 def with_column(column: Any) -> Any:
@@ -140,7 +141,7 @@ def test_row_weights_of_a_series() -> None:
         OMEGA.tolist(),
     ):
         assert lpgeom.approx_subspace(frame(), 2, row_weights=series).cost == pytest.approx(want)
-    broken = pandas.Series(OMEGA, index=ROWS)
+    broken = pandas.Series(OMEGA.copy(), index=ROWS)  # pandas before 3 writes through
     broken["row 5"] = np.nan
     with pytest.raises(ValueError, match="row_weights has a missing value in row 'row 5'"):
         lpgeom.approx_subspace(A, 2, row_weights=broken)
