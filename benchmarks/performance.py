@@ -1,6 +1,6 @@
 """Tables of the docs from the results kept here: ``python -m benchmarks.performance``.
 
-All of docs/performance.md's, and those of docs/scikit-learn.md. Every such table stands between
+All of docs/performance.md's, and those marked in other pages. Every such table stands between
 ``<!-- table: name -->`` and ``<!-- end -->``; a test makes the pages anew and compares.
 """
 
@@ -134,8 +134,56 @@ def models() -> str:
         ]
         for line in results("nn")["models"]
     ]
-    head = ["what is compressed", "seconds", "parameters saved", "time, 1 text", "time, 32 texts"]
+    head = [
+        "what is compressed",
+        "CPU seconds",
+        "parameters saved",
+        "time, 1 text",
+        "time, 32 texts",
+    ]
     return markdown(head, rows)
+
+
+def compressing() -> str:
+    found = results("nn")["cost"]
+    tensor = found["largest_tensor_bytes"]
+    names = {
+        "call": "the call, in a process that has the model",
+        "command, again": "the command",
+        "command, a tiny model": "the command on a tiny model",
+    }
+    rows = []
+    for name, told in names.items():
+        line = found[name]
+        taken = line["growth_bytes" if name == "call" else "peak_bytes"]
+        rows.append([told, seconds(line["seconds"]), f"{taken / tensor:.1f}"])
+    return markdown(["", "CPU seconds", "memory / the embedding's"], rows)
+
+
+def compressed() -> str:
+    rows = [
+        [
+            line["variant"],
+            f"{100 * line['saved']:.1f}%",
+            seconds(line["seconds"]),
+            f"{line['time_1']:.2f}",
+            f"{line['time_32']:.2f}",
+            f"{line['cosine']:.3f}",
+        ]
+        for line in results("nn")["models"]
+    ]
+    head = ["what", "parameters saved", "CPU seconds to compress", "time, batch 1"]
+    return markdown([*head, "time, batch 32", "cosine"], rows)
+
+
+def factored_layers() -> str:
+    shapes: dict[tuple[int, int], list[str]] = {}
+    for line in results("nn")["layers"]:
+        slower = " (slower)" if line["time_32"] > 1.0 else ""
+        shape = (line["in"], line["out"])
+        shapes.setdefault(shape, []).append(f"{line['time_32']:.2f}{slower}")
+    rows = [[f"{d} x {n}", *cells] for (d, n), cells in shapes.items()]
+    return markdown(["in x out", "half the parameters", "half the rank"], rows)
 
 
 def regressions() -> str:
@@ -227,6 +275,11 @@ TABLES: Tables = {
 }
 PAGES: dict[Path, Tables] = {
     PAGE: TABLES,
+    DOCS / "compress.md": {
+        "compressing": compressing,
+        "models": compressed,
+        "layers": factored_layers,
+    },
     DOCS / "scikit-learn.md": {"against PCA": against_pca, "times": estimator_times},
 }
 

@@ -80,6 +80,13 @@ def test_ways_take_turns() -> None:
     assert all(len(values) == 3 for values in seconds.values())
 
 
+def test_another_clock_is_asked() -> None:
+    ticks = iter(range(8))
+    seconds, _ = timing.interleaved({"a": int, "b": int}, 2, lambda: float(next(ticks)))
+    assert seconds == {"a": [1.0, 1.0], "b": [1.0, 1.0]}
+    assert next(ticks, None) is None
+
+
 def test_ratios_are_of_medians() -> None:
     assert timing.ratios({"a": [1.0, 9.0, 2.0], "b": [4.0, 4.0, 100.0]}, "a") == {
         "a": 1.0,
@@ -191,3 +198,18 @@ def test_splits_are_averaged_and_the_worst_ratio_is_kept() -> None:
     assert mean["accuracy"]["lppca"] == 0.75
     assert (mean["cost_ratio"], mean["ratio"], mean["splits"]) == (2.0, 1.25, 2)
     assert (mean["irls_excess"], mean["irls_same"]) == (0.25, 1)
+
+
+def test_layers_in_factors_are_timed(tmp_path: Path) -> None:
+    import torch
+
+    threads = torch.get_num_threads()
+    path = tmp_path / "nn.json"
+    assert main(["nn", "--quick", "--only", "layers", "--json", str(path)]) == 0
+    lines = json.loads(path.read_text())["layers"]
+    assert [(line["in"], line["out"], line["k"]) for line in lines] == [
+        (384, 384, 96),
+        (384, 384, 192),
+    ]
+    assert all(line["time_1"] > 0.0 and line["time_32"] > 0.0 for line in lines)
+    assert torch.get_num_threads() == threads

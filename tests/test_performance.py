@@ -55,6 +55,13 @@ def test_the_larger_figure_is_bold(pair: tuple[str, str], shown: tuple[str, str]
     assert performance.larger(*pair) == shown
 
 
+def test_a_layer_that_got_slower_is_marked() -> None:
+    lines = performance.factored_layers().splitlines()[2:]
+    shown = [cell for line in lines for cell in line.strip("| ").split(" | ")[1:]]
+    for cell, line in zip(shown, performance.results("nn")["layers"], strict=True):
+        assert cell.endswith("(slower)") == (line["slower"] == "yes")
+
+
 def test_an_unknown_table_is_an_error() -> None:
     with pytest.raises(ValueError, match="no table 'none'"):
         performance.filled("<!-- table: none -->\n<!-- end -->\n")
