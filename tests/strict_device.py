@@ -43,7 +43,6 @@ FUNCTIONS = {
     "diag": set(),
     "diagonal": {"offset", "axis1", "axis2"},
     "dot": set(),
-    "einsum": set(),
     "empty_like": {"dtype"},
     "flatnonzero": set(),
     "full_like": {"dtype"},
@@ -76,6 +75,12 @@ CREATE = {
     "ones", "zeros",
 }  # fmt: skip
 
+
+PRODUCTS = {"dot", "inner", "matmul", "tensordot", "vdot"}
+"""Of float32, CuPy makes these by TF32 where ``CUPY_TF32`` is set."""
+
+BATCHED = 256
+"""Size of the largest systems of which CuPy solves a stack together, not one by one."""
 
 LACKING = {"ctypes", "getfield", "resize", "setfield", "setflags", "to_device"}
 """Methods of NumPy's arrays that CuPy's have not."""
@@ -134,6 +139,8 @@ class DeviceArray(np.ndarray):
 
     def set(self, array: Any) -> None:
         assert type(array) is np.ndarray
+        if not self.flags.forc:
+            raise RuntimeError("Cannot set to non-contiguous array")
         self.view(np.ndarray)[...] = array
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -148,6 +155,7 @@ class DeviceArray(np.ndarray):
             raise TypeError("cupy's ufuncs take no where")
         if "initial" in kwargs and kwargs["initial"] is not np._NoValue:
             raise TypeError("cupy's reductions take no initial")
+        _exact(ufunc.__name__, inputs)
         if ufunc is np.ldexp and not isinstance(inputs[0], DeviceArray):
             raise TypeError("cupy's ldexp takes a Python number for one of half precision")
         result = getattr(ufunc, method)(*(_plain(x) for x in inputs), **kwargs)
@@ -166,6 +174,9 @@ class DeviceArray(np.ndarray):
             extra = {k for k, v in kwargs.items() if v is not np._NoValue} - FUNCTIONS[name]
             if extra - {"out"}:
                 raise TypeError(f"cupy.{name} does not take {sorted(extra)}")
+        _exact(name, args)
+        if name == "solve" and args[0].ndim > 2:
+            assert args[0].shape[-1] <= BATCHED, "CuPy solves these systems one by one"
         result = func(*(_deep(a) for a in args), **{k: _deep(v) for k, v in kwargs.items()})
         return _wrapped(result)
 
@@ -191,6 +202,13 @@ class DeviceArray(np.ndarray):
 
     def __contains__(self, value: object) -> bool:
         raise TypeError("cupy.ndarray has no __contains__")
+
+
+def _exact(name: str, operands: Any) -> None:
+    """Fails for a product that CuPy may make in less than float32's precision."""
+    if name in PRODUCTS:
+        types = [x.dtype for x in operands if isinstance(x, DeviceArray)]
+        assert np.result_type(*types) != np.float32, "a product that CUPY_TF32 makes coarse"
 
 
 def _key(key: Any) -> Any:
@@ -269,10 +287,17 @@ class StrictModule:
 
     def matmul(self, a: Any, b: Any, out: Any = None) -> Any:
         here()
+        _exact("matmul", (a, b))
         if out is None:
             return _wrapped(np.matmul(_plain(a), _plain(b)))
-        np.matmul(_plain(a), _plain(b), out=_plain(out))
-        return out
+        return gemm(a, b, out)
+
+
+def gemm(a: Any, b: Any, out: Any) -> Any:
+    """In place of `lpgeom.kernels.cuda.product.matmul`."""
+    here()
+    np.matmul(_plain(a), _plain(b), out=_plain(out))
+    return out
 
 
 def _strictly(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -306,7 +331,7 @@ def to_device(A: Any) -> Any:
     if A.flags.c_contiguous or A.flags.f_contiguous or A.ndim != 2:
         return np.array(A, order="K").view(DeviceArray)
     room = np.empty((A.shape[0], 2 * A.shape[1]), A.dtype).view(DeviceArray)[:, ::2]
-    room.set(A)
+    room.view(np.ndarray)[...] = A
     return room
 
 
@@ -316,10 +341,10 @@ def strict_device(free: int = 8 << 30) -> Iterator[None]:
     place = Place(
         xp,
         kernels(rowwise),
-        xp.matmul,
+        gemm,
         on_views(rank_update),
         device.host,
-        panel=None,
+        panel=device.PANEL,
         flush=1,
     )
 

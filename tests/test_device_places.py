@@ -142,18 +142,27 @@ def test_the_stand_in_notices_work_elsewhere() -> None:
                 work()
 
 
-def test_missing_libraries_are_noticed_before_work_starts() -> None:
-    """CuPy is there without the CUDA toolkit, and finds out when it multiplies matrices."""
+@pytest.mark.parametrize("missing", ["libcublasLt", "libnvrtc"])
+def test_missing_libraries_are_noticed_before_work_starts(missing: str) -> None:
+    """CuPy is there without the CUDA toolkit, and finds out when it multiplies or compiles."""
+
+    class Nvrtc:
+        @staticmethod
+        def getVersion() -> Any:
+            raise RuntimeError('Failure finding "libnvrtc.so.12"')  # of CuPy 14
 
     class Cuda:
         runtime = type("Runtime", (), {"getDeviceCount": staticmethod(lambda: 1)})
+        cusolver, nvrtc = None, Nvrtc
 
         @property
         def cublas(self) -> Any:
-            raise ImportError('Failure finding "libcublasLt.so.12"')
+            if missing == "libcublasLt":
+                raise ImportError('Failure finding "libcublasLt.so.12"')
+            return None
 
     with (
         mock.patch.dict(sys.modules, cupy=type("CuPy", (), {"cuda": Cuda()})),
-        pytest.raises(ImportError, match=r"libcublasLt.*toolkit"),
+        pytest.raises(ImportError, match=rf"{missing}.*toolkit"),
     ):
         lpgeom.approx_subspace(A, 2, backend="cuda")

@@ -265,7 +265,7 @@ def test_inputs_are_not_changed() -> None:
 
 
 def test_the_stand_in_refuses_what_cupy_refuses() -> None:
-    v = to_device(np.arange(4.0))
+    v, single = to_device(np.arange(4.0)), to_device(np.ones((2, 2), np.float32))
     assert isinstance(v.sum(), DeviceArray)
     assert isinstance(xp.zeros(3), DeviceArray)
     for forbidden in (
@@ -279,8 +279,14 @@ def test_the_stand_in_refuses_what_cupy_refuses() -> None:
         lambda: np.arange(4.0)[v.argmax()],
         lambda: range(v.astype(int).max()),
         lambda: 1.0 in v,
+        lambda: np.einsum("i,i->", v, v),
     ):
         with pytest.raises(TypeError):
             forbidden()
+    for forbidden in (lambda: single @ single, lambda: np.dot(single, single)):
+        with pytest.raises(AssertionError, match="TF32"):
+            forbidden()
+    with pytest.raises(RuntimeError, match="non-contiguous"):
+        v[::2].set(np.zeros(2))
     with strict_device(), pytest.raises(TypeError, match="Implicit"):
         np.asarray(v)

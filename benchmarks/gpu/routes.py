@@ -12,7 +12,12 @@ from lpgeom.rows import device
 
 from . import clock
 
-COLUMNS = ("way", "cold s", "warm s", "cost / CPU's", "ratio")
+COLUMNS = ("way", "cold s", "warm s", "cost", "ratio")
+
+Work = Callable[[], Any]
+
+SLOW = 10.0
+"""Seconds: what took longer at first is repeated once."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +30,12 @@ class Way:
     warm: list[float]
     cost: float | None = None
     ratio: float | None = None
-    relative_cost: float | None = None
     error: str | None = None
 
     def row(self) -> tuple[Any, ...]:
         if self.error is not None:
             return self.name, self.error[:40], None, None, None
-        return self.name, self.cold, statistics.median(self.warm), self.relative_cost, self.ratio
+        return self.name, self.cold, statistics.median(self.warm), self.cost, self.ratio
 
     def record(self) -> dict[str, Any]:
         return {
@@ -41,39 +45,34 @@ class Way:
             "warm_seconds": self.warm,
             "cost": self.cost,
             "ratio": self.ratio,
-            "cost_over_cpu": self.relative_cost,
             "error": self.error,
         }
 
 
-def measure(n: int, d: int, repeats: int, *, cpu: bool) -> list[Way]:
-    """p = 1, k = d / 2, with certificate; a way that fails says why and the others go on."""
+def ways(n: int, d: int, *, svd: bool = True) -> dict[str, Work]:
+    """p = 1, k = d / 2, by name; the goals' first."""
     k = d // 2
     there = clock.rows(n, d)
     here = device.host(there)
-    ways: dict[str, Callable[[], Any]] = {
+    found: dict[str, Work] = {
         "lpgeom, device array": lambda: lpgeom.approx_subspace(there, k, 1.0),
         "lpgeom, host array": lambda: lpgeom.approx_subspace(here, k, 1.0, backend="cuda"),
         "lpgeom, no certificate": lambda: lpgeom.approx_subspace(there, k, 1.0, certify=False),
         "lpgeom, coreset": lambda: lpgeom.coreset(there, size=min(n, 8 * d), p=1.0),
         "lpgeom, Lewis weights": lambda: lpgeom.lewis_weights(there, 1.0, tol=1e-2),
     }
-    svd = _svds(there)
-    found = [_timed(name, work, (n, d), repeats) for name, work in (ways | svd).items()]
-    if cpu:
-        found.append(_timed("lpgeom, CPU", lambda: lpgeom.approx_subspace(here, k, 1.0), (n, d), 1))
-        base = found[-1].cost
-        if base:
-            found = [
-                w if w.cost is None else Way(**{**vars(w), "relative_cost": w.cost / base})
-                for w in found
-            ]
-    return found
+    return found | (_svds(there) if svd else {})
 
 
-def _svds(there: Any) -> dict[str, Callable[[], Any]]:
+def cpu(n: int, d: int) -> dict[str, Work]:
+    """Our route on the host, on the same rows."""
+    here = device.host(clock.rows(n, d))
+    return {"lpgeom, CPU": lambda: lpgeom.approx_subspace(here, d // 2, 1.0)}
+
+
+def _svds(there: Any) -> dict[str, Work]:
     xp = device.array_module()
-    ways: dict[str, Callable[[], Any]] = {
+    ways: dict[str, Work] = {
         f"{xp.__name__}.linalg.svd": lambda: xp.linalg.svd(there, full_matrices=False)
     }
     try:
@@ -86,7 +85,8 @@ def _svds(there: Any) -> dict[str, Callable[[], Any]]:
     return ways
 
 
-def _timed(name: str, work: Callable[[], Any], shape: tuple[int, int], repeats: int) -> Way:
+def timed(name: str, work: Work, shape: tuple[int, int], repeats: int) -> Way:
+    """A way that fails says why, and the others go on."""
     try:
         (cold,) = clock.wall_seconds(work, 1)
         last: list[Any] = [None]
@@ -95,7 +95,7 @@ def _timed(name: str, work: Callable[[], Any], shape: tuple[int, int], repeats: 
             last[0] = None  # its memory back before the next run
             last[0] = work()
 
-        warm = clock.wall_seconds(kept, repeats)
+        warm = clock.wall_seconds(kept, repeats if cold < SLOW else 1)
     except Exception as error:  # out of memory, most likely: the other ways are worth having
         return Way(name, shape, None, [], error=f"{type(error).__name__}: {error}")
     result = last[0]

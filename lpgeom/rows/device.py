@@ -84,6 +84,13 @@ def require() -> None:
             f'backend="cuda" needs cuBLAS and cuSOLVER ({error}): install the CUDA toolkit, or pip '
             'install "cupy-cuda12x[ctk]"'
         ) from error
+    try:
+        cupy.cuda.nvrtc.getVersion()
+    except Exception as error:
+        raise ImportError(
+            f'backend="cuda" needs NVRTC, for the kernels of CuPy ({error}): install the CUDA '
+            'toolkit, or pip install "cupy-cuda12x[ctk]"'
+        ) from error
 
 
 def array_module() -> Any:

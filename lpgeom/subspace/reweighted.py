@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lpgeom.rows.base import Array
-from lpgeom.subspace.entry_place import place_of
+from lpgeom.subspace.entry_place import EntryPlace, place_of
 
 FLOOR, SHRINK = 1e-6, 0.5
 """Residuals below this share of the mean one weigh no more; it comes down to that by halves."""
 
 RIDGE = 1e-12
 """Of a normal matrix's mean eigenvalue: regressions of dependent columns have an answer too."""
+
+BATCHED = 256
+"""Up to this size CuPy solves a stack of systems together; of larger ones it makes a call each."""
 
 
 @dataclass(frozen=True)
@@ -116,5 +120,14 @@ def _refitted(
         # Rows without weight keep their coefficients.
         G += np.where(ridge > 0.0, ridge, 1.0)[:, None, None] * place.xp.eye(k)
         b = (w * (B[part] - left[part] @ right)) @ right.T
-        out[part] = left[part] + step * np.linalg.solve(G, b[:, :, None])[:, :, 0]
+        out[part] = left[part] + step * _solutions(G, b, place)
     return out
+
+
+def _solutions(G: Any, b: Any, place: EntryPlace) -> Any:
+    """``G_i^-1 b_i`` for a stack of positive definite G, which may be overwritten, as may b."""
+    if not place.on_device or G.shape[1] <= BATCHED:
+        return np.linalg.solve(G, b[:, :, None])[:, :, 0]
+    place.regression.cholesky(G)
+    place.regression.solve(G, b)
+    return b

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,16 +95,40 @@ def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(solve, "affordable", lambda n, d: 0)
 
 
-@pytest.mark.usefixtures("no_search")
-def test_the_benchmark_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """The harness checks every pass and times every way; in the simulator on tiny input."""
+def benchmark(*options: str) -> dict[str, Any]:
     from benchmarks import gpu
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json")
     gpu.add_arguments(parser)
-    body = gpu.run(parser.parse_args(["--repeats", "1", "--size", "40x4", "--quick"]))
+    return gpu.run(parser.parse_args(["--repeats", "1", "--size", "40x4", "--quick", *options]))
+
+
+@pytest.mark.usefixtures("no_search")
+def test_the_benchmark_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The harness checks every pass and times every way; in the simulator on tiny input."""
+    kept = tmp_path / "gpu.json"
+    body = benchmark("--json", str(kept))
+    assert body["complete"]
     assert all(check["error"] <= check["allowed"] for check in body["checks"])
     assert {way["way"] for way in body["routes"]} >= {"lpgeom, device array", "lpgeom, CPU"}
     assert all(way["error"] is None for way in body["routes"])
+    (parts,) = body["parts"]
+    assert parts["calls"]["pass: weighted_gram"] > 0
+    assert 0.0 < sum(parts["seconds"].values()) <= parts["whole_seconds"]
     assert "of roofline" in capsys.readouterr().out
+    # Written after every part: all is there but what the caller adds at the end.
+    written = json.loads(kept.read_text())
+    assert len(written["passes"]) == len(body["passes"])
+    assert not written["complete"]
+
+
+@pytest.mark.usefixtures("no_search")
+def test_a_benchmark_out_of_time_says_what_it_left_out(tmp_path: Path) -> None:
+    kept = tmp_path / "gpu.json"
+    body = benchmark("--json", str(kept), "--budget", "0")
+    assert not body["complete"]
+    assert "lpgeom, device array, 40 x 4" in body["left_out"]
+    assert body["routes"] == []
+    assert json.loads(kept.read_text())["checks"] == body["checks"]
