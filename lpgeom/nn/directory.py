@@ -168,6 +168,13 @@ def _shards(index: Path) -> list[Path]:
 
 def _unpickled(path: Path) -> dict[str, Tensor]:
     """A pickle of tensors, read by torch's restricted unpickler."""
+    # Before 2.6 a file could make even that one run code (CVE-2025-32434). pip's lower bound does
+    # not hold for a torch that was there before.
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
+        raise CheckpointError(
+            f"{path}: a pickle, which only torch 2.6 and newer read safely (this is "
+            f"{torch.__version__}): install a newer torch, or pass a .safetensors file"
+        )
     try:
         values = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # whatever the restricted unpickler raises

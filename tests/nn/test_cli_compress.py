@@ -163,7 +163,9 @@ def test_damaged_models(bert: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not out.exists()
 
 
-def test_pickles_are_read_only_by_name(bert: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pickles_are_read_only_by_name(
+    bert: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = bert.parent / "out"
     folder = bert.parent / "pickled"
     shutil.copytree(bert, folder)
@@ -181,6 +183,10 @@ def test_pickles_are_read_only_by_name(bert: Path, capsys: pytest.CaptureFixture
     torch.save(Malicious(str(bert.parent / "ran")), folder / "pytorch_model.bin")
     fails(capsys, folder, *named, bert.parent / "never")
     assert not (bert.parent / "ran").exists()
+    # That of older versions is not tried.
+    monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
+    monkeypatch.setattr(torch, "load", lambda *args, **options: pytest.fail("was tried"))
+    assert "only torch 2.6 and newer" in fails(capsys, folder, *named, bert.parent / "never")
 
 
 class Malicious:
