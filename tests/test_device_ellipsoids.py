@@ -32,7 +32,7 @@ def on_the_device(few: int = 0, free: int = 8 << 30) -> Iterator[None]:
     with (
         strict_device(free),
         mock.patch.object(dense, "device_kernels", return_value=twins),
-        mock.patch.object(dense, "FEW", few),
+        mock.patch.object(dense, "NEAR", few),
     ):
         yield
 

@@ -21,7 +21,7 @@ def data(n: int = 24, d: int = 3) -> Any:
 
 @pytest.fixture(autouse=True)
 def everything_on_the_device(monkeypatch: Any) -> None:
-    monkeypatch.setattr(dense, "FEW", 0)
+    monkeypatch.setattr(dense, "NEAR", 0)
 
 
 def agree(ours: lpgeom.Ellipsoid, theirs: lpgeom.Ellipsoid) -> None:

@@ -5,7 +5,7 @@ No fastmath: the variances decide which points are dropped for good.
 A step reads all points once, n q numbers, and every decision of it is taken on the device. Up to
 `FEW` numbers one block makes all steps in one launch; for more, a step is two launches, a block
 that decides and a grid that updates the points, and the host asks every `ROUND` steps whether it
-is over. Expected to gain from some 10^5 numbers on: fewer stay in a CPU's cache.
+is over. Expected to gain from some 10^6 numbers on: it takes 0.2 ms to queue a step's launches.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lpgeom.kernels.cuda.launch import (
 from lpgeom.kernels.cuda.reductions import block_first_max, group_sum
 from lpgeom.kernels.scalar import exchange_factors, exchange_length
 
-FEW = 1 << 19
+FEW = 1 << 20
 """Numbers that one multiprocessor reads from the cache in the time of two launches."""
 
 ROUND = 64
