@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,3 +88,31 @@ def test_a_guarantee_that_no_bound_stands_for_is_not_stated() -> None:
             assert certificate is not None
             assert certificate.ratio <= certificate.guarantee * (1.0 + 1e-9)
             certificate.verify(A)
+
+
+def test_a_relaxed_cost_beyond_float64() -> None:
+    """Rows over 14 decades at p = 50: a step too far costs more than the largest float."""
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        A = rng.standard_normal((20, 4)) * 10.0 ** rng.uniform(-7.0, 7.0, (20, 1))
+        result = lpgeom.approx_subspace(A, 2, 50.0)
+        assert result.lower_bound <= result.cost
+        assert result.certificate is not None
+        result.certificate.verify(A)
+
+
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.5, 7.0])
+def test_no_claim_hides_in_the_rounding_of_a_long_row(p: float) -> None:
+    """One row 1e7 times as long: the allowance of its terms is above the whole cost."""
+    rng = np.random.default_rng(3)
+    A = rng.standard_normal((12, 3))
+    A[0] *= 1e7
+    certificate = lpgeom.approx_subspace(A, 1, p).certificate
+    assert certificate is not None
+    certificate.verify(A)
+    for i, bound in enumerate(certificate.bounds):
+        for value in (1.001 * certificate.scaled_cost, 100.0 * certificate.scaled_cost):
+            forged = list(certificate.bounds)
+            forged[i] = replace(bound, scaled_value=value)
+            with pytest.raises(lpgeom.CertificateError):
+                replace(certificate, bounds=tuple(forged)).verify(A)

@@ -7,6 +7,8 @@ relaxed cost at the best multiple of Q0.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from lpgeom.certificates.bounds import holder_bound, holder_value, holder_weights
@@ -24,6 +26,10 @@ LIMIT = {"fast": 12, "tight": 60}
 
 SMALL = 1 << 18
 """Below this many entries of A the search runs in float64: there is no time to be saved."""
+
+HIGHEST = 900.0
+"""Relaxed costs beyond 2 to this power, where that of the projection found is near n at most, are
+not computed."""
 
 SINGLE_RANGE = 1e30
 """Squared row norms beyond this leave float32 no room."""
@@ -61,6 +67,8 @@ def _search(rows: Rows, evidence: Evidence, m: int, p: float, level: str) -> Arr
         G = rows.weighted_gram(u) / unit
         smallest = float(eigenvalues(G)[:m].sum())
         lower = holder_value(smallest, count, p)
+        if s * math.log2(max(top, 1.0)) > HIGHEST:  # only ever a step too far
+            return G, math.inf, lower
         return G * top ** (s - 1.0), count * top**s, lower
 
     G, F, lower = look(Q)
