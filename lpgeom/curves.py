@@ -183,6 +183,15 @@ class CostCurve:
                     f"rank {r.k}: the lower bound is stated as {r.lower_bound!r}, the certificate "
                     f"says {r.certificate.lower_bound!r}"
                 )
+            if r.ratio < r.certificate.ratio * (1.0 - 1e-9):
+                raise CertificateError(
+                    f"rank {r.k}: the ratio is stated as {r.ratio!r}, the certificate says "
+                    f"{r.certificate.ratio!r}"
+                )
+            if (r.k, r.p, r.shape) != (r.certificate.k, r.certificate.p, r.certificate.shape) or (
+                not np.array_equal(r.basis, r.certificate.basis)
+            ):
+                raise CertificateError(f"rank {r.k}: the certificate is of another subspace")
             try:
                 r.certificate.verify(A, rtol=rtol)
             except CertificateError as error:

@@ -141,6 +141,10 @@ def _check_agreement(result: SubspaceResult | FactorResult, *names: str) -> None
         ours, theirs = getattr(result, name), getattr(certificate, name)
         if ours != theirs and not math.isclose(ours, theirs, rel_tol=1e-9):
             raise ValueError(f"result.{name} is {ours!r}, but the certificate says {theirs!r}")
+    scaled = certificate.scaled_cost
+    norm = (scaled if math.isinf(result.p) else scaled ** (1.0 / result.p)) * certificate.unit
+    if not math.isclose(result.norm_error, norm, rel_tol=1e-9, abs_tol=1e-300):
+        raise ValueError(f"result.norm_error is {result.norm_error!r}, by the certificate {norm!r}")
 
 
 def _build_certificate(values: Any, shape: tuple[int, int], k: int, p: float) -> Certificate:

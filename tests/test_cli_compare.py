@@ -106,6 +106,8 @@ def test_a_data_set_is_written(folder: Path, capsys: pytest.CaptureFixture[str])
         (("data", "digits", "--out", "d.csv"), "must end in .npy"),
         (("data", "digits", "--out", "d.npy", "--truth", "u.npy"), "no true subspace"),
         (("data", "nothing", "--out", "d.npy"), "there is no data set"),
+        (("data", "contaminated", "--out", "d.npy", "--truth", "./d.npy"), "is the file of --out"),
+        (("data", "contaminated", "--out", "d.npy", "--seed", "-1"), "seed must be >= 0"),
     ],
 )
 def test_errors_are_one_line(

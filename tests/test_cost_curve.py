@@ -224,7 +224,9 @@ def test_searches_are_left_out_where_neighbours_will_do() -> None:
     assert len(witnesses) < len(curve)
 
 
-@pytest.mark.parametrize("change", ["cost", "lower_bound", "order", "certificate"])
+@pytest.mark.parametrize(
+    "change", ["cost", "lower_bound", "ratio", "basis", "order", "certificate"]
+)
 def test_a_doctored_curve_does_not_verify(change: str) -> None:
     curve = lpgeom.cost_curve(A, 1.0, [2, 4])
     first, second = curve.results
@@ -233,6 +235,8 @@ def test_a_doctored_curve_does_not_verify(change: str) -> None:
     wrong = {
         "cost": (replace(first, cost=0.9 * first.cost), second),
         "lower_bound": (replace(first, lower_bound=1.1 * first.lower_bound), second),
+        "ratio": (replace(first, ratio=0.5 * (1.0 + first.ratio)), second),
+        "basis": (replace(first, basis=first.basis[:, ::-1]), second),
         "order": (second, first),
         "certificate": (
             replace(

@@ -116,3 +116,14 @@ def test_no_claim_hides_in_the_rounding_of_a_long_row(p: float) -> None:
             forged[i] = replace(bound, scaled_value=value)
             with pytest.raises(lpgeom.CertificateError):
                 replace(certificate, bounds=tuple(forged)).verify(A)
+
+
+def test_curves_of_data_whose_small_ranks_are_all_there_is() -> None:
+    """What the SVD leaves at the largest ranks is rounding, no divisor for high powers."""
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        A = rng.standard_normal((9, 2)) @ rng.standard_normal((2, 5))
+        omega = over_decades(seed, 9)
+        for p in (1.5, 2.0001, 7.0, 50.0):
+            curve = lpgeom.cost_curve(A, p, range(1, 5), row_weights=omega)
+            assert (curve.lower_bound <= curve.cost).all()

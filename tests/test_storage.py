@@ -318,6 +318,7 @@ CHANGES = {
     "NaN cost": _set("cost", {"$float": "nan"}),
     "better ratio than certified": _set("ratio", 1.0),
     "larger bound than certified": _set("lower_bound", 17.0),
+    "smaller norm than certified": _set("norm_error", 1e-3),
     "shape of three": _set("shape", {"$tuple": [7, 5, 1]}),
     "shape a list": _set("shape", [7, 5]),
     "converged a number": _set("converged", 1),

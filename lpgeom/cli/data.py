@@ -12,6 +12,7 @@ import numpy as np
 from lpgeom import datasets
 from lpgeom.atomic import write_atomically
 from lpgeom.cli.common import UsageError, check_writable, open_dataset
+from lpgeom.validation import check_seed
 
 
 def add(commands: Any) -> None:
@@ -48,7 +49,9 @@ def run(options: argparse.Namespace) -> int:
         if not path.endswith(".npy"):
             raise UsageError(f"{option} {path}: the name must end in .npy")
         check_writable(Path(path), options, option)
-    data = open_dataset(options.name, options.seed)
+    if truth is not None and Path(truth).resolve() == Path(options.out).resolve():
+        raise UsageError(f"--truth {truth}: is the file of --out too")
+    data = open_dataset(options.name, check_seed(options.seed))
     if truth is not None and data.truth is None:
         raise UsageError(f"{options.name} has no true subspace to write")
     for (_, path), array in zip(outputs, (data.A, data.truth), strict=False):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpgeom.geometry.spectrum import spectrum
+from lpgeom.geometry.spectrum import EPS, spectrum
 from lpgeom.results import to_cost_units
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 CHUNK = 256
 """Rows whose residuals at every rank are held at once."""
+
+LEAST = 1e-290
+"""Mean squared residuals below this have no reciprocal to speak of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +105,8 @@ def svd_cost_curve(
             r = lam.size
             lam[: r - spec.rank] = 0.0
             # A typical residual of every rank is 1, so that high powers stay inside float64.
-            mean = np.cumsum(lam) / n
-            inverse = np.divide(1.0, mean, out=np.zeros(r), where=mean > 0.0)
+            mean = divisors(np.cumsum(lam) / n)
+            inverse = 1.0 / mean
             U = np.ascontiguousarray(spec.U[:, r - spec.rank :])
             lost = tails(rows, U, inverse[r - spec.rank :], problem.p)
     # lost[m - 1] is what is lost with the m smallest of the nonzero singular values.
@@ -114,6 +117,14 @@ def svd_cost_curve(
     values = np.zeros(d)
     values[:r] = np.sqrt(lam[::-1]) * problem.unit
     return SvdCurve(np.minimum.accumulate(cost), values, problem.p, (n, d))
+
+
+def divisors(mean: Array) -> Array:
+    """Mean squared residuals, rising, of every rank, kept where they may divide squared residuals.
+
+    Below eps^2 of the rows' own they are rounding, and the residuals need not be as small.
+    """
+    return np.maximum(mean, max(EPS * EPS * float(mean[-1]), LEAST))
 
 
 def tails(rows: Any, U: Array, inverse: Array, p: float) -> Array:

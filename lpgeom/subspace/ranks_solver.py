@@ -17,7 +17,7 @@ from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.door import Problem
 from lpgeom.subspace.assemble import centred
 from lpgeom.subspace.cost import lp_cost
-from lpgeom.subspace.curve import tails
+from lpgeom.subspace.curve import divisors, tails
 from lpgeom.subspace.irls import Irls
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.sampling import Sampler
@@ -121,16 +121,15 @@ class Curve:
     def of(rows: Rows, U: Array, means: Array, ks: list[int], p: float) -> Curve:
         """One pass in memory, one for each rank elsewhere. `means`: of ``(a U)_j^2`` over rows."""
         d = U.shape[1]
-        mean = np.cumsum(np.maximum(means, 0.0))
+        mean = divisors(np.cumsum(np.maximum(means, 0.0)))
         root = {k: float(np.sqrt(mean[d - k - 1])) for k in ks}
         if isinstance(rows, BlockRows):
-            inverse = np.divide(1.0, mean, out=np.zeros(d), where=mean > 0.0)
-            found = tails(rows, U, inverse, p)
+            found = tails(rows, U, 1.0 / mean, p)
             return Curve({k: float(found[d - k - 1]) for k in ks}, root, p)
         lost = {}
         for k in ks:
             t = rows.quadratic_form(U[:, : d - k])
-            lost[k] = lp_cost(t / root[k] ** 2, p) if root[k] > 0.0 else 0.0
+            lost[k] = lp_cost(t / root[k] ** 2, p)
         return Curve(lost, root, p)
 
     def at(self, k: int, factor: float) -> float:
