@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lpgeom.nn.calibration import metrics_of
+from lpgeom.nn.huggingface import say_untied
 from lpgeom.nn.options import Options
 from lpgeom.nn.plan import items_of, line, ranked, solve
 from lpgeom.nn.replace import build_all, build_mixed, install
@@ -99,8 +100,9 @@ def compress(
         "global" for ``layers="all"`` with mixed ranks, else "uniform".
     tie : {"keep", "untie"}
         Layers that share a weight (input embedding and output layer) share the factors: counted
-        once. "untie": only the first, the embedding, is replaced; the others keep the dense weight
-        for themselves.
+        once. "untie": only embeddings are replaced, all that share the weight, from the same
+        factors; an output layer keeps the dense weight for itself, so that the model grows by the
+        factors. Layers that share a weight with no embedding stay tied.
     calibration : iterable of batches, optional
         Run through the model (mappings as keywords, tuples as arguments); linear layers are then
         approximated in the metric of their own inputs' second moment, ``E ||(W - L R) x||^2`` for
@@ -191,18 +193,14 @@ def compress(
             report, factors = solve(item, read(item.group))
             lines.append(report)
             if factors.lefts:
-                replacements += build_mixed(item.group, factors, tied=tie == "keep")
+                replacements += build_mixed(item.group, factors)
             else:
-                replacements += build_all(
-                    item.group, factors.left, factors.right, factors.labels, tied=tie == "keep"
-                )
+                replacements += build_all(item.group, factors.left, factors.right, factors.labels)
             bar.update()
-    lines = [counted(entry, tie) for entry in lines]
+    lines = [counted(entry) for entry in lines]
     install(replacements)
-    if tie == "untie" and any(entry.compressed and entry.tied for entry in lines):
-        config = getattr(model, "config", None)
-        if not dry_run and getattr(config, "tie_word_embeddings", False):
-            config.tie_word_embeddings = False  # type: ignore[union-attr]
+    if not dry_run and any(entry.untied for entry in lines):
+        say_untied(model)
     return totalled(type(model).__name__, lines, before, before_bytes, options, started, dry_run)
 
 
@@ -211,15 +209,16 @@ def read(group: Group) -> Tensor:
     return group.head.matrix(group.head.weight.detach())
 
 
-def counted(entry: LayerReport, tie: str) -> LayerReport:
+def counted(entry: LayerReport) -> LayerReport:
     """A line with the dense weight counted that untied layers keep."""
-    if tie == "keep" or not (entry.compressed and entry.tied):
+    if not entry.untied:
         return entry
+    kept = f"{', '.join(entry.untied)} {'keeps' if len(entry.untied) == 1 else 'keep'}"
     return replace(
         entry,
         parameters_after=entry.parameters_after + entry.parameters_before,
         bytes_after=entry.bytes_after + entry.bytes_before,
-        note="; ".join(filter(None, (entry.note, f"{entry.tied[0]} keeps the dense weight"))),
+        note="; ".join(filter(None, (entry.note, f"{kept} the dense weight"))),
     )
 
 

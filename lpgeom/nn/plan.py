@@ -80,7 +80,7 @@ def items_of(
         omega, source = weights(group)
         items.append(
             Item(
-                group,
+                group.untied() if options.tie == "untie" else group,
                 ranks.Size(n, d, several),
                 replace(options.spec, subspaces=several, ranks="mixed" if mixed else "equal"),
                 group.head.dtype,
@@ -277,6 +277,8 @@ def line(item: Item) -> LayerReport:
     after = now
     if k is not None:
         after = size.parameters(k) if item.budget is None else item.budget
+    kept = () if k is None else tuple(site.name for site in group.kept)
+    shared = group.sites[1:] if kept else (*group.sites[1:], *group.kept)
     predicted: dict[str, Any] = {}
     if item.curve is not None and item.spec.objective == "rows":
         predicted = {
@@ -295,7 +297,8 @@ def line(item: Item) -> LayerReport:
         p=item.spec.p,
         objective=item.spec.objective,
         subspaces=size.subspaces,
-        tied=tuple(site.name for site in group.sites[1:]),
+        tied=tuple(site.name for site in shared),
+        untied=kept,
         metric="weights" if item.metric is None else "activations",
         note=item.note,
         weights=item.weights,

@@ -50,29 +50,26 @@ def carried_over(old: nn.Module, made: nn.Module) -> nn.Module:
 
 
 def build_all(
-    group: Group, left: Tensor, right: Tensor, labels: Tensor | None, *, tied: bool = True
+    group: Group, left: Tensor, right: Tensor, labels: Tensor | None
 ) -> list[tuple[Site, nn.Module]]:
-    """Modules for every site of a group, from the same two Parameters; the head's only if not tied.
+    """Modules for every site of a group, from the same two Parameters.
 
     Tied layers keep using one another's weights: an output layer computes ``(x right^T) left^T``
     with the embedding's own factors.
     """
     grad = group.head.weight.requires_grad
     left, right = nn.Parameter(left, grad), nn.Parameter(right, grad)
-    sites = group.sites if tied else group.sites[:1]
-    return [(site, build(site, left, right, labels)) for site in sites]
+    return [(site, build(site, left, right, labels)) for site in group.sites]
 
 
-def build_mixed(
-    group: Group, found: Factored, *, tied: bool = True
-) -> list[tuple[Site, nn.Module]]:
+def build_mixed(group: Group, found: Factored) -> list[tuple[Site, nn.Module]]:
     """`build_all` for groups of rows that have ranks of their own."""
     grad = group.head.weight.requires_grad
     # No gradient where there are no numbers, which nothing should wait for.
     lefts = [nn.Parameter(left, grad and len(left) > 0) for left in found.lefts]
     rights = [nn.Parameter(right, grad and len(right) > 0) for right in found.rights]
     made: list[tuple[Site, nn.Module]] = []
-    for site in group.sites if tied else group.sites[:1]:
+    for site in group.sites:
         module: nn.Module
         if site.kind == "embedding":
             options = {key: getattr(site.owner, key) for key in EMBEDDING_OPTIONS}

@@ -39,11 +39,14 @@ class LayerReport:
         Of mixed ranks: that of each group of rows, and its rows; largest rank first.
     tied : tuple of str
         Other modules that use the same weight, or now the same factors.
+    untied : tuple of str
+        Modules that used the same weight, and keep it dense for themselves (``tie="untie"``).
     parameters_before, parameters_after : int
-        ``n d`` and ``n k + j d k``, counted once however many modules share them; biases and the
-        row labels of several subspaces (one byte a row up to 256 subspaces) are not parameters. Of
-        mixed ranks: ``k_c (n_c + d)`` for each group, ``n_c d`` for one of rank d; a row has five
-        bytes of label and place. In a plan: what they may take.
+        ``n d`` and ``n k + j d k``, counted once however many modules share them, and the dense
+        weight beside the factors where `untied` modules keep it; biases and the row labels of
+        several subspaces (one byte a row up to 256 subspaces) are not parameters. Of mixed ranks:
+        ``k_c (n_c + d)`` for each group, ``n_c d`` for one of rank d; a row has five bytes of label
+        and place. In a plan: what they may take.
     bytes_before, bytes_after : int
         On disk, labels included.
     p, objective
@@ -107,6 +110,7 @@ class LayerReport:
     ranks: tuple[int, ...] | None = None
     counts: tuple[int, ...] | None = None
     weights: str | None = None
+    untied: tuple[str, ...] = ()
 
     @property
     def compressed(self) -> bool:
@@ -156,8 +160,8 @@ class LayerReport:
         """Plain numbers and strings, what is derived included."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         values["shape"] = list(self.shape)
-        values["tied"] = list(self.tied)
-        values["spectrum"] = list(self.spectrum)
+        for name in ("tied", "untied", "spectrum"):
+            values[name] = list(values[name])
         for name in ("ranks", "counts"):
             given = values[name]
             values[name] = None if given is None else list(given)
@@ -169,7 +173,7 @@ class LayerReport:
         """What `to_dict` gave."""
         known = {k: v for k, v in values.items() if k in LayerReport.__dataclass_fields__}
         known["shape"] = (int(known["shape"][0]), int(known["shape"][1]))
-        for name in ("tied", "spectrum"):
+        for name in ("tied", "untied", "spectrum"):
             known[name] = tuple(known.get(name, ()))
         for name in ("ranks", "counts"):
             given = known.get(name)

@@ -12,6 +12,7 @@ from lpgeom.nn.embedding import LowRankEmbedding
 from lpgeom.nn.linear import LowRankLinear
 from lpgeom.nn.mixed import MixedRank, places_of
 from lpgeom.nn.mixed_embedding import MixedRankEmbedding
+from lpgeom.nn.sites import FACTORED, stored_in
 
 
 def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
@@ -37,7 +38,8 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
     Raises
     ------
     TypeError
-        An embedding that is not in factors: use the model's own method.
+        An embedding that is not in factors: use the model's own method; an output layer of another
+        kind. The model is as it was.
 
     Examples
     --------
@@ -62,12 +64,15 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
     n = embedding.num_embeddings
     if n == num_tokens:
         return embedding
+    shared = _sharing(model, embedding)
+    head = _output_layer(model, n, shared)
     with torch.no_grad():
         outputs: list[Any] = []
-        shared = _factors(model, embedding, num_tokens)
-        head = _output_layer(model, n, shared)
-        if isinstance(head, LowRankLinear | MixedRank):  # perhaps a decoder's own embedding too
-            shared += _factors(model, head, num_tokens)
+        _resize_factors(embedding, shared, num_tokens)
+        if isinstance(head, LowRankLinear | MixedRank):
+            more = _sharing(model, head)  # perhaps a decoder's own embedding too
+            _resize_factors(head, more, num_tokens)
+            shared += more
         for module in shared:
             if hasattr(module, "num_embeddings"):
                 module.num_embeddings = num_tokens
@@ -99,14 +104,23 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
     return embedding
 
 
-def _factors(model: nn.Module, layer: Any, num_tokens: int) -> list[Any]:
-    """The layers that share a layer's rows, with these added or cut."""
+def _sharing(model: nn.Module, layer: Any) -> list[Any]:
+    """The layers in factors that share a layer's rows, itself among them."""
+    first = stored_in(layer)[0]
+    return [
+        module
+        for module in model.modules()
+        if isinstance(module, FACTORED) and stored_in(module)[0] is first
+    ]
+
+
+def _resize_factors(layer: Any, sharing: list[Any], num_tokens: int) -> None:
+    """Add or cut rows in a layer and those that share them."""
     resized = _mixed if isinstance(layer, MixedRank) else _equal
-    return resized(model, layer, num_tokens)
+    resized(layer, sharing, num_tokens)
 
 
-def _equal(model: nn.Module, embedding: Any, num_tokens: int) -> list[Any]:
-    """The layers that share the embedding's rows, with these added or cut."""
+def _equal(embedding: Any, sharing: list[Any], num_tokens: int) -> None:
     shared, labels = embedding.left, embedding.labels
     usual = 0 if labels is None else int(torch.bincount(labels.long()).argmax())
     own = shared if labels is None else shared[labels == usual]
@@ -114,19 +128,13 @@ def _equal(model: nn.Module, embedding: Any, num_tokens: int) -> list[Any]:
         _resized(shared, num_tokens, own.mean(0)), requires_grad=shared.requires_grad
     )
     new_labels = None if labels is None else _resized(labels, num_tokens, usual)
-    found = [
-        module
-        for module in model.modules()
-        if isinstance(module, LowRankEmbedding | LowRankLinear) and module.left is shared
-    ]
-    for module in found:
+    for module in sharing:
         module.left, module.labels = left, new_labels
-    return found
 
 
-def _mixed(model: nn.Module, embedding: Any, num_tokens: int) -> list[Any]:
+def _mixed(embedding: Any, sharing: list[Any], num_tokens: int) -> None:
     """`_equal` for groups of different rank."""
-    first, ranks, counts = embedding.lefts[0], embedding.ranks, embedding.counts
+    ranks, counts = embedding.ranks, embedding.counts
     usual = max((c for c, n_c in enumerate(counts) if n_c), key=lambda c: ranks[c])
     labels = _resized(embedding.labels, num_tokens, usual)
     kept = min(num_tokens, sum(counts))
@@ -138,23 +146,31 @@ def _mixed(model: nn.Module, embedding: Any, num_tokens: int) -> list[Any]:
         rows = _resized(rows, len(rows) + more, left.mean(0) if more else 0.0)
         lefts.append(nn.Parameter(rows, requires_grad=left.requires_grad))
     places = places_of(labels, len(lefts))
-    found = [
-        module
-        for module in model.modules()
-        if isinstance(module, MixedRank) and module.lefts[0] is first
-    ]
-    for module in found:
+    for module in sharing:
         module.lefts = nn.ParameterList(lefts).train(module.training)
         module.labels, module.places = labels, places
-    return found
 
 
 def _output_layer(model: nn.Module, n: int, shared: list[Any]) -> Any:
-    """The output layer, if it has n rows of its own: it shares nothing with the embedding."""
+    """The output layer, if it has n rows of its own: it shares nothing with the embedding.
+
+    Raises
+    ------
+    TypeError
+        One whose rows cannot be told.
+    """
     get = getattr(model, "get_output_embeddings", None)
-    head = None if get is None else get()
-    own = getattr(head, "out_features", None) == n and all(head is not layer for layer in shared)
-    return head if own else None
+    head: Any = None if get is None else get()
+    if getattr(head, "out_features", None) != n or any(head is layer for layer in shared):
+        return None
+    if not isinstance(head, LowRankLinear | MixedRank):
+        rows = head._parameters.get("weight")
+        if rows is None or rows.shape[0] != n or not rows.is_floating_point():
+            raise TypeError(
+                f"the output layer is a {type(head).__name__} without a weight of {n} rows, which "
+                "cannot be resized; resize the model before it is compressed"
+            )
+    return head
 
 
 def _resize_head(model: nn.Module, head: Any, num_tokens: int) -> None:

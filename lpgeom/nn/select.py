@@ -92,13 +92,9 @@ def matches(groups: Sequence[Group], pattern: str, option: str) -> list[Group]:
     ValueError
         None; the error lists near names.
     """
-    found = [
-        group
-        for group in groups
-        if any(_fits(path, pattern) for site in group.sites for path in site.paths)
-    ]
+    found = [group for group in groups if any(_fits(path, pattern) for path in _paths(group))]
     if not found:
-        names = [path for group in groups for site in group.sites for path in site.paths]
+        names = [path for group in groups for path in _paths(group)]
         near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.5)
         near = near or [name for name in names if pattern.strip("*").lower() in name.lower()][:3]
         hint = f"; near names: {', '.join(near)}" if near else ""
@@ -125,6 +121,11 @@ def by_name(
         for group in matches(groups, pattern, option):
             table.setdefault(id(group), value)
     return lambda group: table.get(id(group))
+
+
+def _paths(group: Group) -> list[str]:
+    """Every name of a group, also of what keeps the dense weight."""
+    return [path for site in (*group.sites, *group.kept) for path in site.paths]
 
 
 def _fits(name: str, pattern: str) -> bool:

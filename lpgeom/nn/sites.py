@@ -90,9 +90,18 @@ class Site:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Sites that share one weight; the first, an embedding if there is one, names them."""
+    """Sites that share one weight; the first, an embedding if there is one, names them.
+
+    Attributes
+    ----------
+    sites : tuple of Site
+        Those that share the factors, too.
+    kept : tuple of Site
+        Those that keep the dense weight for themselves.
+    """
 
     sites: tuple[Site, ...]
+    kept: tuple[Site, ...] = ()
 
     @property
     def head(self) -> Site:
@@ -108,6 +117,18 @@ class Group:
     def kind(self) -> str:
         """Of the head."""
         return self.head.kind
+
+    def untied(self) -> Group:
+        """The same with the dense weight kept by all but the embeddings.
+
+        Sequence-to-sequence models look tokens up in several embeddings, some of them a name for
+        what another one is used as: all get the factors. Without an embedding there is nothing to
+        untie from, and without another layer nothing to untie.
+        """
+        if self.kind != "embedding":
+            return self
+        embeddings = tuple(site for site in self.sites if site.kind == "embedding")
+        return Group(embeddings, self.sites[len(embeddings) :])
 
     @property
     def obstacle(self) -> str:

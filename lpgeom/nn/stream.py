@@ -18,6 +18,7 @@ from lpgeom.nn.checkpoint import write
 from lpgeom.nn.compression import counted, totalled
 from lpgeom.nn.directory import Stored, copy_others, keys_of, open_tensors, structure
 from lpgeom.nn.factored import FLOATING
+from lpgeom.nn.huggingface import say_untied
 from lpgeom.nn.options import Options
 from lpgeom.nn.plan import Item, items_of, line, ranked, solve
 from lpgeom.nn.recipe import EMBEDDING_OPTIONS, Layer, Recipe
@@ -97,7 +98,7 @@ def _compressed(
     ]
     items = ranked(items, options, read)
     state = model.state_dict(keep_vars=True)
-    plan = _Plan(items, state, options.tie == "keep")
+    plan = _Plan(items, state)
     sizes = {name: stored.size(keys[name]) for name in state if name not in plan.shared}
     counts = {
         name: count for name, (count, _) in sizes.items() if isinstance(state[name], nn.Parameter)
@@ -107,7 +108,7 @@ def _compressed(
     def report() -> CompressionReport:
         return totalled(
             type(model).__name__,
-            [counted(entry, options.tie) for entry in lines.values()],
+            [counted(entry) for entry in lines.values()],
             sum(counts.values()),
             sum(size for _, size in sizes.values()),
             options,
@@ -142,8 +143,8 @@ def _compressed(
         temporary.mkdir()
         copy_others(source, temporary)
         model.config.architectures = [type(model).__name__]
-        if options.tie == "untie" and getattr(model.config, "tie_word_embeddings", False):
-            model.config.tie_word_embeddings = False
+        if any(item.rank is not None and item.group.kept for item in items):
+            say_untied(model)
         model.config.save_pretrained(temporary)
         written: list[CompressionReport] = []
 
@@ -164,9 +165,8 @@ def _compressed(
 class _Plan:
     """Names: what is written, what is the same tensor as another, which layers are factors."""
 
-    def __init__(self, items: list[Item], state: Mapping[str, Any], tied: bool) -> None:
+    def __init__(self, items: list[Item], state: Mapping[str, Any]) -> None:
         self._items = [item for item in items if item.rank is not None]
-        self._tied = tied
         self.shared = aliases_of(state)
         """Aliases in the dense model."""
         gone: set[str] = set()
@@ -195,11 +195,8 @@ class _Plan:
 
     def _paths(self, item: Item) -> Iterator[str]:
         """Every module name that gets the item's factors."""
-        for site in self._sites(item):
+        for site in item.group.sites:
             yield from site.paths
-
-    def _sites(self, item: Item) -> tuple[Site, ...]:
-        return item.group.sites if self._tied else item.group.sites[:1]
 
     def layers(self, lines: Mapping[str, LayerReport]) -> Iterator[Layer]:
         """The recipe's layers, with the ranks that were reached."""
@@ -208,7 +205,7 @@ class _Plan:
             rank = done.rank if done.ranks is None else max(1, *done.ranks)
             assert rank is not None
             groups = {"ranks": done.ranks, "counts": done.counts}
-            for site in self._sites(item):
+            for site in item.group.sites:
                 options: dict[str, Any]
                 kind = "linear" if site.kind == "conv1d" else site.kind
                 if kind == "parameter":

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from sequences import SEQUENCES, bart, marian, pegasus, plain_bart
 from tokenizers import Tokenizer
 from tokenizers import models as kinds
 
@@ -211,44 +212,11 @@ def test_two_embeddings_that_share_a_weight() -> None:
 # ---------------------------------------------------------------- resized
 
 
-SEQUENCES: dict[str, Any] = {
-    "vocab_size": 100, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1,
-    "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 16,
-    "decoder_ffn_dim": 16, "max_position_embeddings": 32, "pad_token_id": 0,
-    "eos_token_id": 1, "decoder_start_token_id": 0,
-}  # fmt: skip
-
-
-def marian(shared: bool = False) -> Any:
-    torch.manual_seed(0)
-    config = transformers.MarianConfig(
-        **SEQUENCES, decoder_vocab_size=100, share_encoder_decoder_embeddings=shared
-    )
-    return transformers.MarianMTModel(config).eval()
-
-
-def pegasus() -> Any:
-    torch.manual_seed(0)
-    config = transformers.PegasusConfig(**SEQUENCES)
-    return transformers.PegasusForConditionalGeneration(config).eval()
-
-
-def bart(plain: bool = True) -> Any:
-    """With plain embeddings, as older versions had them; those of its own type are left alone."""
-    torch.manual_seed(0)
-    config = transformers.BartConfig(**SEQUENCES)
-    model = transformers.BartForConditionalGeneration(config).eval()
-    if plain:
-        model.set_input_embeddings(torch.nn.Embedding(100, 16))
-        model.tie_weights()
-    return model
-
-
 SEQUENCE_MODELS = {
     "marian": lambda: marian(shared=True),
     "marian, two vocabularies": marian,
     "pegasus": pegasus,
-    "bart": bart,
+    "bart": plain_bart,
 }
 
 
@@ -332,7 +300,7 @@ def test_another_vocabulary_keeps_its_bias_of_logits() -> None:
 
 
 def test_an_embedding_of_bart_s_own_type_is_resized_by_bart() -> None:
-    model = bart(plain=False)
+    model = bart()
     if type(model.model.shared) is torch.nn.Embedding:
         pytest.skip("this version of transformers scales in the encoder and the decoder")
     squeezed(model, layers="linear")

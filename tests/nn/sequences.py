@@ -1,0 +1,76 @@
+"""Small models from sequences to sequences, of random weights: several embeddings of one weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import transformers
+
+SEQUENCES: dict[str, Any] = {
+    "vocab_size": 100, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1,
+    "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 16,
+    "decoder_ffn_dim": 16, "max_position_embeddings": 32, "pad_token_id": 0,
+    "eos_token_id": 1, "decoder_start_token_id": 0,
+}  # fmt: skip
+
+T5: dict[str, Any] = {
+    "vocab_size": 100, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2,
+}  # fmt: skip
+
+
+def made(kind: str, config: str, **options: Any) -> Any:
+    """A model of that class from a config of that class."""
+    torch.manual_seed(0)
+    config_class: Any = getattr(transformers, config)
+    return getattr(transformers, kind)(config_class(**options)).eval()
+
+
+def marian(shared: bool = False) -> Any:
+    options = {"decoder_vocab_size": 100, "share_encoder_decoder_embeddings": shared}
+    return made("MarianMTModel", "MarianConfig", **SEQUENCES, **options)
+
+
+def pegasus() -> Any:
+    return made("PegasusForConditionalGeneration", "PegasusConfig", **SEQUENCES)
+
+
+def bart(**options: Any) -> Any:
+    return made("BartForConditionalGeneration", "BartConfig", **SEQUENCES, **options)
+
+
+def plain_bart() -> Any:
+    """With one plain embedding in all its places, as older versions had it."""
+    model = bart()
+    model.set_input_embeddings(torch.nn.Embedding(100, 16))
+    model.tie_weights()
+    return model
+
+
+def t5() -> Any:
+    return made("T5ForConditionalGeneration", "T5Config", **T5)
+
+
+def umt5() -> Any:
+    """Whose forward asks the config whether weights are tied."""
+    return made("UMT5ForConditionalGeneration", "UMT5Config", **T5)
+
+
+PLAIN: dict[str, Callable[[], Any]] = {
+    "t5": t5,
+    "umt5": umt5,
+    "pegasus": pegasus,
+    "marian": lambda: marian(shared=True),
+    "bart": plain_bart,
+}
+"""With embeddings of torch's own type."""
+
+
+def logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    """What the model says to these ids, in its encoder and a little other ones in its decoder."""
+    options: dict[str, Any] = {}
+    if model.config.is_encoder_decoder:
+        options["decoder_input_ids"] = ids.flip(-1)
+    with torch.no_grad():
+        return model(input_ids=ids, **options).logits  # type: ignore[no-any-return]
