@@ -122,13 +122,15 @@ def check_p(p: Any, *, infinite: bool = False) -> float:
     return value
 
 
-def check_k(k: Any, d: int) -> int:
-    """The rank wanted as an int in [1, d - 1]."""
+def check_k(k: Any, d: int, *, whole: bool = False) -> int:
+    """The rank wanted as an int in [1, d - 1]; up to d where the whole space will do."""
     if isinstance(k, (bool, np.bool_)) or not isinstance(k, numbers.Integral):
         raise TypeError(f"k must be an integer, got {k!r}")
     value = int(k)
-    if not 1 <= value <= d - 1:
-        raise ValueError(f"k must lie between 1 and d - 1 = {d - 1} (A has {d} columns), got {k}")
+    most = d if whole else d - 1
+    if not 1 <= value <= most:
+        end = "d" if whole else "d - 1"
+        raise ValueError(f"k must lie between 1 and {end} = {most} (A has {d} columns), got {k}")
     return value
 
 

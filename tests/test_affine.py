@@ -341,3 +341,23 @@ def test_bad_input_is_refused(
     A = np.random.default_rng(0).standard_normal((10, 4))
     with pytest.raises(error, match=match):
         approx_affine(**{"A": A, "k": 2, **arguments})
+
+
+@pytest.mark.parametrize(
+    "centre", [np.zeros(3), np.zeros((5, 4)), np.array(1.0), np.full(4, np.nan)], ids=str
+)
+def test_a_centre_that_is_no_point_is_refused(centre: Any) -> None:
+    A = np.random.default_rng(0).standard_normal((5, 4))
+    with pytest.raises(ValueError, match="centre must hold 4 finite numbers"):
+        lpgeom.approx_affine(A, 1, centre=centre)
+
+
+def test_the_centre_given_is_copied_and_the_columns_are_those_of_A() -> None:
+    A = np.random.default_rng(0).standard_normal((5, 4))
+    centre = np.zeros(4)
+    found = lpgeom.approx_affine(A, 1, centre=centre)
+    centre[:] = 9.0
+    assert not found.centre.any()
+    assert lpgeom.approx_affine(A, 4).method == "full"
+    with pytest.raises(ValueError, match="4 columns"):
+        lpgeom.approx_affine(A, 5)

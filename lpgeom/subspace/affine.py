@@ -167,14 +167,16 @@ def approx_affine(
     array = validation.check_matrix(A)
     p = validation.check_p(p)
     n, d = array.shape
-    k = validation.check_k(k, d + 1)
+    k = validation.check_k(k, d, whole=True)
     seed = validation.check_seed(seed)
     validation.check_choice("certify", certify, (False, True, "tight"))
     omega = validation.check_weights(row_weights, n)
     rows = _in_range(array)
     free = isinstance(centre, str) and centre == "median"
     if isinstance(centre, np.ndarray):
-        c0 = centre
+        c0 = centre.astype(np.float64)  # a copy: the result keeps it
+        if c0.shape != (d,) or not np.isfinite(c0).all():
+            raise ValueError(f"centre must hold {d} finite numbers, got shape {c0.shape}")
     else:
         validation.check_choice("centre", centre, CENTRES)
         c0 = _mean(rows, omega) if centre == "mean" else np.zeros(d)
