@@ -75,8 +75,9 @@ def compare(
     k : int or sequence of int
         Rank, or several.
     p : float
-        Exponent of the cost, >= 1 or (for rows) inf. Methods with an objective of their own are
-        still judged by this one.
+        Exponent of the cost, 1 <= p <= 100 or (for rows) inf: then the cost is the largest
+        distance. Methods with an objective of their own are still judged by this one; those that
+        minimise a sum of p-th powers ("fms", "grassmann_descent") fail at p = inf, with a note.
     methods : sequence of str or callable, optional
         Names of `lpgeom.heuristics.HEURISTICS`, for entries of
         `lpgeom.heuristics.entrywise.ENTRYWISE`, or "lpgeom"; or callables ``f(A, k, p, seed)`` that

@@ -68,6 +68,21 @@ def test_failures_and_what_is_left_out_are_said(
     assert "left out (run if named): cvxpy_reaper" in capsys.readouterr().out
 
 
+def test_p_inf(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["compare", "a.npy", "-k", "1", "2", "-p", "inf", *METHODS]
+    assert main([*command, "--plot", "p.png", "--out", "t.json"]) == 0
+    out = capsys.readouterr().out
+    assert "120 x 8, p = inf" in out
+    assert "rank 2: fms failed: ValueError: fms is defined for 1 <= p <= 2, got p = inf" in out
+    assert Path("p.png").read_bytes().startswith(b"\x89PNG")
+    body = json.loads(Path("t.json").read_text())
+    assert body["p"] == "inf"
+    found = {(row["k"], row["method"]) for row in body["rows"] if row["cost"] is not None}
+    assert found == {(k, method) for k in (1, 2) for method in ("lpgeom", "svd")}
+    for row in body["rows"]:
+        assert row["lower_bound"] == body["bounds"][str(row["k"])]["value"] > 0.0
+
+
 def test_a_data_set_stands_for_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "data:digits", "-k", "3", *METHODS]) == 0
     assert "1797 x 64" in capsys.readouterr().out

@@ -73,6 +73,28 @@ def test_p_inf() -> None:
     np.testing.assert_allclose(rows[1]["norm_error"], naive)
 
 
+def test_every_method_that_needs_no_finite_p_runs_at_p_inf() -> None:
+    """They are judged by their largest distance; the others say why they are not."""
+    table = lpgeom.compare(A, [2, 3], np.inf, [*HEURISTICS, "lpgeom"])
+    rows = tables.records(table)
+    failed = {row["method"]: row["note"] for row in rows if math.isnan(row["cost"])}
+    assert set(failed) == {"fms", "grassmann_descent"}
+    assert all("got p = inf" in note for note in failed.values())
+    for k in (2, 3):
+        found = [row for row in rows if row["k"] == k and row["method"] not in failed]
+        assert len(found) == len(HEURISTICS) - 1
+        bound = table.attrs["bounds"][k]
+        assert bound["certainty"] == "always"
+        for row in found:
+            assert 0.0 < row["lower_bound"] == bound["value"] <= row["cost"] == row["norm_error"]
+            assert row["ratio"] == pytest.approx(row["cost"] / bound["value"])
+        V = np.linalg.svd(A, full_matrices=False)[2][:k].T
+        largest = np.linalg.norm(A - A @ V @ V.T, axis=1).max()
+        svd = next(row for row in found if row["method"] == "svd")
+        assert svd["cost"] == pytest.approx(largest)
+        assert svd["cost_over_svd"] == pytest.approx(1.0)
+
+
 def test_angles_to_a_truth_of_any_dimension() -> None:
     V = np.eye(8)[:, :2]
     c, s = np.cos(0.3), np.sin(0.3)

@@ -175,6 +175,16 @@ def test_bad_input(name: str) -> None:
         method(A, 2, tol=1.0)
 
 
+@EVERY
+def test_p_inf_is_refused_only_where_p_is_used(name: str) -> None:
+    A, _ = contaminated(60, 6, 2, 7)
+    if name in ("fms", "grassmann_descent"):
+        with pytest.raises(ValueError, match=f"{name} .*got p = inf"):
+            HEURISTICS[name](A, 2, np.inf)
+    else:
+        assert np.array_equal(HEURISTICS[name](A, 2, np.inf).V, HEURISTICS[name](A, 2).V)
+
+
 def test_limits_of_size(monkeypatch: pytest.MonkeyPatch) -> None:
     A = np.random.default_rng(0).standard_normal((60, 50))
     with pytest.raises(ValueError, match="limited to 40 columns"):

@@ -74,6 +74,20 @@ def test_failed_methods_are_left_out() -> None:
         plots.plot_compare(some, value="beauty")
 
 
+@pytest.mark.parametrize("value", ["cost", "norm_error", "ratio"])
+@pytest.mark.parametrize("ks", [[2], [2, 3]])
+def test_comparisons_at_p_inf(ks: list[int], value: str) -> None:
+    some = lpgeom.compare(DATA.A, ks, np.inf, methods=["lpgeom", "svd", "fms"])
+    ax = plots.plot_compare(some, value=value)
+    assert "p = inf" in ax.get_title(loc="left")
+    if len(ks) > 1:
+        lines = drawn_lines(ax)
+        assert set(lines) == {"lpgeom", "svd"}
+        rows = tables.records(some)
+        ours = [row[value] for row in rows if row["method"] == "lpgeom"]
+        np.testing.assert_allclose(lines["lpgeom"][:, 1], ours)
+
+
 def test_uncertified_comparisons_have_no_band() -> None:
     ax = plots.plot_compare(lpgeom.compare(DATA.A, [2, 3], methods=["svd"], certify=False))
     assert not any(str(c.get_label()).startswith("proved") for c in ax.collections)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,9 @@ def _encoded(table: Any, path: str) -> bytes:
 
     if path.endswith(".csv"):
         return tables.to_csv(table).encode()
-    body = {**table.attrs, "rows": tables.records(table)}
+    # JSON has no number for p = inf; results write it so, too.
+    p = "inf" if math.isinf(table.attrs["p"]) else table.attrs["p"]
+    body = {**table.attrs, "p": p, "rows": tables.records(table)}
     return (to_json(_plain(body)) + "\n").encode()
 
 

@@ -2,8 +2,9 @@
 
 One signature: ``method(A, k, p=1.0, *, seed=0, max_iter=None, tol=None) -> HeuristicResult``.
 Each minimises its own objective, which its docstring states beside its source; p matters only
-where that objective has one. ``HEURISTICS`` maps names to methods. Libraries beyond NumPy and
-SciPy (scikit-learn, cvxpy) are imported by the methods that use them, when they are called.
+where that objective has one, and only there p = inf is refused. ``HEURISTICS`` maps names to
+methods. Libraries beyond NumPy and SciPy (scikit-learn, cvxpy) are imported by the methods that use
+them, when they are called.
 """
 
 from __future__ import annotations

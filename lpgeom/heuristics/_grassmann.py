@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ def grassmann_descent(
     k : int
         1 <= k <= d - 1.
     p : float
-        The exponent minimised.
+        The exponent minimised; finite.
     seed
         Checked, not used.
     max_iter : int, optional
@@ -80,7 +81,7 @@ def grassmann_descent(
     Raises
     ------
     TypeError, ValueError
-        Input that is not a finite real matrix, k or p out of range.
+        Input that is not a finite real matrix, k or p out of range; p = inf.
 
     Examples
     --------
@@ -94,6 +95,10 @@ def grassmann_descent(
 
 def _solve(task: Task) -> Found:
     rows, p = task.rows, task.p
+    if math.isinf(p):
+        raise ValueError(
+            "grassmann_descent minimises a sum of p-th powers and needs a finite p, got p = inf"
+        )
     frame = task.svd_start()
     t = rows.quadratic_form(frame.W)
     # Relative to the largest residual, so that high powers stay inside float64.

@@ -92,7 +92,8 @@ def run(
     max_iter = steps if max_iter is None else validation.check_positive_int("max_iter", max_iter)
     tol = small if tol is None else validation.check_tolerance(tol)
     with limited():
-        problem = open_rows(A, p)
+        # p = inf is let in for the methods that do not use p; those that do refuse it themselves.
+        problem = open_rows(A, p, infinite=True)
         n, d = problem.rows.shape
         k = validation.check_k(k, d)
         if not problem.A.any():
