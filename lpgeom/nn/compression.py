@@ -47,10 +47,11 @@ def compress(
 ) -> CompressionReport:
     """Replace weights of a model by two factors each, in place, with a certificate for each.
 
-    Weights are found by the types of their modules: `torch.nn.Embedding`, `torch.nn.Linear`,
-    Hugging Face's `Conv1D`, and the bare parameters of XLNet's attention. Embeddings are seen as a
-    row for each token, linear layers as a row for each output feature. Either all selected layers
-    are replaced or, on any error or Ctrl-C, none.
+    Weights are found by the types of their modules: `torch.nn.Embedding` (and classes of it that
+    scale what they look up, as BART's and Gemma's), `torch.nn.Linear`, Hugging Face's `Conv1D`, and
+    the bare parameters of XLNet's attention. Embeddings are seen as a row for each token, linear
+    layers as a row for each output feature. Either all selected layers are replaced or, on any
+    error or Ctrl-C, none.
 
     Parameters
     ----------

@@ -10,11 +10,15 @@ from torch.nn import functional as F
 
 from lpgeom.nn.likeness import EmbeddingLike
 from lpgeom.nn.low_rank import LowRank
+from lpgeom.nn.scaled import Scaling
 from lpgeom.nn.split import check_factors, dense_rows, rows_times
 
 
 class LowRankEmbedding(LowRank, EmbeddingLike):
     """``left[ids] @ right``: an embedding table whose weight is ``left @ right``.
+
+    In the place of an embedding that scales what it looks up, as those of BART and Gemma do:
+    ``scale * left[ids] @ right``; `weight` is without the scale.
 
     An ordinary module: `state_dict`, pickling, ``.to``, ``.half``, deepcopy, autograd and
     torch.export work as for `torch.nn.Embedding`. It has ``(n + d) k`` weights; a look-up reads k
@@ -43,6 +47,12 @@ class LowRankEmbedding(LowRank, EmbeddingLike):
     right : Parameter, shape (k, d); (j, k, d) if there are several subspaces
     labels : Tensor, shape (n,), or None
         The subspace of each row, a buffer; None if there is one.
+    scale : float or None
+        What looked-up rows are multiplied by.
+    scale_rounded : bool
+        Whether the scale is rounded to the factors' dtype first, as Gemma's.
+    dense_class : type
+        The class of `to_dense`.
 
     Examples
     --------
@@ -58,7 +68,7 @@ class LowRankEmbedding(LowRank, EmbeddingLike):
 
     __constants__ = (
         "embedding_dim", "max_norm", "norm_type", "num_embeddings", "padding_idx", "rank",
-        "scale_grad_by_freq", "sparse", "subspaces",
+        "scale", "scale_grad_by_freq", "scale_rounded", "sparse", "subspaces",
     )  # fmt: skip
     __jit_unused_properties__ = ("weight",)
 
@@ -105,8 +115,18 @@ class LowRankEmbedding(LowRank, EmbeddingLike):
         norm_type: float = 2.0,
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
+        scaling: Scaling | None = None,
     ) -> LowRankEmbedding:
         """The embedding with these factors, which are used as they are (Parameters stay shared).
+
+        Parameters
+        ----------
+        left, right : Tensor
+        labels : Tensor, optional
+        padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
+            As in torch.nn.Embedding.
+        scaling : Scaling, optional
+            Of an embedding that scales: what `lpgeom.nn.scaled.scaling_of` finds of it.
 
         Raises
         ------
@@ -119,6 +139,7 @@ class LowRankEmbedding(LowRank, EmbeddingLike):
             subspaces=j, device="meta", dtype=left.dtype,
         )  # fmt: skip
         layer._take_factors(left, right, labels)
+        layer._set_scaling(scaling)
         return layer
 
     @classmethod
@@ -162,10 +183,10 @@ class LowRankEmbedding(LowRank, EmbeddingLike):
             sparse=self.sparse,
         )
         if self.labels is None:
-            return torch.matmul(inner, self.right)
+            return self._scaled(torch.matmul(inner, self.right), self.left)
         labels = self.labels[input].flatten()
         rows = rows_times(inner.reshape(-1, self.rank), self.right, labels)
-        return rows.reshape(*input.shape, self.embedding_dim)
+        return self._scaled(rows.reshape(*input.shape, self.embedding_dim), self.left)
 
     @torch.no_grad()
     def _shorten(self, input: Tensor, max_norm: float) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lpgeom.nn.scaled import Scaling
+
 USUAL = {
     "padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False,
     "sparse": False,
@@ -20,6 +22,11 @@ USUAL = {
 
 class EmbeddingLike(ABC):
     """Sizes and options of a `torch.nn.Embedding`, and the way back to one."""
+
+    # Without a scale, nothing is multiplied. Here, for modules that were pickled before it was.
+    scale: float | None = None
+    scale_rounded: bool = False
+    dense_class: type[nn.Embedding] = nn.Embedding
 
     num_embeddings: int
     embedding_dim: int
@@ -50,17 +57,43 @@ class EmbeddingLike(ABC):
         self.padding_idx, self.max_norm, self.norm_type = padding_idx, max_norm, norm_type
         self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
 
+    def _set_scaling(self, scaling: Scaling | None) -> None:
+        if scaling is not None:
+            self.scale, self.scale_rounded = scaling.value, scaling.rounded
+            self.dense_class = scaling.kind
+
+    def _scaling(self) -> Scaling | None:
+        """How looked-up rows are scaled."""
+        if self.scale is None:
+            return None
+        return Scaling(self.dense_class, self.scale, self.scale_rounded)
+
+    def _scaled(self, rows: Tensor, weight: Tensor) -> Tensor:
+        """Looked-up rows times the scale; in torch.jit, which knows no `Scaling`, too."""
+        scale = self.scale
+        if scale is None:
+            return rows
+        if self.scale_rounded:
+            return rows * torch.scalar_tensor(scale, dtype=weight.dtype, device=weight.device)
+        return rows * scale
+
     @abstractmethod
     def _learns(self) -> bool:
         """Whether a factor asks for gradients."""
 
     def to_dense(self) -> nn.Embedding:
-        """A `torch.nn.Embedding` with this table; its own memory."""
-        table = nn.Embedding(
-            self.num_embeddings, self.embedding_dim, device="meta",
-            **{name: getattr(self, name) for name in USUAL},
-        )  # fmt: skip
-        table.weight = own(self.weight, self._learns())  # type: ignore[attr-defined]
+        """A `torch.nn.Embedding` with this table; its own memory.
+
+        Of an embedding that scales what it looks up, one of the class that it had.
+        """
+        weight = own(self.weight, self._learns())  # type: ignore[attr-defined]
+        options = {name: getattr(self, name) for name in USUAL}
+        scaling = self._scaling()
+        if scaling is None:
+            table = nn.Embedding(*weight.shape, device="meta", **options)
+            table.weight = weight
+        else:
+            table = scaling.dense(weight, options)
         return table.train(self.training)
 
     def _shown(self, ranks: str) -> str:
@@ -69,7 +102,7 @@ class EmbeddingLike(ABC):
         for name, usual in USUAL.items():
             value = getattr(self, name)
             text += "" if value == usual else f", {name}={value}"
-        return text
+        return text if self.scale is None else f"{text}, scale={self.scale:g}"
 
 
 class LinearLike(ABC):

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lpgeom.nn.likeness import EmbeddingLike
 from lpgeom.nn.mixed import MixedRank, check_groups, scale_of
+from lpgeom.nn.scaled import Scaling
 from lpgeom.nn.split import _fixed_shapes, sorted_by_label
 
 
@@ -50,6 +51,13 @@ class MixedRankEmbedding(MixedRank, EmbeddingLike):
         The group of each row, a buffer.
     places : Tensor, shape (n,), int32
         Which row of its group it is, a buffer.
+    scale : float or None
+        What looked-up rows are multiplied by, in the place of an embedding that scales them;
+        `weight` is without it.
+    scale_rounded : bool
+        Whether the scale is rounded to the factors' dtype first, as Gemma's.
+    dense_class : type
+        The class of `to_dense`.
 
     Examples
     --------
@@ -119,6 +127,7 @@ class MixedRankEmbedding(MixedRank, EmbeddingLike):
         norm_type: float = 2.0,
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
+        scaling: Scaling | None = None,
     ) -> MixedRankEmbedding:
         """The embedding with these factors, which are used as they are (Parameters stay shared).
 
@@ -131,6 +140,8 @@ class MixedRankEmbedding(MixedRank, EmbeddingLike):
             If not given, the rows of `lefts` are in the order in which their labels come.
         padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
             As in torch.nn.Embedding.
+        scaling : Scaling, optional
+            Of an embedding that scales: what `lpgeom.nn.scaled.scaling_of` finds of it.
 
         Raises
         ------
@@ -153,6 +164,7 @@ class MixedRankEmbedding(MixedRank, EmbeddingLike):
             device="meta", dtype=lefts[0].dtype,
         )  # fmt: skip
         layer._take_groups(lefts, rights, labels, places)
+        layer._set_scaling(scaling)
         return layer
 
     def forward(self, input: Tensor) -> Tensor:
@@ -161,7 +173,7 @@ class MixedRankEmbedding(MixedRank, EmbeddingLike):
         if self.max_norm is not None and not ids.is_meta:
             self._shorten(ids, self.max_norm)
         rows = self._rows(ids)
-        return rows.reshape(*input.shape, self.embedding_dim)
+        return self._scaled(rows.reshape(*input.shape, self.embedding_dim), self.lefts[0])
 
     def _rows(self, ids: Tensor) -> Tensor:
         # index_select, unlike [], takes no ids below 0.

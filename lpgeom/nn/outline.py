@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,8 +15,12 @@ from lpgeom.nn.mixed import MixedRank
 from lpgeom.nn.mixed_embedding import MixedRankEmbedding
 from lpgeom.nn.mixed_linear import MixedRankLinear
 from lpgeom.nn.parameter import LowRankParameter
-from lpgeom.nn.recipe import EMBEDDING_OPTIONS, NAME, CheckpointError, Layer
+from lpgeom.nn.recipe import EMBEDDING_OPTIONS, NAME, SCALE, CheckpointError, Layer
+from lpgeom.nn.scaled import Scaling, scaling_of
 from lpgeom.nn.sites import FACTORED, kind_of
+
+_HALF = 2.0**-7
+"""How far bfloat16 rounds, at most."""
 
 
 def layers_of(model: nn.Module) -> Iterable[Layer]:
@@ -28,7 +33,7 @@ def layers_of(model: nn.Module) -> Iterable[Layer]:
         elif isinstance(module, FACTORED):
             rank, several = module.rank, getattr(module, "subspaces", 1)
         if isinstance(module, LowRankEmbedding | MixedRankEmbedding):
-            options = {key: getattr(module, key) for key in EMBEDDING_OPTIONS}
+            options = embedding_options(module, module._scaling())
             n, d = module.num_embeddings, module.embedding_dim
             yield Layer(name, "embedding", n, d, rank, several, options, **groups)
         elif isinstance(module, LowRankLinear | MixedRankLinear):
@@ -41,13 +46,22 @@ def layers_of(model: nn.Module) -> Iterable[Layer]:
             yield Layer(name, "parameter", n, d, rank, 1, options)
 
 
+def embedding_options(table: Any, scaling: Scaling | None) -> dict[str, Any]:
+    """What a recipe says of an embedding, dense or in factors."""
+    options = {key: getattr(table, key) for key in EMBEDDING_OPTIONS}
+    if scaling is not None and scaling.value != 1.0:
+        options[SCALE] = scaling.value
+    return options
+
+
 def prepare(model: nn.Module, layers: Iterable[Layer]) -> None:
     """Put empty modules in factors where a recipe has them.
 
     Raises
     ------
     CheckpointError
-        A layer that the model has not, or has in another shape; the model is as it was.
+        A layer that the model has not, or has in another shape or scaled by another number; the
+        model is as it was.
     """
     places: list[tuple[nn.Module, str, nn.Module]] = []
     for layer in layers:
@@ -75,10 +89,31 @@ def prepare(model: nn.Module, layers: Iterable[Layer]) -> None:
                 f"{layer.name} is {_article(kind)} in the model, {_article(layer.kind)} in the "
                 "saved one"
             )
-        places.append((parent, key, _empty(layer)))
+        made = _empty(layer)
+        if isinstance(made, LowRankEmbedding | MixedRankEmbedding):
+            made._set_scaling(_scaling(old, layer))
+        places.append((parent, key, made))
     for parent, key, made in places:
         parent._parameters.pop(key, None)
         parent._modules[key] = made
+
+
+def _scaling(old: Any, layer: Layer) -> Scaling | None:
+    """How the saved embedding scaled, which the class in its place must do as well.
+
+    A model's structure has the class: a recipe names none. Half precision may have rounded either
+    number.
+    """
+    in_factors = isinstance(old, LowRankEmbedding | MixedRankEmbedding)
+    found = old._scaling() if in_factors else scaling_of(old)
+    value = float(layer.options.get(SCALE, 1.0))
+    own = 1.0 if found is None else found.value
+    if abs(own - value) > _HALF * abs(own):  # not for nan: a model without data
+        raise CheckpointError(
+            f"{layer.name} scales what it looks up by {own:g} in the model, by {value:g} in the "
+            "saved one"
+        )
+    return None if found is None else replace(found, value=value)
 
 
 def _article(kind: str) -> str:
@@ -91,12 +126,13 @@ def _empty(layer: Layer) -> nn.Module:
     ranks, counts = layer.ranks or (), layer.counts or ()
     mixed: dict[str, Callable[..., nn.Module]] = {
         "embedding": lambda: MixedRankEmbedding(
-            layer.n, layer.d, ranks, counts, device="meta", **options
+            layer.n, layer.d, ranks, counts, device="meta",
+            **{key: options[key] for key in EMBEDDING_OPTIONS},
         ),
         "linear": lambda: MixedRankLinear(
             layer.d, layer.n, ranks, counts, options["bias"], device="meta"
         ),
-    }
+    }  # fmt: skip
     makers: dict[str, Callable[..., nn.Module]] = {
         "embedding": lambda: LowRankEmbedding(
             layer.n, layer.d, layer.rank, subspaces=layer.subspaces, device="meta",

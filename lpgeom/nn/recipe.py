@@ -15,10 +15,14 @@ from lpgeom._version import __version__
 from lpgeom.atomic import write_atomically
 from lpgeom.nn.report import CompressionReport, _finite
 
-FORMAT, VERSION = "lpgeom.nn", 1
+FORMAT, VERSION = "lpgeom.nn", 2
 NAME = "lpgeom.json"
+OLDEST = 1
+"""Files that need no more are of this version, which an older lpgeom reads: they scale nothing."""
 KINDS = ("embedding", "linear", "parameter")
 EMBEDDING_OPTIONS = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
+SCALE = "scale"
+"""A further option, of embeddings that multiply what they look up by another number than 1."""
 
 _LARGEST = 64 << 20
 """A recipe of more bytes than this is none."""
@@ -97,11 +101,15 @@ class Recipe:
     report: CompressionReport | None = None
     config: str | None = None
 
+    @property
+    def _scales(self) -> bool:
+        return any(SCALE in layer.options for layer in self.layers)
+
     def write(self, directory: Path) -> None:
         """Write it into a directory; appears complete or not at all."""
         values = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": VERSION if self._scales else OLDEST,
             "lpgeom": __version__,
             "model": self.model,
             "library": self.library,
@@ -139,10 +147,10 @@ def read_recipe(directory: str | os.PathLike[str]) -> Recipe:
         raise CheckpointError(f"{path}: damaged ({error})") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a recipe of {FORMAT}")
-    if values.get("version") != VERSION:
+    if values.get("version") not in range(OLDEST, VERSION + 1):
         raise CheckpointError(
             f"{path}: version {values.get('version')!r} of the format; this lpgeom {__version__} "
-            f"reads version {VERSION} (written by lpgeom {values.get('lpgeom')!r})"
+            f"reads versions {OLDEST} to {VERSION} (written by lpgeom {values.get('lpgeom')!r})"
         )
     try:
         return _checked(values)
@@ -223,12 +231,17 @@ def _possible(layer: Layer) -> bool:
         return whole and shape[0] == layer.n and math.prod(shape[1:]) == layer.d
     padding = options["padding_idx"]
     return (
-        options.keys() == set(EMBEDDING_OPTIONS)
+        options.keys() - {SCALE} == set(EMBEDDING_OPTIONS)
+        and (SCALE not in options or _is_scale(options[SCALE]))
         and (padding is None or (type(padding) is int and -layer.n <= padding < layer.n))
         and (options["max_norm"] is None or _is_number(options["max_norm"]))
         and _is_number(options["norm_type"])
         and all(type(options[key]) is bool for key in ("scale_grad_by_freq", "sparse"))
     )
+
+
+def _is_scale(value: Any) -> bool:
+    return _is_number(value) and math.isfinite(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -16,6 +16,7 @@ from lpgeom.nn.mixed_embedding import MixedRankEmbedding
 from lpgeom.nn.mixed_linear import MixedRankLinear
 from lpgeom.nn.parameter import LowRankParameter
 from lpgeom.nn.recipe import EMBEDDING_OPTIONS
+from lpgeom.nn.scaled import scaling_of
 from lpgeom.nn.sites import Group, Site, _sites
 
 _HOOKS = (
@@ -34,8 +35,9 @@ def build(site: Site, left: Tensor, right: Tensor, labels: Tensor | None) -> nn.
     if site.kind == "embedding":
         assert isinstance(owner, nn.Embedding)
         made = LowRankEmbedding.from_factors(
-            left, right, labels=labels, **{key: getattr(owner, key) for key in EMBEDDING_OPTIONS}
-        )
+            left, right, labels=labels, scaling=scaling_of(owner),
+            **{key: getattr(owner, key) for key in EMBEDDING_OPTIONS},
+        )  # fmt: skip
     else:
         bias = owner._parameters.get("bias")
         made = LowRankLinear.from_factors(left, right, bias, labels=labels)
@@ -74,8 +76,9 @@ def build_mixed(group: Group, found: Factored) -> list[tuple[Site, nn.Module]]:
         if site.kind == "embedding":
             options = {key: getattr(site.owner, key) for key in EMBEDDING_OPTIONS}
             module = MixedRankEmbedding.from_factors(
-                lefts, rights, found.labels, places=found.places, **options
-            )
+                lefts, rights, found.labels, places=found.places,
+                scaling=scaling_of(site.owner), **options,
+            )  # fmt: skip
         else:
             bias = site.owner._parameters.get("bias")
             module = MixedRankLinear.from_factors(

@@ -16,6 +16,7 @@ from lpgeom.nn.mixed import MixedRank
 from lpgeom.nn.mixed_embedding import MixedRankEmbedding
 from lpgeom.nn.mixed_linear import MixedRankLinear
 from lpgeom.nn.parameter import LowRankParameter
+from lpgeom.nn.scaled import SCALE, scaling_of
 
 BARE = {"XLNetRelativeAttention": ("q", "k", "v", "o", "r")}
 """Type of module -> its parameters that multiply as a layer's weight does."""
@@ -265,15 +266,21 @@ def _obstacle(module: nn.Module, attribute: str, kind: str, meta: bool) -> tuple
             f"has a weight of dtype {weight.dtype}; compress the model before it is quantised",
             True,
         )
+    scaling = None
     if kind in ("embedding", "linear"):
         usual = nn.Embedding.forward if kind == "embedding" else nn.Linear.forward
         if type(module).forward is not usual:
-            return f"is of type {type(module).__name__}, whose forward is its own", False
+            scaling = scaling_of(module)
+            if scaling is None:
+                return f"is of type {type(module).__name__}, whose forward is its own", False
+            if not scaling.known:
+                return "scales what it looks up by a number on the meta device", False
     if "forward" in vars(module):
         return "has a forward of its own (set on the instance)", False
     if kind != "parameter":
         held = [*module._parameters, *module._buffers, *module._modules]
-        more = next((key for key in held if key not in ("weight", "bias")), None)
+        known = ("weight", "bias") if scaling is None else ("weight", SCALE)
+        more = next((key for key in held if key not in known), None)
         if more is not None:
             return f"holds more than a weight and a bias ({more})", False
     if weight.is_meta and not meta:

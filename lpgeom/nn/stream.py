@@ -20,9 +20,11 @@ from lpgeom.nn.directory import Stored, copy_others, keys_of, open_tensors, stru
 from lpgeom.nn.factored import FLOATING
 from lpgeom.nn.huggingface import say_untied
 from lpgeom.nn.options import Options
+from lpgeom.nn.outline import embedding_options
 from lpgeom.nn.plan import Item, items_of, line, ranked, solve
-from lpgeom.nn.recipe import EMBEDDING_OPTIONS, Layer, Recipe
+from lpgeom.nn.recipe import Layer, Recipe
 from lpgeom.nn.report import CompressionReport, LayerReport
+from lpgeom.nn.scaled import scaling_of
 from lpgeom.nn.sites import Group, Site, groups
 from lpgeom.nn.tensors import aliases_of
 
@@ -211,7 +213,7 @@ class _Plan:
                 if kind == "parameter":
                     options = {"shape": list(site.weight.shape)}
                 elif kind == "embedding":
-                    options = {key: getattr(site.owner, key) for key in EMBEDDING_OPTIONS}
+                    options = embedding_options(site.owner, scaling_of(site.owner))
                 else:
                     options = {"bias": site.owner._parameters.get("bias") is not None}
                 n, d = site.shape

@@ -15,6 +15,11 @@ SEQUENCES: dict[str, Any] = {
     "eos_token_id": 1, "decoder_start_token_id": 0,
 }  # fmt: skip
 
+TWELVE = {**SEQUENCES, "d_model": 12}
+"""Whose root is no power of two: dtypes round it."""
+
+SCALES = {"scale_embedding": True}
+
 T5: dict[str, Any] = {
     "vocab_size": 100, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2,
 }  # fmt: skip
@@ -48,6 +53,23 @@ def plain_bart() -> Any:
     return model
 
 
+def mbart() -> Any:
+    return made("MBartForConditionalGeneration", "MBartConfig", **TWELVE, **SCALES)
+
+
+def m2m100() -> Any:
+    return made("M2M100ForConditionalGeneration", "M2M100Config", **TWELVE)
+
+
+def gemma3() -> Any:
+    """A language model: its scale is a buffer, rounded to the weight's dtype."""
+    return made(
+        "Gemma3ForCausalLM", "Gemma3TextConfig", vocab_size=100, hidden_size=12,
+        intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
+        head_dim=8, max_position_embeddings=32,
+    )  # fmt: skip
+
+
 def t5() -> Any:
     return made("T5ForConditionalGeneration", "T5Config", **T5)
 
@@ -65,6 +87,15 @@ PLAIN: dict[str, Callable[[], Any]] = {
     "bart": plain_bart,
 }
 """With embeddings of torch's own type."""
+
+SCALED: dict[str, Callable[[], Any]] = {
+    "bart": lambda: made("BartForConditionalGeneration", "BartConfig", **TWELVE, **SCALES),
+    "bart, not scaled": bart,
+    "mbart": mbart,
+    "m2m100": m2m100,
+    "gemma3": gemma3,
+}
+"""With embeddings of classes that scale, in newer versions of transformers."""
 
 
 def logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
