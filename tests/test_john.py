@@ -167,6 +167,32 @@ def test_scales(scale: float) -> None:
     assert other.log_volume == pytest.approx(one.log_volume - 3.0 * math.log(scale), abs=1e-5)
 
 
+@pytest.mark.parametrize("decades", [50, 100, 200, 300])
+def test_units_of_the_columns_change_nothing_but_units(decades: int) -> None:
+    """Columns times powers of two: the same ellipsoid, and the same proofs, in other units."""
+    half = round(decades / 2 * math.log2(10.0))
+    powers = np.array([half, 3, -half])
+    for kind in SOLID:
+        A = body(kind, 30, 3, 4)
+        E = lpgeom.john_ellipsoid(A)
+        scaled = lpgeom.john_ellipsoid(np.ldexp(A, powers))
+        assert scaled.alpha == pytest.approx(E.alpha, rel=1e-6)
+        assert scaled.gap <= 1e-6
+        back = np.ldexp(np.ldexp(scaled.shape, -powers), -powers[:, None])
+        np.testing.assert_allclose(back, E.shape, rtol=1e-5, atol=1e-9)
+    known = lpgeom.john_ellipsoid(np.diag(np.ldexp(1.0, powers)))
+    np.testing.assert_allclose(np.diag(known.shape), np.ldexp(1.0, 2 * powers), rtol=1e-12)
+    assert known.alpha == pytest.approx(math.sqrt(3.0))
+
+
+@pytest.mark.parametrize("ellipsoid", [lpgeom.john_ellipsoid, lpgeom.min_volume_ellipsoid])
+@pytest.mark.parametrize("columns", [(1.0, 1e-200), (1e200, 1.0), (1e154, 1e-154), (1.0, 5e-324)])
+def test_squares_beyond_float64_are_a_clear_error(ellipsoid: Any, columns: Any) -> None:
+    A = np.array([[1.0, 1.0], [1.0, -1.0], [2.0, 0.0]]) * columns
+    with pytest.raises(OverflowError, match="leaves float64; rescale"):
+        ellipsoid(A)
+
+
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match="finite"):
         lpgeom.john_ellipsoid([[1.0, np.inf]])

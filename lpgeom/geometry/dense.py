@@ -151,12 +151,14 @@ def open_dense(A: Any, p: Any, row_weights: Any, backend: str) -> Problem[Any]:
 def open_points(A: Any, name: str, backend: str) -> tuple[Array, int, DensePlace]:
     """Points times ``2^-e`` (largest |entry| in [0.5, 1)) in C order, e, and where they are.
 
-    Raises as `open_dense`.
+    Raises as `open_dense`; OverflowError where scaling loses a column.
     """
     if not _wants_device(A, backend):
         points = validation.check_matrix(device.host(A) if device.on_device(A) else A, name)
         e = _exponent(validation.largest_entry(points, name))
-        return np.ldexp(np.ascontiguousarray(points, dtype=np.float64), -e), e, HOST
+        P = np.ldexp(np.ascontiguousarray(points, dtype=np.float64), -e)
+        _check_columns(points, P, name, HOST)
+        return P, e, HOST
     device.require()
     from lpgeom.rows import cuda
 
@@ -172,12 +174,25 @@ def open_points(A: Any, name: str, backend: str) -> tuple[Array, int, DensePlace
             place = device_place()
             e = _exponent(top)
             P = place.xp.ascontiguousarray(source, dtype=np.float64) * 2.0**-e
+            _check_columns(source, P, name, place)
     return P, e, place
 
 
 def _wants_device(A: Any, backend: str) -> bool:
     backend = validation.check_backend(backend)
     return backend == "cuda" or (backend == "auto" and device.on_device(A))
+
+
+def _check_columns(source: Any, P: Any, name: str, place: DensePlace) -> None:
+    """No column of nonzero entries is so small beside the largest that float64 loses it."""
+    size = place.host(place.xp.abs(P).max(axis=0))
+    small = np.flatnonzero(size < np.finfo(np.float64).tiny)
+    lost = [j for j in small.tolist() if bool((source[:, j] != 0).any())]
+    if lost:
+        raise OverflowError(
+            f"column {lost[0]} of {name} is more than 1e307 times smaller than the largest entry, "
+            "which leaves float64; rescale the columns"
+        )
 
 
 def _exponent(largest: float) -> int:

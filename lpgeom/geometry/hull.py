@@ -11,6 +11,9 @@ from lpgeom.geometry.dense import HOST, DensePlace
 from lpgeom.geometry.spectrum import EPS
 from lpgeom.rows.base import Array
 
+MOST_HALVED = 1020.0
+"""2 to this power, and its inverse, are normal numbers."""
+
 
 @dataclass(frozen=True)
 class Hull:
@@ -22,7 +25,7 @@ class Hull:
     Z : ndarray, shape (n, r)
         Coordinates of the points, orthogonal columns; where the points are.
     T : ndarray, shape (r, d)
-        ``z = T (x - origin)``; a left inverse of G.
+        ``z = T (x - origin)``; a left inverse of G. Infinite where that is beyond float64.
     G : ndarray, shape (d, r)
     rank : int
         r: dimension of the hull, as far as rounding lets it be seen.
@@ -51,7 +54,8 @@ def hull_of(P: Array, *, centred: bool, singular: bool = False, place: DensePlac
     spread = place.host(np.abs(B).max(axis=0))
     size = place.host(np.abs(P).max(axis=0))
     live = spread > (0.0 if centred else 4.0 * EPS) * size
-    scale = np.where(live, 2.0 ** -np.ceil(np.log2(np.where(live, spread, 1.0))), 0.0)
+    powers = -np.ceil(np.log2(np.where(live, spread, 1.0)))
+    scale = np.where(live, 2.0 ** np.minimum(powers, MOST_HALVED), 0.0)
     B *= place.there(scale)
     R = place.host(np.linalg.qr(B, mode="r") if n > d else B)
     _, s, Vt = np.linalg.svd(R, full_matrices=False)
@@ -66,10 +70,12 @@ def hull_of(P: Array, *, centred: bool, singular: bool = False, place: DensePlac
     spreads = s[:r] / math.sqrt(n)
     V = Vt[:r].T
     back = np.where(live, 1.0 / np.where(live, scale, 1.0), 0.0)
+    with np.errstate(over="ignore"):  # inf, which who reads T refuses
+        T = (V / spreads).T * scale
     return Hull(
         origin,
         coordinates[:, :r] / place.there(spreads),
-        (V / spreads).T * scale,
+        T,
         back[:, None] * V * spreads,
         r,
     )

@@ -115,7 +115,7 @@ def john_ellipsoid(
     TypeError, ValueError
         Input that is not a finite, nonempty, real matrix; eps or max_iter out of range.
     OverflowError
-        `shape` is beyond the range of float64 (entries of A beyond about 1e150).
+        `shape` is beyond the range of float64 (columns of A beyond about 1e±150).
     ImportError, RuntimeError, MemoryError
         ``backend="cuda"``: CuPy or numba-cuda, a device, or room on it is missing.
 
@@ -174,7 +174,9 @@ def _relative_rounding(R: Array, n: int) -> float:
     """How far ``|R x|`` may be from exact, as a share of it, for x in the span of R's rows.
 
     R is off by at most ``(sqrt(n) + d + 8) eps ||R||`` (its factors, their product), and
-    ``|R x| >= sigma_r |x|``.
+    ``|R x| >= sigma_r |x|``. That holds in any units of the columns: `hull_of` works on columns
+    scaled by powers of two, so that R D, for D of powers of two, is what it finds for P D.
     """
-    s = np.linalg.svd(R, compute_uv=False)
+    _, e = np.frexp(np.abs(R).max(axis=0))
+    s = np.linalg.svd(np.ldexp(R, -e), compute_uv=False)
     return (math.sqrt(n) + R.shape[1] + 8.0) * EPS * float(s[0] / s[-1])

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 DEFAULT_MAX_ITER = 200_000
 
+BEYOND = "the shape is in {} and leaves float64; rescale them"
+UNITS = "inverse squared units of the points"
+
 _BLOCK = 1 << 18
 
 
@@ -114,6 +117,8 @@ def _smallest(
     if r == 0:
         flat: dict[str, Any] = {"alpha": 1.0, "n_iter": 0, "converged": True, "gap": 0.0}
         return _record(np.zeros((0, d)), hull.origin, e, np.zeros((d, 0)), flat)
+    if not np.isfinite(hull.T).all():
+        raise OverflowError(BEYOND.format(UNITS))
     Z = hull.Z if centered else np.concatenate([hull.Z, place.xp.ones((len(P), 1))], axis=1)
     q = Z.shape[1]
     # The gap of the design alone: r/2 log(1 + q excess / r) <= q excess / 2.
@@ -162,7 +167,7 @@ def _record(
     F: Array, center: Array, e: int, basis: Array | None, proved: dict[str, Any]
 ) -> Ellipsoid:
     """Back in the user's units; powers of two, so exact inside the range of float64."""
-    root = scaled_root(F, -e, "inverse squared units of the points")
+    root = scaled_root(F, -e, UNITS)
     return Ellipsoid(
         shape=root.T @ root,
         center=np.ldexp(center, e),
@@ -181,5 +186,5 @@ def scaled_root(F: Array, e: int, units: str) -> Array:
         squares = (root * root).sum(axis=0)
     lost = (np.abs(F).max(axis=0, initial=0.0) > 0.0) & (squares < np.finfo(np.float64).tiny)
     if not np.isfinite(squares).all() or lost.any():
-        raise OverflowError(f"the shape is in {units} and leaves float64; rescale them")
+        raise OverflowError(BEYOND.format(units))
     return root
