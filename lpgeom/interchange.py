@@ -6,6 +6,7 @@ Nothing is copied that NumPy can view.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,12 @@ def as_numpy(value: Any, name: str, *, missing: bool = False, masks: bool = Fals
     Raises
     ------
     TypeError
-        Columns that do not hold numbers, a frame that is not computed yet, a sparse tensor, or what
-        cannot be read at all.
+        The name of a file, columns that do not hold numbers, a frame that is not computed yet, a
+        sparse tensor, or what cannot be read at all.
     ValueError
         A missing value in a dataframe, named by its row and column.
     """
+    _check_kind(value, name)
     if hasattr(type(value), "__cuda_array_interface__") and hasattr(value, "get"):
         fetched: NDArray[Any] = value.get()
         return fetched
@@ -59,6 +61,16 @@ def as_numpy(value: Any, name: str, *, missing: bool = False, masks: bool = Fals
         return np.asarray(value)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         raise TypeError(f"{name} cannot be read as an array: {error}") from error
+
+
+def _check_kind(value: Any, name: str) -> None:
+    """Not what NumPy would make an array without numbers of."""
+    if isinstance(value, str | bytes | os.PathLike):
+        reader = "read_vector" if name == "row_weights" else "read_matrix"
+        raise TypeError(
+            f"{name} is a {type(value).__name__}, not an array; to use a file, read it first: "
+            f"numpy.load(path, mmap_mode='r'), or lpgeom.readers.{reader}(path) for other formats"
+        )
 
 
 def _from_torch(tensor: Any, name: str) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import lpgeom
+from lpgeom import readers
 from lpgeom.interchange import as_numpy
 
 pandas = pytest.importorskip("pandas")
@@ -204,6 +206,27 @@ def test_protocols(kind: Any) -> None:
     assert np.shares_memory(as_numpy(kind(A), "A"), A)
     got = lpgeom.approx_subspace(A, 2, row_weights=kind(OMEGA)).cost
     assert got == pytest.approx(lpgeom.approx_subspace(A, 2, row_weights=OMEGA).cost)
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name != "certify basis"])
+def test_the_name_of_a_file_is_not_the_file(name: str) -> None:
+    match = r"is a \w+, not an array; .*numpy\.load\(path.*lpgeom\.readers\.read_matrix\(path\)"
+    for path in ("file.npy", b"file.npy", Path("file.npy")):
+        with pytest.raises(TypeError, match=match):
+            CALLS[name](path)
+
+
+def test_the_file_is_read_as_the_error_says(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, A)
+    for read in (lambda: np.load(path, mmap_mode="r"), lambda: readers.read_matrix(path)):
+        assert lpgeom.cost(read(), V) == lpgeom.cost(A, V)
+    with pytest.raises(TypeError, match=r"^basis is a str, .*read_matrix"):
+        lpgeom.cost(A, str(path))
+    with pytest.raises(TypeError, match=r"^row_weights is a str, .*read_vector"):
+        lpgeom.cost(A, V, row_weights=str(path))
+    with pytest.raises(TypeError, match=r"^A is a \w+, .*read_matrix"):
+        lpgeom.certify(A, V).verify(path)
 
 
 def test_what_cannot_be_read_says_so() -> None:
