@@ -35,8 +35,8 @@ def as_numpy(value: Any, name: str, *, missing: bool = False, masks: bool = Fals
     Raises
     ------
     TypeError
-        The name of a file, columns that do not hold numbers, a frame that is not computed yet, a
-        sparse tensor, or what cannot be read at all.
+        The name of a file, a coreset, columns that do not hold numbers, a frame that is not
+        computed yet, a sparse tensor, or what cannot be read at all.
     ValueError
         A missing value in a dataframe, named by its row and column.
     """
@@ -65,6 +65,13 @@ def as_numpy(value: Any, name: str, *, missing: bool = False, masks: bool = Fals
 
 def _check_kind(value: Any, name: str) -> None:
     """Not what NumPy would make an array without numbers of."""
+    if type(value).__module__.startswith("lpgeom.coresets."):
+        if type(value).__name__ == "Coreset":
+            raise TypeError(
+                f"{name} is a Coreset: pass its rows, coreset.rows, and its weights, "
+                "row_weights=coreset.weights"
+            )
+        raise TypeError(f"{name} is a {type(value).__name__}: pass what its coreset() returns")
     if isinstance(value, str | bytes | os.PathLike):
         reader = "read_vector" if name == "row_weights" else "read_matrix"
         raise TypeError(

@@ -466,6 +466,62 @@ def test_a_subspace_of_a_coreset() -> None:
     assert exact.method.startswith("rank on a coreset of")
 
 
+def test_cost_and_certify_of_a_coreset() -> None:
+    A = matrix("heavy", 400, 5, 0)
+    c = lpgeom.coreset(A, size=60)
+    V = np.linalg.svd(A, full_matrices=False)[2][:2].T
+    assert lpgeom.cost(c, V) == lpgeom.cost(c.rows, V, row_weights=c.weights)
+    ours = lpgeom.certify(c, V)
+    direct = lpgeom.certify(c.rows, V, row_weights=c.weights)
+    assert (ours.cost, ours.lower_bound) == (direct.cost, direct.lower_bound)
+    assert ours.shape == c.rows.shape
+    ours.verify(c.rows)
+    for call in (lpgeom.cost, lpgeom.certify):
+        with pytest.raises(ValueError, match=r"made for p = 1, not for p = 2\.0"):
+            call(c, V, 2.0)
+        with pytest.raises(ValueError, match="weights of its own"):
+            call(c, V, row_weights=np.ones(len(c)))
+        with pytest.raises(ValueError, match=r"made for p = 1\.5, not for p = 1\.0"):
+            call(lpgeom.coreset(A, size=60, p=1.5), V)
+        with pytest.raises(ValueError, match="ranks up to 1, not for k = 2"):
+            call(lpgeom.coreset(A, size=60, k=1), V)
+    with pytest.raises(ValueError, match="rows objective"):
+        lpgeom.cost(c, V, objective="entries")
+    inf = lpgeom.coreset(A, size=400)  # every row, and still of p = 1
+    with pytest.raises(ValueError, match="not for p = inf"):
+        lpgeom.cost(inf, V, np.inf)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: lpgeom.approx_affine(c, 2),
+        lambda c: lpgeom.approx_factors(c, 2),
+        lambda c: lpgeom.approx_mixed(c, 40),
+        lambda c: lpgeom.approx_subspaces(c, 1, subspaces=2),
+        lambda c: lpgeom.compare(c, 2),
+        lambda c: lpgeom.coreset(c, 5),
+        lambda c: lpgeom.john_ellipsoid(c),
+        lambda c: lpgeom.lewis_weights(c, 1.0),
+        lambda c: lpgeom.loewner_ellipsoid(c, 1.0),
+        lambda c: lpgeom.lp_median(c, 1.0),
+        lambda c: lpgeom.lp_regression(c, np.ones(len(c)), 1.0),
+        lambda c: lpgeom.lp_svd(c, 1.0),
+        lambda c: lpgeom.refine(c, np.eye(4)[:, :2]),
+        lambda c: lpgeom.approx_subspace(c, 2).certificate.verify(c),
+        lambda c: lpgeom.StreamingCoreset(1.0, 9).partial_fit(c),
+    ],
+)
+def test_other_functions_say_what_to_pass_instead(call: Any) -> None:
+    c = lpgeom.coreset(matrix("gauss", 60, 4, 0), size=20)
+    with pytest.raises(TypeError, match=r"is a Coreset: pass its rows, coreset\.rows, .*_weights="):
+        call(c)
+    stream = lpgeom.StreamingCoreset(1.0, 9)
+    for other in (lpgeom.cost, lpgeom.certify):
+        with pytest.raises(TypeError, match=r"is a StreamingCoreset: pass what its coreset\(\)"):
+            other(stream, np.eye(4)[:, :2])  # type: ignore[operator]
+
+
 def test_a_coreset_is_held_to_what_it_was_made_for() -> None:
     A = matrix("gauss", 200, 6, 0)
     c = lpgeom.coreset(A, size=50, p=1.5, k=2)

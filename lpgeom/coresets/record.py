@@ -139,6 +139,12 @@ def unpacked(A: Any, k: Any, p: Any, row_weights: Any) -> tuple[Any, Any, Any, s
         raise ValueError("a coreset has weights of its own; give row_weights to lpgeom.coreset")
     if p is not None and p != A.p:
         raise ValueError(f"the coreset was made for p = {A.p:g}, not for p = {p!r}")
-    if A.k is not None and isinstance(k, int) and k > A.k:
-        raise ValueError(f"the coreset was made for ranks up to {A.k}, not for k = {k}")
+    if isinstance(k, int):
+        check_rank(A, k)
     return A.rows, A.p, A.weights, f" on a coreset of {len(A)} of {A.shape[0]} rows"
+
+
+def check_rank(A: Any, k: int) -> None:
+    """ValueError for a coreset made for smaller ranks; data pass."""
+    if isinstance(A, Coreset) and A.k is not None and k > A.k:
+        raise ValueError(f"the coreset was made for ranks up to {A.k}, not for k = {k}")

@@ -13,7 +13,6 @@ import numpy as np
 
 from lpgeom import validation
 from lpgeom.clustering import ClusterResult
-from lpgeom.coresets.record import Coreset
 from lpgeom.results import SubspaceResult, to_cost_units
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
@@ -132,8 +131,6 @@ def approx_subspaces(
     seed = validation.check_seed(seed)
     if restarts is not None:
         restarts = validation.check_positive_int("restarts", restarts)
-    if isinstance(A, Coreset):
-        raise TypeError("A is a Coreset: pass its rows, and its weights as row_weights")
     backend = validation.check_backend(backend)
     problem = open_array(A, p, row_weights, backend=backend)
     steps = LARGE_MAX_ITER if is_large(problem) else DEFAULT_MAX_ITER

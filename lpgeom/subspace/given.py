@@ -10,6 +10,7 @@ import numpy as np
 
 from lpgeom import validation
 from lpgeom.certificates.evidence import Evidence
+from lpgeom.coresets.record import Coreset, check_rank, unpacked
 from lpgeom.geometry.lewis import a_priori_cost, guarantee
 from lpgeom.geometry.spectrum import principal
 from lpgeom.geometry.subspaces import Frame
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def cost(
-    A: ArrayLike,
+    A: ArrayLike | Coreset,
     basis: ArrayLike,
     p: float = 1.0,
     objective: str = "rows",
@@ -49,7 +50,8 @@ def cost(
     Parameters
     ----------
     A : array_like, shape (n, d)
-        Read in blocks, float64 arithmetic.
+        Read in blocks, float64 arithmetic. Or a `Coreset`, made for this p: the cost is then that
+        of its weighted rows.
     basis : array_like, shape (d, k)
         Spans the subspace; made orthonormal if it is not.
     p : float
@@ -70,7 +72,8 @@ def cost(
     Raises
     ------
     TypeError, ValueError
-        Input that is not a finite real matrix; a basis of the wrong shape or not of full rank.
+        Input that is not a finite real matrix; a basis of the wrong shape or not of full rank; a
+        coreset made for another p or smaller ranks, or beside row weights.
 
     Examples
     --------
@@ -81,13 +84,18 @@ def cost(
     """
     validation.check_objective(objective)
     backend = validation.check_backend(backend)
+    p = validation.check_p(p, infinite=True)
+    data, p, row_weights, source = unpacked(A, None, p, row_weights)
+    if source and objective == "entries":
+        raise ValueError("a coreset stands for the rows objective, not for entries")
     with limited():
-        problem = open_anywhere(A, p, row_weights, infinite=True, backend=backend)
+        problem = open_anywhere(data, p, row_weights, infinite=True, backend=backend)
         V = validation.check_basis(basis, problem.rows.shape[1])
+        check_rank(A, V.shape[1])
         with device.device_of(problem.A):
             if objective == "entries":
-                A = fetched(problem.A)
-                value = entries_cost(A, V, problem.p, problem.factors, problem.scale)
+                array = fetched(problem.A)
+                value = entries_cost(array, V, problem.p, problem.factors, problem.scale)
             else:
                 # Relative to the largest residual, so that high powers stay inside float64.
                 t = problem.rows.quadratic_form(Frame.of(V).W)
@@ -98,7 +106,7 @@ def cost(
 
 
 def certify(
-    A: ArrayLike,
+    A: ArrayLike | Coreset,
     basis: ArrayLike,
     p: float = 1.0,
     level: str = "fast",
@@ -113,7 +121,8 @@ def certify(
     Parameters
     ----------
     A : array_like, shape (n, d)
-        Read in blocks.
+        Read in blocks. Or a `Coreset`, made for this p: costs and bounds are then those of its
+        weighted rows, not of the data behind it.
     basis : array_like, shape (d, k)
         Spans the subspace, which may come from anywhere; made orthonormal if it is not.
     p : float
@@ -141,7 +150,8 @@ def certify(
     Raises
     ------
     TypeError, ValueError
-        Input that is not a finite real matrix; a basis of the wrong shape or not of full rank.
+        Input that is not a finite real matrix; a basis of the wrong shape or not of full rank; a
+        coreset made for another p or smaller ranks, or beside row weights.
 
     Examples
     --------
@@ -155,11 +165,14 @@ def certify(
     validation.check_choice("level", level, ("fast", "tight", "all"))
     seed = validation.check_seed(seed)
     backend = validation.check_backend(backend)
+    p = validation.check_p(p, infinite=True)
+    data, p, row_weights, _ = unpacked(A, None, p, row_weights)
     with limited():
-        problem = open_anywhere(A, p, row_weights, infinite=True, backend=backend)
+        problem = open_anywhere(data, p, row_weights, infinite=True, backend=backend)
         p = problem.p
         V = validation.check_basis(basis, problem.rows.shape[1])
         k = V.shape[1]
+        check_rank(A, k)
         with sized(*problem.rows.shape), device.algebra(problem.rows):
             inner, span = in_span(problem)
             pca = principal(inner.rows, k, p)

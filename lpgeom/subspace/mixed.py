@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lpgeom import validation
-from lpgeom.coresets.record import Coreset
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.geometry.subspaces import completed
 from lpgeom.mixture import LARGEST, MixedResult, Part, p_norm
@@ -138,8 +137,6 @@ def approx_mixed(
     steps = MAX_ITER
     if max_iter is not None:
         steps = validation.check_positive_int("max_iter", max_iter)
-    if isinstance(A, Coreset):
-        raise TypeError("A is a Coreset: pass its rows, and its weights as row_weights")
     backend = validation.check_backend(backend)
     problem = open_array(A, p, row_weights, backend=backend)
     n, d = problem.rows.shape
