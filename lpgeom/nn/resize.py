@@ -99,7 +99,7 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
     config = getattr(model, "config", None)
     if getattr(config, "vocab_size", None) == n:
         config.vocab_size = num_tokens  # type: ignore[union-attr]
-    if outputs and hasattr(config, "decoder_vocab_size"):
+    if outputs and getattr(config, "decoder_vocab_size", None) == n:
         config.decoder_vocab_size = num_tokens  # type: ignore[union-attr]
     return embedding
 

@@ -11,7 +11,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import TOLERANCES, embedding, factors, generator, linear, product
+from models import (
+    TOLERANCES,
+    embedding,
+    factors,
+    generator,
+    linear,
+    product,
+    skip_if_not_one_graph,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -368,6 +376,7 @@ def cases() -> list[tuple[nn.Module, Tensor, Tensor]]:
 @pytest.mark.parametrize("i", range(5))
 def test_export_with_a_dynamic_batch(i: int) -> None:
     module, x, more = cases()[i]
+    skip_if_not_one_graph(module)
     x = torch.cat([x, x])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -380,6 +389,7 @@ def test_export_with_a_dynamic_batch(i: int) -> None:
 @pytest.mark.parametrize("i", range(5))
 def test_compiled_in_one_graph(i: int) -> None:
     module, x, _ = cases()[i]
+    skip_if_not_one_graph(module)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         compiled = torch.compile(copy.deepcopy(module), backend="aot_eager", fullgraph=True)

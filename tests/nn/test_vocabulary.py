@@ -96,7 +96,8 @@ def reordered(tokenizer: Tokenizer, order: Iterable[str]) -> Tokenizer:
 
 def made_by_merges(tokenizer: Tokenizer) -> list[str]:
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
-    return list(dict.fromkeys("".join(m) if isinstance(m, list) else m for m in merges))
+    # Pairs, or "left right" in what tokenizers wrote before 0.20.
+    return list(dict.fromkeys("".join(m if isinstance(m, list) else m.split(" ")) for m in merges))
 
 
 def like_ranks(counts: np.ndarray, size: int, floor: int) -> np.ndarray:
