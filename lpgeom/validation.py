@@ -193,6 +193,17 @@ def check_basis(basis: Any, d: int) -> Array:
     return B
 
 
+def check_point(name: str, value: Any, d: int) -> Array:
+    """(d,) finite numbers as float64; a copy."""
+    x = as_numpy(value, name)
+    if x.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
+    x = x.astype(np.float64)
+    if x.shape != (d,) or not np.isfinite(x).all():
+        raise ValueError(f"{name} must hold {d} finite numbers, got shape {x.shape}")
+    return x
+
+
 def check_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     """`value` is one of `allowed`, by equality and type."""
     if not any(type(value) is type(a) and value == a for a in allowed):
@@ -208,6 +219,13 @@ def check_backend(backend: Any) -> str:
     """ "auto" (where the data is), "cpu" or "cuda"."""
     check_choice("backend", backend, ("auto", "cpu", "cuda"))
     return str(backend)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """True or False, of Python or NumPy; what only counts as one is refused."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def check_positive_int(name: str, value: Any) -> int:

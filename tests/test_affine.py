@@ -279,6 +279,10 @@ def test_a_given_centre_and_none() -> None:
     assert origin.ratio == origin.linear_ratio
     given_one = approx_affine(A, 2, centre=np.full(4, 1.0), method="irls")
     assert np.array_equal(given_one.centre, np.full(4, 1.0))
+    for same in ([1.0] * 4, (1, 1, 1, 1), np.ones(4, dtype=int)):
+        listed = approx_affine(A, 2, centre=same, method="irls", refine=np.True_)
+        assert listed.centre.dtype == np.float64
+        assert (listed.cost, listed.lower_bound) == (given_one.cost, given_one.lower_bound)
 
 
 @pytest.mark.parametrize("scale", [1e-250, 1e-100, 1e100, 1e250])
@@ -331,6 +335,11 @@ def test_a_coreset_of_lifted_rows_serves_affine_subspaces(p: float) -> None:
         (ValueError, "p must be", {"p": math.inf}),
         (ValueError, "centre must be", {"centre": "middle"}),
         (ValueError, "certify must be", {"certify": "yes"}),
+        (TypeError, "refine must be True or False, got 'no'", {"refine": "no"}),
+        (TypeError, "refine must be True or False, got 1", {"refine": 1}),
+        (TypeError, "centre must hold real numbers", {"centre": ["a", "b", "c", "d"]}),
+        (TypeError, "centre must hold real numbers", {"centre": [True] * 4}),
+        (TypeError, "centre is a Coreset", {"centre": lpgeom.coreset(np.eye(4), size=3)}),
         (ValueError, "row_weights", {"row_weights": -np.ones(10)}),
         (ValueError, "divide A", {"A": np.full((10, 4), 1e305)}),
     ],
@@ -344,7 +353,9 @@ def test_bad_input_is_refused(
 
 
 @pytest.mark.parametrize(
-    "centre", [np.zeros(3), np.zeros((5, 4)), np.array(1.0), np.full(4, np.nan)], ids=str
+    "centre",
+    [np.zeros(3), [0.0] * 3, np.zeros((5, 4)), np.array(1.0), 1.0, np.full(4, np.nan)],
+    ids=str,
 )
 def test_a_centre_that_is_no_point_is_refused(centre: Any) -> None:
     A = np.random.default_rng(0).standard_normal((5, 4))

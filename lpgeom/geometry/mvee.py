@@ -100,11 +100,10 @@ def min_volume_ellipsoid(
         if max_iter is None
         else validation.check_positive_int("max_iter", max_iter)
     )
-    if not isinstance(centered, bool | np.bool_):
-        raise TypeError(f"centered must be True or False, got {centered!r}")
+    centered = validation.check_flag("centered", centered)
     P, e, place = open_points(points, "points", backend)
     with limited(), sized(*P.shape), device.device_of(P):
-        return _smallest(P, e, bool(centered), eps, steps, place)
+        return _smallest(P, e, centered, eps, steps, place)
 
 
 def _smallest(

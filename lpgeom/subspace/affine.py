@@ -106,7 +106,7 @@ def approx_affine(
     k: int,
     p: float = 1.0,
     *,
-    centre: str | Array | None = "median",
+    centre: str | ArrayLike | None = "median",
     refine: bool = True,
     method: str = "auto",
     row_weights: ArrayLike | None = None,
@@ -126,7 +126,7 @@ def approx_affine(
         1 <= k <= d. For rows within an affine subspace of dimension k the cost is 0.
     p : float
         1 <= p <= 100.
-    centre : {"median", "mean", None} or ndarray, shape (d,)
+    centre : {"median", "mean", None} or array_like, shape (d,)
         "median": part of the problem. "mean": the weighted mean. None: the origin. Or a point.
     refine : bool
         Only for "median". If False the centre is the `lp_median` of the rows, and the subspace is
@@ -170,16 +170,15 @@ def approx_affine(
     k = validation.check_k(k, d, whole=True)
     seed = validation.check_seed(seed)
     validation.check_choice("certify", certify, (False, True, "tight"))
+    refine = validation.check_flag("refine", refine)
     omega = validation.check_weights(row_weights, n)
     rows = _in_range(array)
     free = isinstance(centre, str) and centre == "median"
-    if isinstance(centre, np.ndarray):
-        c0 = centre.astype(np.float64)  # a copy: the result keeps it
-        if c0.shape != (d,) or not np.isfinite(c0).all():
-            raise ValueError(f"centre must hold {d} finite numbers, got shape {c0.shape}")
-    else:
+    if centre is None or isinstance(centre, str):
         validation.check_choice("centre", centre, CENTRES)
         c0 = _mean(rows, omega) if centre == "mean" else np.zeros(d)
+    else:
+        c0 = validation.check_point("centre", centre, d)
     if free:
         c0 = lp_median(rows, p, row_weights=omega).point
     problem = _Problem(rows, omega, k, p, method, seed)
