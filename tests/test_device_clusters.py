@@ -64,16 +64,34 @@ def test_curve(p: float) -> None:
     np.testing.assert_allclose(found.singular_values, expected.singular_values, rtol=RTOL)
 
 
-@pytest.mark.parametrize("p", [1.0, 3.0])
+@pytest.mark.parametrize("p", [1.0, 3.0, np.inf])
 def test_cost_curve(p: float) -> None:
     A = clustered()
     A[::12] *= 30.0  # robust starts matter
     expected = lpgeom.cost_curve(A, p, [2, 4, 6])
+    assert {r.backend for r in expected.results} == {"cpu"}
     with strict_device():
         found = lpgeom.cost_curve(to_device(A), p, [2, 4, 6])
-    assert type(found.cost) is np.ndarray
-    np.testing.assert_allclose(found.cost, expected.cost, rtol=RTOL)
-    np.testing.assert_allclose(found.lower_bound, expected.lower_bound, rtol=RTOL)
+        sent = lpgeom.cost_curve(A, p, [2, 4, 6], backend="cuda")
+        here = lpgeom.cost_curve(to_device(A), p, [2, 4, 6], backend="cpu")
+    for curve, backend in ((found, "cuda"), (sent, "cuda"), (here, "cpu")):
+        assert type(curve.cost) is np.ndarray
+        np.testing.assert_allclose(curve.cost, expected.cost, rtol=RTOL)
+        np.testing.assert_allclose(curve.lower_bound, expected.lower_bound, rtol=RTOL)
+        assert {r.backend for r in curve.results} == {backend}
+        curve.verify(A)
+
+
+@pytest.mark.parametrize("p", [1.0, np.inf])
+def test_cost_curve_states_the_backend_of_ranks_that_cost_nothing(p: float) -> None:
+    A = np.outer(np.arange(1.0, 21.0), [1.0, 2.0, 3.0, 4.0])
+    A[:, 1] += np.arange(20) % 3
+    with strict_device():
+        curve = lpgeom.cost_curve(A, p, [1, 2, 3], backend="cuda")
+        with pytest.raises(ValueError, match="backend must be one of"):
+            lpgeom.cost_curve(A, p, [1], backend="gpu")
+    assert [r.method.startswith("rank") for r in curve.results] == [False, True, True]
+    assert {r.backend for r in curve.results} == {"cuda"}
 
 
 def test_the_large_route() -> None:

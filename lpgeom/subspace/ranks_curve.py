@@ -18,6 +18,7 @@ from lpgeom.curves import CostCurve
 from lpgeom.geometry.spectrum import LARGE, Spectrum, principal
 from lpgeom.geometry.subspaces import Frame, complement
 from lpgeom.results import Certificate, LewisWeights, SubspaceResult, to_cost_units
+from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import Problem, open_anywhere
 from lpgeom.rows.vectors import local
@@ -55,6 +56,7 @@ def cost_curve(
     row_weights: ArrayLike | None = None,
     certify: bool | str = True,
     method: str = "auto",
+    backend: str = "auto",
     seed: int = 0,
     max_iter: int | None = None,
     tol: float | None = None,
@@ -69,8 +71,8 @@ def cost_curve(
     ----------
     A : array_like, shape (n, d)
         Rows are points; as in `approx_subspace`. Or a `Coreset`.
-    p : float
-        1 <= p <= 100, or inf. If not given: 1, or the coreset's own.
+    p : float or None
+        1 <= p <= 100, or inf. None: 1, or the coreset's own.
     ks : sequence of int
         Ranks, 1 <= k <= d - 1, in any order; the curve has each of them once, ascending. For k >=
         rank(A) the cost is 0.
@@ -80,6 +82,8 @@ def cost_curve(
         As in `approx_subspace`. A radial bound ("tight") is computed for every rank by itself.
     method : {"auto", "irls", "lewis", "svd"}
         As in `approx_subspace`.
+    backend : {"auto", "cpu", "cuda"}
+        As in `approx_subspace`: where passes over A run.
     seed : int
     max_iter, tol
         Of one descent, as in `approx_subspace`; but `tol` is 3e-6 from 2^20 entries of A on.
@@ -97,6 +101,8 @@ def cost_curve(
     ------
     TypeError, ValueError
         As `approx_subspace`; no ranks.
+    ImportError, RuntimeError, MemoryError
+        backend="cuda" without its libraries, without a device, or with too little memory on it.
 
     Notes
     -----
@@ -122,6 +128,7 @@ def cost_curve(
     started = time.perf_counter()
     validation.check_choice("method", method, METHODS)
     validation.check_choice("certify", certify, (False, True, "tight"))
+    backend = validation.check_backend(backend)
     seed = validation.check_seed(seed)
     if tol is not None:
         tol = validation.check_tolerance(tol)
@@ -134,19 +141,19 @@ def cost_curve(
     largest = max((k for k in given if isinstance(k, int)), default=None)
     data, p, row_weights, source = unpacked(A, largest, p, row_weights)
     with limited():
-        problem = open_anywhere(data, p, row_weights, infinite=True)
+        problem = open_anywhere(data, p, row_weights, infinite=True, backend=backend)
         p = problem.p
         n, d = problem.rows.shape
         ranks = sorted({validation.check_k(k, d) for k in given})
         if math.isinf(p):
             return _one_by_one(
                 data, ranks, started,
-                p=p, row_weights=row_weights, certify=certify, method=method, seed=seed,
-                max_iter=max_iter, tol=tol, progress=progress,
+                p=p, row_weights=row_weights, certify=certify, method=method, backend=backend,
+                seed=seed, max_iter=max_iter, tol=tol, progress=progress,
             )  # fmt: skip
         if tol is None:
             tol = COARSE_TOL if n * d >= LARGE else SMALL_TOL
-        with sized(n, d), Progress(progress) as bar:
+        with sized(n, d), device.algebra(problem.rows), Progress(progress) as bar:
             bar.stage("Gram")
             inner, span = in_span(problem)
             # The accuracy that the largest rank below that of A needs does for the others.
@@ -232,8 +239,8 @@ class _Builder:
             ratio=certificate.ratio, guarantee=certificate.guarantee,
             certificate=certificate if self._certify else None, p=self._problem.p, k=k,
             shape=self._problem.rows.shape, objective="rows", method=found.method + self._source,
-            backend="cpu", history=(cost,), n_iter=0, n_passes=0.0, converged=True, seconds=0.0,
-            svd_cost=svd_cost, seed=self._seed,
+            backend=self._problem.backend, history=(cost,), n_iter=0, n_passes=0.0, converged=True,
+            seconds=0.0, svd_cost=svd_cost, seed=self._seed,
         )  # fmt: skip
 
     def _result(
@@ -258,7 +265,7 @@ class _Builder:
             shape=problem.rows.shape,
             objective="rows",
             method=found.name + self._source,
-            backend="cpu",
+            backend=problem.backend,
             history=tuple(to_cost_units(c, unit, p) for c in found.history),
             n_iter=found.n_iter,
             n_passes=end.passes,
@@ -284,22 +291,24 @@ class _Builder:
 def _one_by_one(data: Any, ranks: list[int], started: float, **options: Any) -> CostCurve:
     """p = inf: nothing is shared."""
     results: list[SubspaceResult] = [approx_subspace(data, k, **options) for k in ranks]
-    problem = open_anywhere(data, options["p"], options["row_weights"], infinite=True)
+    weights, backend = options["row_weights"], options["backend"]
+    problem = open_anywhere(data, math.inf, weights, infinite=True, backend=backend)
     total = lp_cost(problem.rows.squared_norms(), math.inf) * problem.unit
     for i in range(1, len(results)):
         if results[i].cost > results[i - 1].cost:
-            results[i] = _around(data, results[i], results[i - 1], options["row_weights"])
+            results[i] = _around(data, results[i], results[i - 1], weights, backend)
     passes = sum(r.n_passes for r in results)
     return CostCurve(tuple(results), total, passes, time.perf_counter() - started)
 
 
 def _around(
-    data: Any, result: SubspaceResult, smaller: SubspaceResult, row_weights: Any
+    data: Any, result: SubspaceResult, smaller: SubspaceResult, row_weights: Any, backend: str
 ) -> SubspaceResult:
     """`result` with a subspace around a smaller and cheaper one (p = inf)."""
     more = complement(smaller.basis)[:, : result.k - smaller.k]
     V = np.concatenate([smaller.basis, more], axis=1)
-    value = min(cost(data, V, math.inf, row_weights=row_weights), smaller.cost)
+    found = cost(data, V, math.inf, row_weights=row_weights, backend=backend)
+    value = min(found, smaller.cost)
     certificate = result.certificate
     if certificate is not None:
         certificate = replace(certificate, basis=V, scaled_cost=value / certificate.unit)
