@@ -84,7 +84,17 @@ def largest_entry(A: NDArray[Any] | Stored, name: str = "A", first: int = 0) -> 
     ValueError
         If an entry is NaN or infinite, naming the first.
     """
-    largest = 0.0
+    return largest_entries(A, None, name, first)[0]
+
+
+def largest_entries(
+    A: NDArray[Any] | Stored,
+    row_weights: NDArray[np.float64] | None,
+    name: str = "A",
+    first: int = 0,
+) -> tuple[float, float]:
+    """`largest_entry` of all rows, and of those whose weight is not 0."""
+    largest = counted = 0.0
     for lo, block in A if isinstance(A, Stored) else _blocks(A):
         # min and max hand on NaN, and show infinities; no temporary of the block's size.
         top = max(float(block.max()), -float(block.min()))
@@ -96,7 +106,13 @@ def largest_entry(A: NDArray[Any] | Stored, name: str = "A", first: int = 0) -> 
             where = f"{name}[{first + lo + i}, {j}]"
             raise ValueError(f"{where} is {block[i, j]}; every entry must be finite")
         largest = max(largest, top)
-    return largest
+        if row_weights is not None and top > counted:
+            counts = row_weights[lo : lo + len(block)] > 0.0
+            if not counts.all():
+                block = block[counts]
+                top = max(float(block.max()), -float(block.min())) if len(block) else 0.0
+        counted = max(counted, top)
+    return largest, counted
 
 
 def _blocks(A: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -55,7 +55,8 @@ class Data:
             block = np.array(self.A[part], dtype=np.float64)
             block = np.ldexp(block, -self._exponent) * self._mantissa
             if self._roots is not None:
-                block *= self._roots[part, None]
+                roots = self._roots[part, None]
+                block = np.where(roots > 0.0, block, 0.0) * roots  # what weighs 0 may be anything
             yield part, block
 
     def rounding(self, size: float) -> float:

@@ -193,7 +193,7 @@ class _Scaled:
         array = validation.check_matrix(A)
         p = validation.check_p(p)
         omega = validation.check_weights(row_weights, len(array))
-        top = validation.largest_entry(array)
+        top = validation.largest_entries(array, omega)[1]
         rows = np.asarray(array, dtype=np.float64)
         if omega is None:
             omega = np.ones(len(rows))

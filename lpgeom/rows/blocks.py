@@ -42,6 +42,8 @@ class BlockRows(Views):
         Count of the passes by every view of the same data.
     share : float
         Of the data behind, that is in these rows.
+    longest : float
+        Largest ``scale |A_ij|``, rows of factor 0 included, which may be long.
     """
 
     place: Place = HOST
@@ -56,6 +58,7 @@ class BlockRows(Views):
         dtype: type[np.floating[Any]] = np.float64,
         passes: Passes | None = None,
         share: float = 1.0,
+        longest: float = 1.0,
     ) -> None:
         self._A = A
         self._factors = factors
@@ -64,6 +67,7 @@ class BlockRows(Views):
         self._block_bytes = block_bytes
         self._passes = Passes() if passes is None else passes
         self._share = share
+        self._longest = longest
         self._norms: Array | None = None
 
     # ------------------------------------------------------------ what a place has to say
@@ -101,6 +105,7 @@ class BlockRows(Views):
             dtype=dtype,
             passes=self._passes,
             share=self._share,
+            longest=self._longest,
         )
         view._norms = self._norms
         return view
@@ -214,8 +219,8 @@ class BlockRows(Views):
     def _as_is(self) -> bool:
         """True if blocks are views of A, False if they are copies that may be overwritten."""
         A = self._A
-        # Left to c, a scale far from 1 would square out of range.
-        mild = 2.0**-20 <= self._scale <= 2.0**20
+        # Left to c, a scale far from 1 would square out of range; so would what c is 0 for.
+        mild = 2.0**-20 <= self._scale <= 2.0**20 and self._longest <= 2.0**20
         return bool(mild and A.dtype == self._dtype and A.flags.c_contiguous)
 
     @property

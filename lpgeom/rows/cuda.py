@@ -42,9 +42,11 @@ class CudaRows(BlockRows):
         dtype: type[np.floating[Any]] = np.float64,
         passes: Passes | None = None,
         share: float = 1.0,
+        longest: float = 1.0,
     ) -> None:
         super().__init__(
-            A, factors, scale, block_bytes, dtype=dtype, passes=passes, share=share
+            A, factors, scale, block_bytes,
+            dtype=dtype, passes=passes, share=share, longest=longest,
         )  # fmt: skip
         self.place = device.place()
         self._resident = device.on_device(A) or device.is_simulated()
@@ -164,8 +166,9 @@ class CudaRows(BlockRows):
         host = self.place.host
         factors = None if self._factors is None else host(self._factors)
         return ArrayRows(
-            host(self._A), factors, self._scale, dtype=self._dtype.type, passes=self._passes
-        )
+            host(self._A), factors, self._scale,
+            dtype=self._dtype.type, passes=self._passes, longest=self._longest,
+        )  # fmt: skip
 
 
 class FetchingRows(CudaRows):
@@ -221,8 +224,13 @@ def check_matrix(A: Any) -> Any:
 
 def largest_entry(A: Any, step: int) -> float:
     """max |A_ij| of a device array; ValueError if an entry is NaN or infinite, naming the first."""
+    return largest_entries(A, None, step)[0]
+
+
+def largest_entries(A: Any, row_weights: Array | None, step: int) -> tuple[float, float]:
+    """`largest_entry` of all rows, and of those whose weight (NumPy's) is not 0."""
     xp = device.array_module()
-    largest = 0.0
+    largest = counted = 0.0
     for lo in range(0, A.shape[0], step):
         block = A[lo : lo + step]
         if block.dtype not in FLOATS:
@@ -235,4 +243,10 @@ def largest_entry(A: Any, step: int) -> float:
             value = float(block[i, j])
             raise ValueError(f"A[{lo + i}, {j}] is {value}; every entry must be finite")
         largest = max(largest, top)
-    return largest
+        if row_weights is not None and top > counted:
+            counts = row_weights[lo : lo + len(block)] > 0.0
+            if not counts.all():
+                sizes = xp.maximum(block.max(axis=1), -block.min(axis=1))
+                top = float(xp.where(xp.asarray(counts), sizes, 0.0).max())
+        counted = max(counted, top)
+    return largest, counted

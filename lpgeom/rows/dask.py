@@ -38,6 +38,8 @@ class DaskRows(Views):
         Row factors, in the chunks of A.
     scale : float
         A power of two that brings the largest entry near 1.
+    longest : float
+        As in `BlockRows`.
 
     Notes
     -----
@@ -53,16 +55,20 @@ class DaskRows(Views):
         *,
         dtype: type[np.floating[Any]] = np.float64,
         passes: Passes | None = None,
+        longest: float = 1.0,
     ) -> None:
         self._A = A
         self._factors = factors
         self._scale = scale
         self._dtype = np.dtype(dtype)
         self._passes = Passes() if passes is None else passes
+        self._longest = longest
         self._norms: Any = None
 
     def _view(self, scale: float, dtype: type[np.floating[Any]]) -> Self:
-        view = type(self)(self._A, self._factors, scale, dtype=dtype, passes=self._passes)
+        view = type(self)(
+            self._A, self._factors, scale, dtype=dtype, passes=self._passes, longest=self._longest
+        )
         view._norms = self._norms
         return view
 
@@ -179,6 +185,7 @@ class DaskRows(Views):
             "X": None if X is None else dask.delayed(X, traverse=False, pure=True),
             "factored": self._factors is not None,
             "scale": self._scale,
+            "longest": self._longest,
             "type_": self._dtype.type,
             "dtype": np.float64,
             "concatenate": True,
@@ -192,11 +199,12 @@ def _on_chunk(
     X: Array | None,
     factored: bool,
     scale: float,
+    longest: float,
     type_: type[np.floating[Any]],
     stacked: bool = False,
 ) -> Array:
     """On a worker: that pass over one chunk. The chunks are the parallelism, so on one thread."""
-    rows = ArrayRows(block, vectors[0] if factored else None, scale, dtype=type_)
+    rows = ArrayRows(block, vectors[0] if factored else None, scale, dtype=type_, longest=longest)
     arguments = (() if X is None else (X,)) + vectors[factored:]
     with serial_blas():
         result: Array = getattr(rows, method)(*arguments)
@@ -281,26 +289,35 @@ def check_matrix(A: da.Array) -> da.Array:
     return A
 
 
-def largest_entry(A: da.Array) -> float:
-    """max |A_ij|; ValueError if an entry of some chunk is NaN or infinite, naming the first."""
+def largest_entries(A: da.Array, row_weights: da.Array | None) -> tuple[float, float]:
+    """max |A_ij| over all rows, and over those whose weight is not 0.
+
+    ValueError if an entry of some chunk is NaN or infinite, naming the first.
+    """
     starts = np.cumsum((0, *A.chunks[0])).tolist()
+    weights = [None] * len(starts) if row_weights is None else chunks_of(row_weights)
     tasks = [
-        dask.delayed(_largest)(block, lo)
-        for block, lo in zip(chunks_of(A), starts[:-1], strict=True)
+        dask.delayed(_largest)(block, w, lo)
+        for block, w, lo in zip(chunks_of(A), weights, starts[:-1], strict=False)
     ]
     found = dask.compute(*tasks)
-    for _, trouble in found:
+    for *_, trouble in found:
         if trouble is not None:
             raise ValueError(trouble)
-    return max(top for top, _ in found)
+    return max(top for top, *_ in found), max(counted for _, counted, _ in found)
 
 
-def _largest(block: NDArray[Any], lo: int) -> tuple[float, str | None]:
+def _largest(
+    block: NDArray[Any], row_weights: Array | None, lo: int
+) -> tuple[float, float, str | None]:
     """The error as a value: an exception would not say which of several chunks comes first."""
     try:
-        return (validation.largest_entry(block, first=lo) if len(block) else 0.0), None
+        tops = (
+            validation.largest_entries(block, row_weights, first=lo) if len(block) else (0.0, 0.0)
+        )
+        return *tops, None
     except ValueError as error:
-        return 0.0, str(error)
+        return 0.0, 0.0, str(error)
 
 
 def check_weights(row_weights: Any, A: da.Array) -> Any:

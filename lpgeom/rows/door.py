@@ -18,6 +18,9 @@ from lpgeom.rows.stored import StoredRows
 from lpgeom.rows.vectors import is_distant
 from lpgeom.sources import Stored
 
+LONGEST = 2.0**400
+"""Rows that do not count may be this many times as long as the others where both are read alike."""
+
 R = TypeVar("R", bound=Rows, covariant=True)
 
 
@@ -49,6 +52,7 @@ def open_rows(
     """Check the input and wrap it: largest |entry| in [0.5, 1), largest row factor 1.
 
     A power of two scales without rounding (what underflows is below 1e-300 of the largest entry).
+    Rows of weight 0 have no say in it: whatever stands there, as far as it is finite.
     p = inf is let in only where the caller has an answer to it (`infinite`); row factors are then
     the limits of ``omega_i^(1/p)``: 1 where omega_i > 0, 0 where it is 0.
     """
@@ -81,9 +85,11 @@ def open_anywhere(
         return open_rows(array.compute(), p, weights, infinite=infinite)
     p = validation.check_p(p, infinite=infinite)
     omega = dask.check_weights(row_weights, array)
-    scale, unit = _units(dask.largest_entry(array))
+    largest, counted = dask.largest_entries(array, omega)
+    scale, unit = _units(counted)
     factors, unit = _factors(omega, p, unit)
-    return Problem(array, dask.DaskRows(array, factors, scale), factors, scale, unit, p, omega)
+    rows = dask.DaskRows(array, factors, scale, longest=largest * scale)
+    return Problem(array, rows, factors, scale, unit, p, omega)
 
 
 def open_array(
@@ -99,9 +105,16 @@ def open_array(
 
 
 def plain_rows(problem: Problem[BlockRows]) -> BlockRows:
-    """The rows without their factors, with per-row vectors in NumPy wherever the rows are."""
+    """The rows without their factors, with per-row vectors in NumPy wherever the rows are.
+
+    ValueError if rows of weight 0 are so long that float64 has no room for them and the others.
+    """
+    if problem.rows._longest > LONGEST:
+        raise ValueError(
+            "rows of weight 0 are so long that all others vanish beside them: set them to 0"
+        )
     if problem.backend == "cpu":
-        return ArrayRows(problem.A, None, problem.scale)
+        return ArrayRows(problem.A, None, problem.scale, longest=problem.rows._longest)
     return vectors_here(problem.rows, factors=False)
 
 
@@ -113,8 +126,9 @@ def vectors_here(rows: BlockRows, *, factors: bool = True) -> BlockRows:
 
     kept = rows._factors if factors else None
     here = FetchingRows(
-        rows._A, kept, rows._scale, rows._block_bytes, dtype=rows.dtype.type, passes=rows._passes
-    )
+        rows._A, kept, rows._scale, rows._block_bytes,
+        dtype=rows.dtype.type, passes=rows._passes, longest=rows._longest,
+    )  # fmt: skip
     return here if rows._resident else here.streamed()  # type: ignore[attr-defined]
 
 
@@ -156,9 +170,11 @@ def _opened(
 ) -> Problem[ArrayRows]:
     p = validation.check_p(p, infinite=infinite)
     omega = validation.check_weights(row_weights, array.shape[0])
-    scale, unit = _units(validation.largest_entry(array))
+    largest, counted = validation.largest_entries(array, omega)
+    scale, unit = _units(counted)
     factors, unit = _factors(omega, p, unit)
-    return Problem(array, kind(array, factors, scale), factors, scale, unit, p, omega)
+    rows = kind(array, factors, scale, longest=largest * scale)
+    return Problem(array, rows, factors, scale, unit, p, omega)
 
 
 def _opened_on_device(A: Any, p: Any, row_weights: Any, infinite: bool) -> Problem[Rows]:
@@ -185,13 +201,13 @@ def _opened_on_device(A: Any, p: Any, row_weights: Any, infinite: bool) -> Probl
         if plan.resident and not there:
             source = device.sent(source, step)
         if plan.resident:
-            largest = cuda.largest_entry(source, step)
+            largest, counted = cuda.largest_entries(source, omega, step)
         else:
-            largest = validation.largest_entry(source)
-        scale, unit = _units(largest)
+            largest, counted = validation.largest_entries(source, omega)
+        scale, unit = _units(counted)
         factors, unit = _factors(omega, p, unit)
         placed = None if factors is None else device.array_module().asarray(factors)
-        rows = cuda.CudaRows(source, placed, scale, plan.block_bytes)
+        rows = cuda.CudaRows(source, placed, scale, plan.block_bytes, longest=largest * scale)
         if not plan.resident:
             rows = rows.streamed()
     return Problem(source, rows, factors, scale, unit, p, omega)

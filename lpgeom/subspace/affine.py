@@ -172,7 +172,7 @@ def approx_affine(
     validation.check_choice("certify", certify, (False, True, "tight"))
     refine = validation.check_flag("refine", refine)
     omega = validation.check_weights(row_weights, n)
-    rows = _in_range(array)
+    rows = _in_range(array, omega)
     free = isinstance(centre, str) and centre == "median"
     if centre is None or isinstance(centre, str):
         validation.check_choice("centre", centre, CENTRES)
@@ -203,8 +203,9 @@ def rejudged(
     `A` may hold the rows in another order, or repeat what had been one row of a larger weight: the
     problem must be the same one, for `guarantee` is kept.
     """
-    rows = _in_range(validation.check_matrix(A))
-    omega = validation.check_weights(row_weights, len(rows))
+    array = validation.check_matrix(A)
+    omega = validation.check_weights(row_weights, len(array))
+    rows = _in_range(array, omega)
     found = _Found(
         result.centre, result.basis, result.method.startswith(("rank", "full")),
         result.guarantee, result.method, result.n_iter, result.converged,
@@ -372,14 +373,21 @@ def judge_centre(B: Array, V: Array, omega: Array | None, p: float) -> float:
     return norm_ratio(cost, max(lower, best.lower_bound), p)
 
 
-def _in_range(array: NDArray[Any]) -> Array:
-    """float64, or an error where differences and sums of entries would leave its range."""
-    top = validation.largest_entry(array)
+def _in_range(array: NDArray[Any], omega: Array | None) -> Array:
+    """float64, or an error where differences and sums of entries would leave its range.
+
+    Rows of weight 0 may hold anything: one that counts takes the place of each.
+    """
+    top = validation.largest_entries(array, omega)[1]
     if top > LARGEST:
         raise ValueError(
             f"entries of A reach {top:.3g}; divide A by a power of ten (1e300 at most)"
         )
-    return np.asarray(array, dtype=np.float64)
+    rows = np.asarray(array, dtype=np.float64)
+    if omega is None or omega.all():
+        return rows
+    counts = omega > 0.0
+    return np.where(counts[:, None], rows, rows[np.argmax(counts)])
 
 
 def _mean(rows: Array, omega: Array | None) -> Array:

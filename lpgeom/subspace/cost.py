@@ -33,10 +33,10 @@ def entries_cost(A: Any, V: Array, p: float, factors: Array | None, scale: float
     step = max(1, (4 << 20) // (8 * d))
     total = 0.0
     for lo in range(0, n, step):
-        block = np.asarray(A[lo : lo + step], dtype=np.float64) * scale
+        # Factors first: rows of factor 0 may hold anything.
+        f = scale if factors is None else scale * factors[lo : lo + step, None]
+        block = np.asarray(A[lo : lo + step], dtype=np.float64) * f
         residual = np.abs(block - (block @ V) @ V.T)
-        if factors is not None:
-            residual *= factors[lo : lo + step, None]
         if p == math.inf:
             total = max(total, float(residual.max()))
         else:

@@ -187,7 +187,11 @@ class Entries:
         left = np.where(f[:, None] > 0.0, left / np.where(f > 0.0, f, 1.0)[:, None], 0.0)
         idle = f == 0.0  # these count for nothing: their projections
         rows = self.place.host(self.A[beside(self.A, np.flatnonzero(idle))])
-        left[idle] = np.asarray(rows, dtype=np.float64) @ right.T
+        rows = np.asarray(rows, dtype=np.float64)
+        e = np.frexp(np.abs(rows).max(axis=1, initial=0.0))[1][:, None]  # they may hold anything
+        with np.errstate(over="ignore"):
+            far = np.ldexp(np.ldexp(rows, -e) @ right.T, e)
+        left[idle] = np.clip(far, -np.finfo(np.float64).max, np.finfo(np.float64).max)
         return left
 
 
