@@ -26,7 +26,7 @@ MATRICES = [
     (A + 0j, TypeError, "complex128"),
     (A.astype(object), TypeError, "object"),
     (A.astype("S5"), TypeError, "real numbers"),
-    ("text", TypeError, "real numbers"),
+    ("text", TypeError, "to use a file, read it first"),
     (None, TypeError, "real numbers"),
     ([[1, 2], [3]], TypeError, "cannot be read as an array"),
     (A[0], ValueError, r"two-dimensional .* shape \(4,\)"),
