@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -12,6 +12,7 @@ from lpgeom.geometry.spectrum import eigen
 from lpgeom.geometry.subspaces import Frame, largest_sine
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.vectors import beside, fetched
+from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.irls import Irls, Run
 
 HOPS = 32
@@ -32,6 +33,9 @@ HOPELESS = 1e-2
 
 SAME = 0.002
 """Sine of the largest principal angle to the best below which it would only find that again."""
+
+THROUGH = "k rows"
+"""Name of a start through k of the rows."""
 
 Descent = Callable[[Frame, float, float | None], Irls]
 """From a start, to a tolerance, with the first eps (None: its default)."""
@@ -61,6 +65,7 @@ def explored(
     max_iter: int,
     rng: np.random.Generator,
     tau: Array | None = None,
+    starts: Sequence[Frame] = (),
 ) -> End | None:
     """The best end of more descents, from robust starts and by hops; None if none beats `cost`.
 
@@ -74,15 +79,16 @@ def explored(
         Of descents that lead somewhere.
     tau : ndarray, shape (n,), optional
         Squared lengths in the metric of the Lewis ellipsoid, for the start that uses them.
+    starts : sequence of Frame
+        To start from as well, where they cost hardly more than the best end, or less.
     """
     best: End | None = None
     tries = affordable(*rows.shape)
 
-    def attempt(name: str, w: Array, *, cold: bool) -> int:
-        """Follow the start with these weights; how many failures this counts for."""
+    def attempt(name: str, start: Frame, *, cold: bool) -> int:
+        """Follow a start; how many failures this counts for."""
         nonlocal best, frame, cost, tries
         tries -= 1
-        start = leading(rows, w, k)
         eps = typical(rows, start) if cold else None
         run, back = follow(descent, start, eps, frame, cost, tol, max_iter)
         if run is None or run.cost >= cost * (1.0 - 1e-9):
@@ -91,10 +97,15 @@ def explored(
         return 0
 
     k = frame.V.shape[1]
-    starts = robust_weights(rows, tau).items()
+    for start in starts:
+        there = lp_cost(rows.quadratic_form(start.W), p)
+        other = largest_sine(frame.V, start.V) >= SAME
+        if there < cost or (other and there <= cost * (1.0 + HOPELESS)):
+            attempt(THROUGH, start, cold=True)
+    robust = robust_weights(rows, tau).items()
     for cold in (False, True):
-        for name, w in islice(starts, max(0, tries)):
-            attempt(name, w, cold=cold)
+        for name, w in islice(robust, max(0, tries)):
+            attempt(name, leading(rows, w, k), cold=cold)
     failures = 0
     for turn in range(min(HOPS, tries)):
         if turn % 2 == 0:
@@ -102,7 +113,7 @@ def explored(
             name, w = "hop", _some(rows, frame, p, kept, rng)
         else:
             name, w = "few rows", _few(rows, k, rng)
-        failed = attempt(name, w, cold=turn % 8 >= 4)
+        failed = attempt(name, leading(rows, w, k), cold=turn % 8 >= 4)
         failures = failures + failed if failed else 0
         if failures >= PATIENCE:
             break

@@ -19,7 +19,8 @@ from lpgeom.subspace.grassmann import continued
 from lpgeom.subspace.irls import Irls, Run
 from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.sampling import Sampler, sampler
-from lpgeom.subspace.search import affordable, explored
+from lpgeom.subspace.search import THROUGH, affordable, explored
+from lpgeom.subspace.spans import through_rows
 
 FLOOR = 1e-26
 """Squared residuals below this share of the mean squared row norm are rounding (float64)."""
@@ -146,7 +147,7 @@ class Solver:
             candidates = [self._in_double(self._evaluate("lewis", ellipsoid))]
         elif method == "auto" and self.large and self.p < 2.0:
             candidates = self._searched(svd, ellipsoid)
-        else:
+        elif method == "irls" or not (candidates := self._exact()):
             candidates = [self._descend(svd), self._descend(self._evaluate("lewis", ellipsoid))]
             if method == "auto" and self.p < 2.0:
                 candidates += self._explored(min(candidates, key=lambda c: c.cost), lewis)
@@ -235,6 +236,14 @@ class Solver:
         # The sample was wrong: the SVD's own descent decides.
         return [found] if found.cost < svd.cost else [found, self._descend(svd, first)]
 
+    def _exact(self) -> list[Candidate]:
+        """For p = 1 and few hyperplanes through d - 1 rows: the cheapest of them (theory 4)."""
+        if self.p != 1.0 or self.k < self.rows.shape[1] - 1:
+            return []
+        low = FLOOR * float(np.mean(self.rows.squared_norms()))
+        best = [self._evaluate(THROUGH, f) for f in through_rows(self.rows, self.k, 1.0, 1)]
+        return [replace(c, N=self.rows.weighted_gram(np.maximum(c.t, low) ** -0.5)) for c in best]
+
     def _explored(self, best: Candidate, lewis: LewisWeights) -> list[Candidate]:
         """A better end of further descents, if there is one that is affordable."""
         rows = self.rows.local() if affordable(*self.rows.shape) > 0 else None
@@ -251,6 +260,7 @@ class Solver:
             max_iter=self.max_iter,
             rng=self.rng,
             tau=local(lewis.weights) ** (2.0 / self.p),
+            starts=through_rows(rows, self.k, self.p),
         )
         if end is None:
             return []
