@@ -230,12 +230,8 @@ class _Problem:
     def __init__(
         self, rows: Array, omega: Array | None, k: int, p: float, method: str, seed: int
     ) -> None:
-        self.rows = rows
-        self.omega = omega
-        self.k = k
-        self.p = p
-        self.method = method
-        self.seed = seed
+        self.rows, self.omega, self.k, self.p = rows, omega, k, p
+        self.method, self.seed = method, seed
         self.large = rows.size >= LARGE
 
     def through(self, c: Array, name: str) -> _Found:

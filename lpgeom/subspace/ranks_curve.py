@@ -128,7 +128,6 @@ def cost_curve(
     started = time.perf_counter()
     validation.check_choice("method", method, METHODS)
     validation.check_choice("certify", certify, (False, True, "tight"))
-    backend = validation.check_backend(backend)
     seed = validation.check_seed(seed)
     if tol is not None:
         tol = validation.check_tolerance(tol)
@@ -137,6 +136,7 @@ def cost_curve(
         if max_iter is None
         else validation.check_positive_int("max_iter", max_iter)
     )
+    backend = validation.check_backend(backend)
     given = _several(ks)
     largest = max((k for k in given if isinstance(k, int)), default=None)
     data, p, row_weights, source = unpacked(A, largest, p, row_weights)
