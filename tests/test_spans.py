@@ -168,9 +168,9 @@ def test_large_data_and_other_methods_look_at_no_span(monkeypatch: pytest.Monkey
 def test_the_limits_count_sets_and_products(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = ArrayRows(matrix("gauss", 12, 4, 1))
     assert len(through_rows(rows, 3, 1.0)) == spans.STARTS
-    monkeypatch.setattr(spans, "WORK", 220 * 12 * 4 - 1)
+    monkeypatch.setattr(spans, "WORK", 220 * 4 * (12 + 16) - 1)
     assert through_rows(rows, 3, 1.0) == []
-    monkeypatch.setattr(spans, "WORK", 220 * 12 * 4)
+    monkeypatch.setattr(spans, "WORK", 220 * 4 * (12 + 16))
     assert through_rows(rows, 3, 1.0)
     monkeypatch.setattr(spans, "SETS", 219)
     assert through_rows(rows, 3, 1.0) == []

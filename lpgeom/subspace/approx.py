@@ -107,8 +107,10 @@ def approx_subspace(  # type: ignore[misc]  # the overloads name what decides th
         large p to steps on the largest distance itself (p = inf). "auto": the same, and for p < 2 a
         search for better local minima, from robust starts and by hops from the best (on a sample of
         the rows for large A, and only where the SVD can be improved much); for p = inf the convex
-        relaxation and, for small A, random subspaces are starts too. "auto" and "irls" return the
-        cheapest subspace seen, so never one that costs more than the SVD's.
+        relaxation and, for small A, random subspaces are starts too. For tiny A and p < 2 the spans
+        of k rows are tried; at p = 1, k = d - 1 the best of them is an optimum, and the result's
+        `method` "k rows" (theory 4). "auto" and "irls" return the cheapest subspace seen, so never
+        one that costs more than the SVD's.
     row_weights : array_like, shape (n,), optional
         omega >= 0, not all zero.
     certify : bool or "tight"

@@ -20,8 +20,8 @@ ENTRIES = 1 << 12
 SETS = 1 << 12
 """Sets of rows, at most."""
 
-WORK = 1e7
-"""Products, at most, in the residuals of all rows from all of these subspaces: some 10 ms."""
+WORK = 4e6
+"""Products, at most, in the QRs and in the residuals of all rows: some 10 ms."""
 
 CHUNK = 256
 """Subspaces looked at at once: their residuals stay in the cache."""
@@ -58,8 +58,8 @@ def through_rows(rows: Rows, k: int, p: float, count: int = STARTS) -> list[Fram
 
     Notes
     -----
-    One pass; C(n, k) full QRs of d x k and ``C(n, k) n d (d - k)`` products, below `SETS` and
-    `WORK`. Nothing is drawn by lot.
+    One pass; C(n, k) full QRs of d x k and as many products of (n, d) with (d, d - k), within
+    `SETS` and `WORK`. Nothing is drawn by lot.
     """
     n, d = rows.shape
     near = rows.local() if n * d <= ENTRIES else None
@@ -68,7 +68,7 @@ def through_rows(rows: Rows, k: int, p: float, count: int = STARTS) -> list[Fram
     A = gathered(near, np.flatnonzero(fetched(near.squared_norms()) > 0.0))
     different = np.unique(A, axis=0)
     size = math.comb(len(different), k)
-    if size > SETS or size * len(A) * d * (d - k) > WORK:
+    if not 0 < size <= SETS or size * d * (len(A) * (d - k) + d * d) > WORK:
         return []
     sets = _sets(len(different), k)
     cost = np.concatenate(
