@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import assert_unchanged, factors, product, same_bits, snapshot
-from sequences import SCALED, bart, gemma3, logits
+from sequences import SCALED, bart, logits
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -57,6 +57,14 @@ class Buffered(torch.nn.Embedding):
 
     def forward(self, input_ids: Tensor) -> Tensor:
         return super().forward(input_ids) * self.embed_scale.to(self.weight.dtype)
+
+
+class Both(Buffered):
+    """And as a number as well, as newer ones."""
+
+    def __init__(self, n: int, d: int) -> None:
+        super().__init__(n, d)
+        self.scalar_embed_scale = 3.3
 
 
 def squeezed(model: torch.nn.Module, **options: Any) -> nn.CompressionReport:
@@ -200,13 +208,16 @@ def test_what_does_more_is_left_whole(table: torch.nn.Module) -> None:
 
 def test_a_number_without_data_is_a_reason() -> None:
     with torch.device("meta"):
-        model = torch.nn.ModuleList([Buffered(20, 4), gemma3().model.embed_tokens, Times(9, 4)])
+        model = torch.nn.ModuleList([Buffered(20, 4), Both(20, 4), Times(9, 4)])
     assert [group.obstacle for group in groups(model, meta=True)] == [
         "scales what it looks up by a number on the meta device", "", "",
     ]  # fmt: skip
     found = scaling_of(model[0])
     assert found is not None
     assert not found.known
+    both = scaling_of(model[1])
+    assert both is not None
+    assert both == scaling_of(Both(20, 4))  # to the buffer's rounding
 
 
 # ---------------------------------------------------------------- modules in factors
@@ -433,6 +444,8 @@ def test_halved_afterwards(model: Any) -> None:
 @pytest.mark.parametrize("family", ["bart", "gemma3"])
 def test_the_same_from_the_command(family: str, tmp_path: Path) -> None:
     model = SCALED[family]()
+    if family == "gemma3" and not hasattr(table_of(model), "scalar_embed_scale"):
+        pytest.skip("this version of transformers has the number in the buffer alone")
     model.save_pretrained(tmp_path / "model")
     arguments = ["--rank", "3", "--p", "2", "--subspaces", "1", "--quiet"]
     source, out = str(tmp_path / "model"), str(tmp_path / "out")
