@@ -328,6 +328,8 @@ def _orthogonal_one_by_one(Q: Array, y: Array, seen: Any) -> tuple[Array, Array]
     y, off = y.copy(), np.zeros(len(y))
     for i in range(len(y) if Q.shape[1] else 0):
         at = seen[i]
+        if not at.any():  # nothing to be orthogonal to; LAPACK takes no empty matrix
+            continue
         N, R, _ = scipy.linalg.qr(Q[at], mode="economic", pivoting=True)
         kept = np.abs(np.diagonal(R)) > len(Q) * _EPS
         N = N[:, : kept.size][:, kept]

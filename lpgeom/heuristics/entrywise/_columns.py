@@ -63,8 +63,8 @@ def column_selection(
     >>> from lpgeom.heuristics import entrywise
     >>> A = [[1.0, 2.0, 7.0], [2.0, 4.0, 1.0], [3.0, 6.0, 1.0], [4.0, 8.0, 1.0]]
     >>> found = entrywise.column_selection(A, 2)
-    >>> abs(A - found.left @ found.right).max().round(6), found.note
-    (np.float64(0.0), 'all 3 sets of columns')
+    >>> float(abs(A - found.left @ found.right).max().round(6)), found.note
+    (0.0, 'all 3 sets of columns')
     """
     return run("column_selection", _solve, A, k, p, seed, max_iter, tol, steps=8)
 
