@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from problems import fixed
 
@@ -19,6 +19,10 @@ SIZES = st.floats(1e-12, 1e6)
 
 
 @fixed
+@example(5.0, 1.0, 1.0 + 2**-52)
+@example(2.0, 1.0, 1.00001)
+@example(1.0, 1.0, 1.0 + 2**-52)
+@example(1.0 + 1e-9, 1.0, 1.0 + 1e-12)
 @given(SIZES, st.floats(1e-9, 1e6), POWERS)
 def test_the_root_is_exact(v: float, lam: float, p: float) -> None:
     """x + lam p x^(p-1) = v to rounding of its terms, except where x underflows."""

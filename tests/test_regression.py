@@ -105,7 +105,7 @@ def test_wrong_entries_are_left_out() -> None:
 
 
 def problem_that_stalls() -> tuple[Any, Any]:
-    """V and one right side of 30,000 at which interior points stay 1.3e-8 away."""
+    """V and one right side of 30,000 at which interior points stay 1e-8 away."""
     rng = np.random.default_rng(0)
     B = rng.standard_t(1.5, size=(30_000, 384))[14854]
     return np.linalg.qr(rng.standard_normal((384, 64)))[0], B
@@ -113,11 +113,12 @@ def problem_that_stalls() -> tuple[Any, Any]:
 
 def test_a_vertex_ends_what_interior_points_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     V, B = problem_that_stalls()
-    fit = lpgeom.lp_regression(V, B)
+    # 9.6e-9 or 1.3e-8, by the BLAS: both too far for this tol.
+    fit = lpgeom.lp_regression(V, B, tol=1e-10)
     assert fit.converged.all()
     assert fit.gap[0] <= 1e-11
     monkeypatch.setattr("lpgeom.subspace.regression.vertex", lambda *problem: None)
-    assert lpgeom.lp_regression(V, B).gap[0] > fit.gap[0]
+    assert lpgeom.lp_regression(V, B, tol=1e-10).gap[0] > 100 * fit.gap[0]
 
 
 @pytest.mark.parametrize("weighted", [False, True])

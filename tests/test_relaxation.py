@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import reference
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from problems import all_bounds, descend, evidence_of, fixed, matrix
 
@@ -43,6 +43,7 @@ def test_beta_near_one_is_below_the_integral_remainder(p: float, e: float) -> No
 
 
 @fixed
+@example(1.5, 0.5, 1.0)
 @given(st.floats(1.01, 1.99), st.floats(0.01, 0.99), st.floats(0.0, 1.0))
 def test_touching_point_is_the_best(p: float, r: float, between: float) -> None:
     """Against a grid over all touching points; r^2 <= t <= Y r, Y = 1."""
@@ -55,9 +56,11 @@ def test_touching_point_is_the_best(p: float, r: float, between: float) -> None:
         return alpha * r + beta * t + c
 
     assert value(y0) >= value(reference.best_touching_point(r, t, Y, p)) - 1e-9
-    # And it is the two-point moment problem's value: mass at y0 and at Y.
-    share = (r - y0) / (Y - y0)
-    assert value(y0) == pytest.approx((1.0 - share) * y0**p + share * Y**p, abs=1e-7)
+    # And it is the two-point moment problem's value: mass at Y and at the point that is y0 where
+    # that is not raised to FLOOR.
+    point = max((r * Y - t) / (Y - r), 0.0)
+    share = (r - point) / (Y - point)
+    assert value(y0) == pytest.approx((1.0 - share) * point**p + share * Y**p, abs=1e-7)
 
 
 @pytest.mark.parametrize("kind", ["gauss", "heavy", "zero rows", "rank deficient"])

@@ -52,14 +52,34 @@ def _root(e, c, v, x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _root_by_logs(e, c, v):  # type: ignore[no-untyped-def]
+    """Root of ``x + c x^e - v`` (0 < e < 1, c, v > 0), for small e.
+
+    There x^e says nothing of x to working precision. In ``u = log x`` it is ``exp(u) + c exp(e u)
+    - v``, which is convex, too, and each term alone has a root above the sum's.
+    """
+    u = min(math.log(v), math.log(v / c) / e)
+    for _ in range(_ROOT_STEPS):
+        one, other = math.exp(u), c * math.exp(e * u)
+        slope = one + e * other
+        if not slope > 0.0:
+            break
+        lower = u - (one + other - v) / slope
+        if not lower < u:
+            break
+        u = lower
+    return min(math.exp(u), v)
+
+
+@njit(cache=True, nogil=True)
 def prox(v, lam, p):  # type: ignore[no-untyped-def]
     """``argmin_x lam |x|^p + (x - v)^2 / 2`` for p >= 1, lam >= 0.
 
     Odd, and for v > 0 the root in [0, v] of ``x + lam p x^(p-1) = v``. At p = 1 it is
     max(v - lam, 0), at p = 2 v / (1 + 2 lam), at p = 3/2 or 3 the root of a quadratic, written so
     that nothing cancels. Else the left side is convex: for p > 2 in x, for p < 2 in ``y =
-    x^(p-1)``, where it is ``y^q + lam p y``, q = 1 / (p - 1). Newton's method from a point above
-    the root comes down to it and cannot overshoot.
+    x^(p-1)``, where it is ``y^q + lam p y``, q = 1 / (p - 1), and in log x. Newton's method from a
+    point above the root comes down to it and cannot overshoot.
     """
     size = abs(v)
     if lam == 0.0 or size == 0.0:
@@ -79,6 +99,8 @@ def prox(v, lam, p):  # type: ignore[no-untyped-def]
         if p > 2.0:
             # x + c x^(p-1) = v, divided by c.
             x = _root(p - 1.0, 1.0 / c, size / c, min(size, (size / c) ** (1.0 / (p - 1.0))))
+        elif p < 1.01:
+            x = _root_by_logs(p - 1.0, c, size)
         else:
             q = 1.0 / (p - 1.0)
             x = _root(q, c, size, min(size ** (p - 1.0), size / c)) ** q
