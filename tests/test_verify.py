@@ -310,6 +310,14 @@ def test_nearly_low_rank_data_verify(p: float, noise: float) -> None:
             assert result.guarantee == np.inf  # nothing is promised that no bound stands for
 
 
+def test_rounding_beside_a_long_row_may_leave_float64() -> None:
+    """At p = 100 what rounding could prove is far above any float; the bound claims nothing."""
+    A = np.array([[3.01e-288, -8.32e-288], [-4.13e-301, -2.44e-300]])
+    result = lpgeom.approx_subspace(A, 1, 100.0)
+    assert result.certificate is not None
+    result.certificate.verify(A)
+
+
 def test_lowered_guarantee_fails() -> None:
     A, certificate = certificate_for(1.0)
     with pytest.raises(CertificateError, match="guarantee"):

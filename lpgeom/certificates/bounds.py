@@ -218,7 +218,9 @@ def holder_value(smallest: float, total: float, p: float) -> float:
     if smallest <= 0.0:
         return 0.0
     s = p / 2.0
-    return math.exp(s * math.log(smallest) - (s - 1.0) * math.log(total)) * (1.0 - holder_slack(p))
+    log = s * math.log(smallest) - (s - 1.0) * math.log(total)
+    # A search may meet a smallest that is rounding beside a long row, to a high power.
+    return math.exp(min(log, 700.0)) * (1.0 - holder_slack(p))
 
 
 def holder_slack(p: float) -> float:
