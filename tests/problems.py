@@ -31,12 +31,12 @@ def matrix(kind: str, n: int, d: int, seed: int) -> Any:
     if kind == "heavy":
         A = rng.standard_t(1.0, (n, d))
     elif kind == "duplicates":
-        A = A[rng.integers(0, max(2, n // 2), n)]
+        A = A[rng.integers(0, min(max(2, n // 2), n), n)]
     elif kind == "zero rows":
         A[rng.random(n) < 0.3] = 0.0
         A[0] = 1.0
     elif kind == "rank deficient":
-        r = max(2, d - 1)
+        r = min(max(2, d - 1), d)
         A = A[:, :r] @ rng.standard_normal((r, d))
     elif kind == "wide":
         A = A[: max(2, d - 1)]
