@@ -113,6 +113,7 @@ def problem_that_stalls() -> tuple[Any, Any]:
 
 def test_a_vertex_ends_what_interior_points_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     V, B = problem_that_stalls()
+    assert lpgeom.lp_regression(V, B).gap[0] <= 1e-8
     # 9.6e-9 or 1.3e-8, by the BLAS: both too far for this tol.
     fit = lpgeom.lp_regression(V, B, tol=1e-10)
     assert fit.converged.all()
