@@ -261,11 +261,11 @@ def test_infinite_p(alone: None, watched: None, monkeypatch: pytest.MonkeyPatch)
 def test_records_with_weights_stand_alone(
     p: float, distant: bool, alone: None, tmp_path: Path
 ) -> None:
-    A = matrix(600, 6)
+    A = matrix(300, 6)
     omega = np.random.default_rng(1).integers(0, 3, len(A)).astype(float)
-    given = cut(omega, 200) if distant else omega
-    ours = lpgeom.approx_subspace(cut(A), 2, p, row_weights=given)
-    curve = lpgeom.cost_curve(cut(A), p, [1, 2], row_weights=given)
+    given = cut(omega, 100) if distant else omega
+    ours = lpgeom.approx_subspace(cut(A), 2, p, row_weights=given, method="irls", max_iter=5)
+    curve = lpgeom.cost_curve(cut(A), p, [2], row_weights=given, method="svd")
     certified = lpgeom.certify(cut(A), ours.basis, p, row_weights=given)
     ours.save(tmp_path / "r.npz")
     again = lpgeom.SubspaceResult.load(tmp_path / "r.npz")

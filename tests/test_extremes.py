@@ -90,6 +90,24 @@ def test_a_guarantee_that_no_bound_stands_for_is_not_stated() -> None:
             certificate.verify(A)
 
 
+@pytest.mark.parametrize("p", [50.0, 100.0])
+def test_a_cost_that_is_lost_is_no_optimum(p: float) -> None:
+    """The residual is 1e-12 of the rows, which no power of two brings nearer 1."""
+    A = np.array([[-1.15177077e-318, -1.90210333e-318], [-5.36833636e-306, 9.08792364e-306]])
+    V = np.array([[0.5], [-0.86]])
+    for solve in (
+        lambda A: lpgeom.approx_subspace(A, 1, p),
+        lambda A: lpgeom.cost_curve(A, p, [1]),
+    ):
+        with pytest.raises(OverflowError, match="multiply A by a power of ten"):
+            solve(A)
+    assert lpgeom.certify(A, V, p).cost >= 0.0  # far from every row: a number
+    found = lpgeom.approx_subspace(A * 2.0**300, 1, p)
+    assert found.norm_error == pytest.approx(1.95909e-318 * 2.0**300, rel=1e-3)
+    for few in (1.0, 2.0, 3.0):
+        assert lpgeom.approx_subspace(A, 1, few).norm_error == pytest.approx(1.96e-318, rel=1e-2)
+
+
 def test_a_relaxed_cost_beyond_float64() -> None:
     """Rows over 14 decades at p = 50: a step too far costs more than the largest float."""
     for seed in range(6):

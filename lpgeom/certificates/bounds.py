@@ -57,6 +57,11 @@ def spectral_at(rows: Rows, ks: Sequence[int]) -> list[Bound]:
     return bounds
 
 
+MOST_ROOM = 100.0
+"""Logarithm of what kappa is raised by at most: beyond, rounding leaves nothing of it, or p is so
+near 2 that it says nothing."""
+
+
 def chord(rows: Rows, k: int, p: float) -> Bound:
     """3c, 1 <= p <= 2: ``t^(p/2) >= t Y^(p-2)`` on [0, Y^2], one weighted Gram.
 
@@ -100,8 +105,12 @@ def lewis_bounds_at(
     # Leverages in a metric whose root has condition c carry a relative error of d eps c; where the
     # root comes from the metric itself, which is off by eps of its largest eigenvalue, d eps c^2.
     condition = float(sigma[0] / max(sigma[-1], EPS * sigma[0]))
-    power = 2 if spec.squared else 1
-    kappa = lewis.kappa * (1.0 + 4.0 * d * EPS * condition**power)
+    # By as much the metric is off from the sum that it stands for: kappa^(p/2-1) is lowered by it.
+    off = 4.0 * d * EPS * condition ** (2 if spec.squared else 1)
+    room = 2.0 * math.log1p(off) / (2.0 - p)
+    if room > MOST_ROOM:
+        return [[] for _ in ks]
+    kappa = lewis.kappa * (1.0 + off) * math.exp(room)
     # Directions that the metric does not see shorten row i by e_i: in norms the cost is off by at
     # most (sum ||e_i||^p)^(1/p).
     outside = 0.0 if r == d else _norm(rows.quadratic_form(spec.U[:, : d - r]), p)

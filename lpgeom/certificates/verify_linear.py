@@ -87,7 +87,7 @@ def check_lewis(data: Data, bound: Bound) -> Checked:
     # In terms of nu, which is what was computed: near p = 2 it says little about kappa.
     claimed = kappa ** (p / 2.0 - 1.0)
     # Four times the allowance of the value: the metric that kappa was measured in was rounded too.
-    if claimed > nu * (1.0 + 1e-9) + 4.0 * relative * float(spectrum[-1]):
+    if claimed > nu * (1.0 + 1e-9) + relative * float(spectrum[-1]):
         raise CertificateError(
             f"kappa of {bound.name!r} is stated as {kappa!r}: kappa^(p/2-1) is {claimed!r}, where "
             f"the rows leave {nu!r}"

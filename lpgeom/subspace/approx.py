@@ -16,6 +16,7 @@ from lpgeom.rows.door import open_anywhere
 from lpgeom.subspace.assemble import (
     centred,
     certificate_of,
+    check_cost,
     in_span,
     rescaled,
 )
@@ -149,6 +150,8 @@ def approx_subspace(  # type: ignore[misc]  # the overloads name what decides th
     ValueError
         NaN or infinite entries, an A that is empty or not two-dimensional, k or p out of range,
         weights that are negative, all zero or of the wrong length.
+    OverflowError
+        A, or A and row_weights, lie so near an end of float64 that p-th powers leave it.
     ImportError, RuntimeError, MemoryError
         backend="cuda" without its libraries, without a device, or with too little memory on it.
 
@@ -226,6 +229,7 @@ def approx_subspace(  # type: ignore[misc]  # the overloads name what decides th
             del pca  # (d, d) matrices are most of the memory used: none is kept longer than needed
             solution = solver.solve(method)
             del solver
+            check_cost(solution.cost, p)
             problem = rescaled(problem, inner.unit)
             if span is not None:
                 solution = solution.lifted(span)

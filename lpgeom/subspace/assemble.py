@@ -44,6 +44,21 @@ def rescaled(problem: Problem, unit: float) -> Problem:
     return replace(problem, rows=rows, scale=problem.scale * factor, unit=unit)
 
 
+def check_cost(cost: float, p: float) -> None:
+    """For k < rank(A), where no subspace costs 0.
+
+    Raises
+    ------
+    OverflowError
+        It is 0 all the same: `centred` could not enlarge rows near the end of float64 enough.
+    """
+    if cost == 0.0:
+        raise OverflowError(
+            f"A is so near the smallest float that residuals to the power p = {p:g} come to "
+            "0; multiply A by a power of ten"
+        )
+
+
 def in_span(problem: Problem) -> tuple[Problem, Array | None]:
     """For n < d, the rows in coordinates of their span, and that span (d, n); else as they are."""
     n, d = problem.rows.shape

@@ -22,6 +22,7 @@ from lpgeom.rows.vectors import fetched, numbers
 from lpgeom.subspace.assemble import (
     centred,
     certificate_of,
+    check_cost,
     exact_certificate,
     in_span,
     rescaled,
@@ -152,6 +153,8 @@ def certify(
     TypeError, ValueError
         Input that is not a finite real matrix; a basis of the wrong shape or not of full rank; a
         coreset made for another p or smaller ranks, or beside row weights.
+    OverflowError
+        A, or A and row_weights, lie so near an end of float64 that p-th powers leave it.
 
     Examples
     --------
@@ -193,6 +196,7 @@ def certify(
                 y, exact = residuals(rows, frame.W, problem.scale)
                 problem, value = (problem, 0.0) if exact else measured(problem, y)
                 return exact_certificate(problem, pca.rank, V, cost=value)
+            check_cost(value, p)
             lewis, promise = None, 1.0
             if math.isinf(p):
                 lewis, lam, _ = MinimaxSolver(inner.rows, pca, k, seed=seed).john()

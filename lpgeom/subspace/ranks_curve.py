@@ -29,6 +29,7 @@ from lpgeom.subspace.approx import (
     approx_subspace,
 )
 from lpgeom.subspace.assemble import (
+    check_cost,
     in_span,
     rescaled,
     with_bounds,
@@ -220,6 +221,7 @@ class _Builder:
 
         results = []
         for end, seconds in Search(shared, ranks, look).run():
+            check_cost(end.found.cost, self._problem.p)
             problem = rescaled(self._problem, end.problem.unit)
             V = self._frame(end).V
             certificate = None
