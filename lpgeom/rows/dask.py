@@ -295,10 +295,11 @@ def largest_entries(A: da.Array, row_weights: da.Array | None) -> tuple[float, f
     ValueError if an entry of some chunk is NaN or infinite, naming the first.
     """
     starts = np.cumsum((0, *A.chunks[0])).tolist()
-    weights = [None] * len(starts) if row_weights is None else chunks_of(row_weights)
+    blocks = chunks_of(A)
+    weights = [None] * len(blocks) if row_weights is None else chunks_of(row_weights)
     tasks = [
         dask.delayed(_largest)(block, w, lo)
-        for block, w, lo in zip(chunks_of(A), weights, starts[:-1], strict=False)
+        for block, w, lo in zip(blocks, weights, starts[:-1], strict=True)
     ]
     found = dask.compute(*tasks)
     for *_, trouble in found:
