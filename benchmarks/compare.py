@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from lpgeom import datasets, tables
-from lpgeom.atomic import write_atomically
-from lpgeom.comparison import OURS, compare
+from lpgeom import datasets
+from lpgeom.comparison.compare import OURS, compare
+from lpgeom.io import tables
+from lpgeom.io.atomic import write_atomically
 
 from . import machine, report
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 import lpgeom
-from lpgeom import datasets, tables
+from lpgeom import datasets
 from lpgeom.datasets import MissingData
+from lpgeom.io import tables
 
 from . import machine, report
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lpgeom.atomic import write_atomically
+from lpgeom.io.atomic import write_atomically
 
 from . import report
 from .estimator import averages

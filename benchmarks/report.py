@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lpgeom.atomic import write_atomically
 from lpgeom.cli import to_json
+from lpgeom.io.atomic import write_atomically
 
 from . import machine
 

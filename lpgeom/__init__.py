@@ -10,34 +10,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lpgeom._version import __version__
-from lpgeom.clustering import ClusterResult
-from lpgeom.curves import CostCurve
-from lpgeom.ellipsoids import Ellipsoid, Rounding
-from lpgeom.factorization import FactorResult
-from lpgeom.mixture import MixedResult
-from lpgeom.results import Bound, Certificate, CertificateError, LewisWeights, SubspaceResult
+from lpgeom.records.clusters import ClusterResult
+from lpgeom.records.curve import CostCurve
+from lpgeom.records.ellipsoids import Ellipsoid, Rounding
+from lpgeom.records.factors import FactorResult
+from lpgeom.records.mixed import MixedResult
+from lpgeom.records.subspace import (
+    Bound,
+    Certificate,
+    CertificateError,
+    LewisWeights,
+    SubspaceResult,
+)
 
 if TYPE_CHECKING:
-    from lpgeom.comparison import compare
+    from lpgeom.affine.affine import AffineResult, approx_affine
+    from lpgeom.comparison.compare import compare
     from lpgeom.coresets.record import Coreset
     from lpgeom.coresets.sampling import coreset
     from lpgeom.coresets.streaming import StreamingCoreset
+    from lpgeom.curve.curve import cost_curve
+    from lpgeom.entries.factors import approx_factors
+    from lpgeom.entries.regression import Regression, lp_regression
     from lpgeom.estimator import LpPCA as LpPCA
-    from lpgeom.geometry.john import john_ellipsoid
+    from lpgeom.geometry.ellipsoids.john import john_ellipsoid
+    from lpgeom.geometry.ellipsoids.loewner import loewner_ellipsoid
+    from lpgeom.geometry.ellipsoids.lp_svd import LpSVD, lp_svd
+    from lpgeom.geometry.ellipsoids.mvee import min_volume_ellipsoid
     from lpgeom.geometry.lewis import lewis_weights
-    from lpgeom.geometry.loewner import loewner_ellipsoid
-    from lpgeom.geometry.lp_svd import LpSVD, lp_svd
     from lpgeom.geometry.median import Median, lp_median
-    from lpgeom.geometry.mvee import min_volume_ellipsoid
-    from lpgeom.subspace.affine import AffineResult, approx_affine
+    from lpgeom.groups.clusters import approx_subspaces
+    from lpgeom.groups.mixed import approx_mixed
     from lpgeom.subspace.approx import approx_subspace
-    from lpgeom.subspace.clusters import approx_subspaces
-    from lpgeom.subspace.factors import approx_factors
-    from lpgeom.subspace.given import certify, cost
-    from lpgeom.subspace.mixed import approx_mixed
-    from lpgeom.subspace.ranks_curve import cost_curve
+    from lpgeom.subspace.certify import certify, cost
     from lpgeom.subspace.refine import refine
-    from lpgeom.subspace.regression import Regression, lp_regression
     from lpgeom.warm import warmup
 
 
@@ -84,29 +90,29 @@ __all__ = [
 # LpPCA is not in __all__: ``from lpgeom import *`` must not need scikit-learn.
 _LAZY = {
     "LpPCA": "lpgeom.estimator",
-    "AffineResult": "lpgeom.subspace.affine",
-    "approx_affine": "lpgeom.subspace.affine",
+    "AffineResult": "lpgeom.affine.affine",
+    "approx_affine": "lpgeom.affine.affine",
     "Median": "lpgeom.geometry.median",
     "lp_median": "lpgeom.geometry.median",
-    "approx_factors": "lpgeom.subspace.factors",
-    "approx_mixed": "lpgeom.subspace.mixed",
+    "approx_factors": "lpgeom.entries.factors",
+    "approx_mixed": "lpgeom.groups.mixed",
     "approx_subspace": "lpgeom.subspace.approx",
-    "approx_subspaces": "lpgeom.subspace.clusters",
-    "certify": "lpgeom.subspace.given",
-    "compare": "lpgeom.comparison",
+    "approx_subspaces": "lpgeom.groups.clusters",
+    "certify": "lpgeom.subspace.certify",
+    "compare": "lpgeom.comparison.compare",
     "Coreset": "lpgeom.coresets.record",
     "coreset": "lpgeom.coresets.sampling",
     "StreamingCoreset": "lpgeom.coresets.streaming",
-    "cost": "lpgeom.subspace.given",
-    "cost_curve": "lpgeom.subspace.ranks_curve",
-    "john_ellipsoid": "lpgeom.geometry.john",
+    "cost": "lpgeom.subspace.certify",
+    "cost_curve": "lpgeom.curve.curve",
+    "john_ellipsoid": "lpgeom.geometry.ellipsoids.john",
     "lewis_weights": "lpgeom.geometry.lewis",
-    "loewner_ellipsoid": "lpgeom.geometry.loewner",
-    "Regression": "lpgeom.subspace.regression",
-    "lp_regression": "lpgeom.subspace.regression",
-    "lp_svd": "lpgeom.geometry.lp_svd",
-    "LpSVD": "lpgeom.geometry.lp_svd",
-    "min_volume_ellipsoid": "lpgeom.geometry.mvee",
+    "loewner_ellipsoid": "lpgeom.geometry.ellipsoids.loewner",
+    "Regression": "lpgeom.entries.regression",
+    "lp_regression": "lpgeom.entries.regression",
+    "lp_svd": "lpgeom.geometry.ellipsoids.lp_svd",
+    "LpSVD": "lpgeom.geometry.ellipsoids.lp_svd",
+    "min_volume_ellipsoid": "lpgeom.geometry.ellipsoids.mvee",
     "refine": "lpgeom.subspace.refine",
     "warmup": "lpgeom.warm",
 }
@@ -114,6 +120,13 @@ _LAZY = {
 
 def __getattr__(name: str) -> Any:
     module = _LAZY.get(name)
+    if name == "readers":
+        import warnings
+
+        from lpgeom.io import readers
+
+        warnings.warn("lpgeom.readers is lpgeom.io now", DeprecationWarning, stacklevel=2)
+        return readers
     if module is None:
         raise AttributeError(f"module 'lpgeom' has no attribute {name!r}")
     value = getattr(import_module(module), name)

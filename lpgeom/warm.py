@@ -16,11 +16,11 @@ def warmup() -> None:
     >>> import lpgeom
     >>> lpgeom.warmup()
     """
-    from lpgeom.geometry.john import john_ellipsoid
-    from lpgeom.geometry.lp_svd import lp_svd
-    from lpgeom.geometry.mvee import min_volume_ellipsoid
+    from lpgeom.entries.splitting import split
+    from lpgeom.geometry.ellipsoids.john import john_ellipsoid
+    from lpgeom.geometry.ellipsoids.lp_svd import lp_svd
+    from lpgeom.geometry.ellipsoids.mvee import min_volume_ellipsoid
     from lpgeom.subspace.approx import approx_subspace
-    from lpgeom.subspace.splitting import split
 
     A = np.random.default_rng(0).standard_normal((64, 8))
     weights = np.ones(64)

@@ -18,9 +18,10 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
-import browser as chromium
 import pytest
-from browser import Browser
+
+from tests import browser as chromium
+from tests.browser import Browser
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "build" / "site"

@@ -8,12 +8,12 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from lpgeom.certificates.bounds import chord, lewis_bounds, spectral
-from lpgeom.certificates.evidence import Evidence
-from lpgeom.certificates.power import power
-from lpgeom.certificates.relaxation import mixed, relaxation
+from lpgeom.bounds.evidence import Evidence
+from lpgeom.bounds.linear import chord, lewis_bounds, spectral
+from lpgeom.bounds.power import power
+from lpgeom.bounds.relaxation import mixed, relaxation
 from lpgeom.geometry.lewis import lewis_iteration
-from lpgeom.results import Bound
+from lpgeom.records.subspace import Bound
 from lpgeom.rows.door import open_rows
 
 PS = (1.0, 1.1, 1.5, 1.9, 2.0, 3.0, 6.0, 10.0)

@@ -16,12 +16,12 @@ from unittest import mock
 
 import numpy as np
 
+from lpgeom.entries import place as entry_place
 from lpgeom.kernels.cpu import proximal, regression, rowwise
 from lpgeom.kernels.cpu.line_search import line_search
 from lpgeom.kernels.cpu.rank_update import rank_update
 from lpgeom.rows import device
 from lpgeom.rows.place import Place
-from lpgeom.subspace import entry_place
 
 # Names that cupy has under the same name, with the keywords that its function takes.
 FUNCTIONS = {

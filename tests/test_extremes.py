@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import lpgeom
-from lpgeom.certified import to_cost_units
 from lpgeom.geometry.median import lp_median
+from lpgeom.records.certified import to_cost_units
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ from fuzz.targets import TARGETS
 from hypothesis import given, settings
 
 import lpgeom
-from lpgeom.readers import ReadError, read_matrix, read_vector
+from lpgeom.io.readers import ReadError, read_matrix, read_vector
 
 
 def gauss(n: int, d: int, seed: int = 0) -> np.ndarray:

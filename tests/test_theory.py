@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from problems import fixed, matrix, random_bases
 
 import lpgeom
+from tests import reference
+from tests.problems import fixed, matrix, random_bases
 
 RTOL = 1e-8
 FULL = ("gauss", "heavy", "duplicates", "zero rows")

@@ -16,8 +16,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lpgeom.checksum import check_sha256
 from lpgeom.datasets import MPNET, MPNET_SHA256, MissingData
+from lpgeom.io.checksum import check_sha256
 
 
 @dataclass(frozen=True)

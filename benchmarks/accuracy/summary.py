@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.atomic import write_atomically
+from lpgeom.io.atomic import write_atomically
 
 from .. import report
 from . import methods, tasks

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.checksum import sha256_of
 from lpgeom.datasets import MissingData
+from lpgeom.io.checksum import sha256_of
 
 from .tasks import Row, Task
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lpgeom.atomic import write_atomically
 from lpgeom.datasets import MissingData
+from lpgeom.io.atomic import write_atomically
 
 from .classifiers import Classifier, Source, fresh
 from .data import digest

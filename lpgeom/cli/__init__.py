@@ -18,7 +18,7 @@ from lpgeom._version import __version__
 from lpgeom.cli import approx, compare, compress, data, verify
 from lpgeom.cli.approx import table_lines
 from lpgeom.cli.common import to_json
-from lpgeom.results import CertificateError
+from lpgeom.records.subspace import CertificateError
 
 __all__ = ["main", "table_lines", "to_json"]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from lpgeom.cli.common import UsageError, add_matrix, check_writable, open_matrix, to_json
-from lpgeom.factorization import FactorResult
-from lpgeom.readers import read_vector
-from lpgeom.results import SubspaceResult, norm_ratio
-from lpgeom.validation import check_k, check_p, check_rows
+from lpgeom.io.readers import read_vector
+from lpgeom.io.validation import check_k, check_p, check_rows
+from lpgeom.records.factors import FactorResult
+from lpgeom.records.subspace import SubspaceResult, norm_ratio
 
 CERTIFY: dict[str, bool | str] = {"fast": True, "tight": "tight", "none": False}
 

@@ -12,8 +12,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from lpgeom import datasets
-from lpgeom.readers import SUFFIXES, read_matrix
-from lpgeom.sources import Stored
+from lpgeom.io.readers import SUFFIXES, read_matrix
+from lpgeom.io.sources import Stored
 
 DATA = "data:"
 """Prefix of a data set's name where a file is expected."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from lpgeom.atomic import write_atomically
 from lpgeom.cli.approx import CERTIFY
 from lpgeom.cli.common import (
     DATA,
@@ -21,8 +20,9 @@ from lpgeom.cli.common import (
     open_matrix,
     to_json,
 )
-from lpgeom.readers import read_matrix
-from lpgeom.validation import check_k, check_matrix, check_p
+from lpgeom.io.atomic import write_atomically
+from lpgeom.io.readers import read_matrix
+from lpgeom.io.validation import check_k, check_matrix, check_p
 
 SHOWN = (
     "k", "method", "seed", "cost", "ratio", "cost_over_svd", "cost_over_best", "angle_deg",
@@ -130,7 +130,7 @@ def _need_matplotlib() -> None:
 
 
 def _encoded(table: Any, path: str) -> bytes:
-    from lpgeom import tables
+    from lpgeom.io import tables
 
     if path.endswith(".csv"):
         return tables.to_csv(table).encode()
@@ -150,7 +150,7 @@ def _plain(value: Any) -> Any:
 
 
 def _report(table: Any, options: argparse.Namespace, shape: tuple[int, int], truth: bool) -> str:
-    from lpgeom.tables import Table, aligned, records
+    from lpgeom.io.tables import Table, aligned, records
 
     rows = records(table)
     hidden = {"angle_deg"} if not truth else set()

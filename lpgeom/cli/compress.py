@@ -10,7 +10,7 @@ from typing import Any
 
 from lpgeom.cli.approx import CERTIFY
 from lpgeom.cli.common import UsageError
-from lpgeom.readers import read_vector
+from lpgeom.io.readers import read_vector
 
 
 def add(commands: Any) -> None:
@@ -126,8 +126,8 @@ def _compress(options: argparse.Namespace) -> int:
     vocabulary = Path(options.model, "tokenizer.json")
     tokenizer = vocabulary if options.row_weights == "auto" and vocabulary.is_file() else None
     try:
-        from lpgeom.nn.options import Options
-        from lpgeom.nn.stream import compress_directory
+        from lpgeom.nn.plan.options import Options
+        from lpgeom.nn.stored.stream import compress_directory
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -175,7 +175,7 @@ def _check_report(path: Path, out: str | None) -> None:
         raise UsageError(f"--report {path}: lies inside {out}, which is not there yet")
     if path.suffix.lower() != ".json":
         try:
-            import lpgeom.nn.html  # noqa: F401
+            import lpgeom.nn.report.page  # noqa: F401
         except ImportError as error:
             raise UsageError(str(error)) from error
 

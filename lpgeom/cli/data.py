@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from lpgeom import datasets
-from lpgeom.atomic import write_atomically
 from lpgeom.cli.common import UsageError, check_writable, open_dataset
-from lpgeom.validation import check_seed
+from lpgeom.io.atomic import write_atomically
+from lpgeom.io.validation import check_seed
 
 
 def add(commands: Any) -> None:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from lpgeom.cli.common import UsageError, add_matrix, open_matrix
-from lpgeom.storage import load_either
+from lpgeom.records.storage import load_either
 
 
 def add(commands: Any) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom import validation
 from lpgeom.coresets.barrier import barrier_selection, size_for
 from lpgeom.coresets.draw import stratified
 from lpgeom.coresets.record import Coreset, Provenance
@@ -20,6 +19,7 @@ from lpgeom.coresets.sensitivity import (
 )
 from lpgeom.coresets.sizes import every_subspace, fixed_subspace
 from lpgeom.geometry.spectrum import spectrum
+from lpgeom.io import validation
 from lpgeom.rows import device
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array, Rows

@@ -1,4 +1,4 @@
-"""Save and load a stream (format: `lpgeom.records`)."""
+"""Save and load a stream (format: `lpgeom.records.files`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lpgeom.coresets.streaming import FAN_IN, Bucket, State, StreamingCoreset
-from lpgeom.records import Fields, read_record, write_record
+from lpgeom.records.files import Fields, read_record, write_record
 
 KIND = "StreamingCoreset"
 OPTIONS = ("p", "size", "k", "seed", "failure_probability")

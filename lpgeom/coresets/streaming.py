@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom import validation
 from lpgeom.coresets.record import Coreset, Provenance
 from lpgeom.coresets.sampling import EXACT, draw, sensitivities_of
+from lpgeom.io import validation
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import open_rows
 from lpgeom.threads import serial_blas

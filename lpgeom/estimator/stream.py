@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from lpgeom.affine.lift import lifted, mean_norm
 from lpgeom.coresets.record import Coreset
 from lpgeom.coresets.streaming import StreamingCoreset
 from lpgeom.rows.base import Array
-from lpgeom.subspace.lift import lifted, mean_norm
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpgeom import validation
 from lpgeom.geometry.fixed_point import SMALLEST, solve_fixed_point
 from lpgeom.geometry.spectrum import Spectrum, spectrum
-from lpgeom.results import LewisWeights
+from lpgeom.io import validation
+from lpgeom.records.subspace import LewisWeights
 from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import open_anywhere

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpgeom import validation
-from lpgeom.results import norm_ratio, to_cost_units
+from lpgeom.io import validation
+from lpgeom.records.subspace import norm_ratio, to_cost_units
 from lpgeom.rows.base import Array
 
 if TYPE_CHECKING:

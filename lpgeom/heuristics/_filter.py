@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import eigen
-from lpgeom.geometry.subspaces import Frame
 from lpgeom.heuristics.base import Found, Task, run
 from lpgeom.heuristics.result import HeuristicResult
 from lpgeom.rows.base import Array

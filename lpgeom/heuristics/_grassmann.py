@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpgeom.geometry.subspaces import Frame
+from lpgeom.geometry.grassmann import Frame
 from lpgeom.heuristics.base import Found, Task, run
 from lpgeom.heuristics.result import HeuristicResult
 from lpgeom.heuristics.reweighting import DELTA, mean_square, powers
-from lpgeom.results import to_cost_units
+from lpgeom.records.subspace import to_cost_units
 from lpgeom.rows.base import Array
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.threads import serial_blas

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import principal
-from lpgeom.geometry.subspaces import Frame
 from lpgeom.heuristics.base import Found, Task, run
 from lpgeom.heuristics.result import HeuristicResult
 

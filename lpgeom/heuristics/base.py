@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpgeom import validation
+from lpgeom.geometry.grassmann import Frame, complement
 from lpgeom.geometry.spectrum import eigen, spectrum
-from lpgeom.geometry.subspaces import Frame, complement
 from lpgeom.heuristics.result import HeuristicResult
+from lpgeom.io import validation
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import open_rows

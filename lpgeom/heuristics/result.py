@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lpgeom.results import Array
+from lpgeom.records.subspace import Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import eigen
-from lpgeom.geometry.subspaces import Frame
 from lpgeom.heuristics.base import Found, Task
 from lpgeom.rows.base import Array
 

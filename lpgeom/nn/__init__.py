@@ -11,20 +11,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lpgeom.nn.report import CompressionReport, LayerReport
+from lpgeom.nn.report.report import CompressionReport, LayerReport
 
 if TYPE_CHECKING:
-    from lpgeom.nn.checkpoint import load_pretrained, save_pretrained
     from lpgeom.nn.compression import compress
-    from lpgeom.nn.dense import decompress
-    from lpgeom.nn.embedding import LowRankEmbedding
-    from lpgeom.nn.linear import LowRankLinear
-    from lpgeom.nn.mixed_embedding import MixedRankEmbedding
-    from lpgeom.nn.mixed_linear import MixedRankLinear
-    from lpgeom.nn.parameter import LowRankParameter
-    from lpgeom.nn.resize import resize_token_embeddings
-    from lpgeom.nn.vocabulary import token_weights
-    from lpgeom.nn.weights import frequency_weights
+    from lpgeom.nn.model.dense import decompress
+    from lpgeom.nn.model.resize import resize_token_embeddings
+    from lpgeom.nn.modules.embedding import LowRankEmbedding
+    from lpgeom.nn.modules.linear import LowRankLinear
+    from lpgeom.nn.modules.mixed_embedding import MixedRankEmbedding
+    from lpgeom.nn.modules.mixed_linear import MixedRankLinear
+    from lpgeom.nn.modules.parameter import LowRankParameter
+    from lpgeom.nn.plan.vocabulary import token_weights
+    from lpgeom.nn.plan.weights import frequency_weights
+    from lpgeom.nn.stored.checkpoint import load_pretrained, save_pretrained
 
 __all__ = [
     "CompressionReport",
@@ -44,18 +44,18 @@ __all__ = [
 ]
 
 _LAZY = {
-    "LowRankEmbedding": "lpgeom.nn.embedding",
-    "LowRankLinear": "lpgeom.nn.linear",
-    "LowRankParameter": "lpgeom.nn.parameter",
-    "MixedRankEmbedding": "lpgeom.nn.mixed_embedding",
-    "MixedRankLinear": "lpgeom.nn.mixed_linear",
+    "LowRankEmbedding": "lpgeom.nn.modules.embedding",
+    "LowRankLinear": "lpgeom.nn.modules.linear",
+    "LowRankParameter": "lpgeom.nn.modules.parameter",
+    "MixedRankEmbedding": "lpgeom.nn.modules.mixed_embedding",
+    "MixedRankLinear": "lpgeom.nn.modules.mixed_linear",
     "compress": "lpgeom.nn.compression",
-    "decompress": "lpgeom.nn.dense",
-    "frequency_weights": "lpgeom.nn.weights",
-    "load_pretrained": "lpgeom.nn.checkpoint",
-    "resize_token_embeddings": "lpgeom.nn.resize",
-    "save_pretrained": "lpgeom.nn.checkpoint",
-    "token_weights": "lpgeom.nn.vocabulary",
+    "decompress": "lpgeom.nn.model.dense",
+    "frequency_weights": "lpgeom.nn.plan.weights",
+    "load_pretrained": "lpgeom.nn.stored.checkpoint",
+    "resize_token_embeddings": "lpgeom.nn.model.resize",
+    "save_pretrained": "lpgeom.nn.stored.checkpoint",
+    "token_weights": "lpgeom.nn.plan.vocabulary",
 }
 
 

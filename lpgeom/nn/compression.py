@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lpgeom.nn.calibration import metrics_of
-from lpgeom.nn.huggingface import say_untied
-from lpgeom.nn.options import Options
-from lpgeom.nn.plan import items_of, line, ranked, solve
-from lpgeom.nn.replace import build_all, build_mixed, install
-from lpgeom.nn.report import CompressionReport, LayerReport
-from lpgeom.nn.sites import Group, Site, groups
+from lpgeom.nn.model.replace import build_all, build_mixed, install
+from lpgeom.nn.model.sites import Group, Site, groups
+from lpgeom.nn.plan.calibration import metrics_of
+from lpgeom.nn.plan.options import Options
+from lpgeom.nn.plan.plan import items_of, line, ranked, solve
+from lpgeom.nn.report.report import CompressionReport, LayerReport
+from lpgeom.nn.stored.huggingface import say_untied
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpgeom import validation
-from lpgeom.ellipsoids import Ellipsoid
-from lpgeom.geometry.loewner import loewner_ellipsoid
+from lpgeom.geometry.ellipsoids.loewner import loewner_ellipsoid
+from lpgeom.io import validation
 from lpgeom.plots.style import BAND, COLOURS, new_axes, open_frame
+from lpgeom.records.ellipsoids import Ellipsoid
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from lpgeom.results import Array
+    from lpgeom.records.subspace import Array
 
 
 def plot_ball(A: ArrayLike, p: float, ax: Any = None) -> Any:

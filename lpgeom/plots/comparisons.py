@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpgeom import validation
+from lpgeom.io import validation
+from lpgeom.io.tables import records
 from lpgeom.plots.style import BAND, COLOURS, MARKERS, new_axes, open_frame
-from lpgeom.tables import records
 
 if TYPE_CHECKING:
-    from lpgeom.results import Array
+    from lpgeom.records.subspace import Array
 
 OURS = "lpgeom"
 VALUES = {"cost": "cost", "norm_error": "norm error", "ratio": "cost / lower bound, in norms"}
@@ -24,7 +24,7 @@ def compare(table: Any, ax: Any = None, *, value: str = "cost") -> Any:
 
     Parameters
     ----------
-    table : pandas.DataFrame or lpgeom.tables.Table
+    table : pandas.DataFrame or lpgeom.io.tables.Table
         From `lpgeom.compare`. Rows of NaN (methods that failed) are left out.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure if not given.

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpgeom import validation
+from lpgeom.io import validation
 from lpgeom.plots.layers import Row, abbreviate, count, places, ratio_text, rows_of
 from lpgeom.plots.spectra import NAMED, draw_spectra, normalised
 from lpgeom.plots.style import BAND, COLOURS, QUIET, axes_width, new_figure, open_frame, say
 
 if TYPE_CHECKING:
-    from lpgeom.results import Array
+    from lpgeom.records.subspace import Array
 
 PICTURES = ("errors", "parameters", "spectra")
 

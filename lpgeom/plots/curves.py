@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpgeom import validation
+from lpgeom.io import validation
 from lpgeom.plots.style import BAND, COLOURS, new_axes, open_frame
 
 if TYPE_CHECKING:
-    from lpgeom.curves import CostCurve
-    from lpgeom.results import Array
+    from lpgeom.records.curve import CostCurve
+    from lpgeom.records.subspace import Array
 
 VALUES = {
     "cost": "cost",

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpgeom import validation
-from lpgeom.ellipsoids import Ellipsoid
+from lpgeom.io import validation
 from lpgeom.plots.style import BAND, COLOURS, new_axes, open_frame
+from lpgeom.records.ellipsoids import Ellipsoid
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from lpgeom.results import Array
+    from lpgeom.records.subspace import Array
 
 TOUCHING = 1e-3
 """A point is on the boundary if its gauge is that close to 1."""

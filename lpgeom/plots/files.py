@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from lpgeom.atomic import write_atomically
+from lpgeom.io.atomic import write_atomically
 
 SUFFIXES = (".png", ".svg", ".pdf")
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpgeom import validation
+from lpgeom.io import validation
 from lpgeom.plots.style import COLOURS, QUIET, new_axes, open_frame
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from lpgeom.results import Array
+    from lpgeom.records.subspace import Array
 
     Mask = NDArray[np.bool_]
 

@@ -10,7 +10,7 @@ from lpgeom.plots.layers import Row, abbreviate
 from lpgeom.plots.style import BAND, COLOURS, QUIET, axes_width, open_frame, say
 
 if TYPE_CHECKING:
-    from lpgeom.results import Array
+    from lpgeom.records.subspace import Array
 
 NAMED = 2 * len(COLOURS)  # rows that colours and dashes tell apart; more are drawn alike
 _POINTS = 160  # of a drawn spectrum

@@ -14,7 +14,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom import validation
+from lpgeom.io import validation
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array, KeepingRule, Passes, Rule
 from lpgeom.rows.views import Views

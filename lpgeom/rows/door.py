@@ -9,14 +9,14 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom import validation
+from lpgeom.io import validation
+from lpgeom.io.sources import Stored
 from lpgeom.rows import device
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.stored import StoredRows
 from lpgeom.rows.vectors import is_distant
-from lpgeom.sources import Stored
 
 LONGEST = 2.0**400
 """Rows that do not count may be this many times as long as the others where both are read alike."""

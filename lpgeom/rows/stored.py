@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.io.sources import Stored
 from lpgeom.kernels.cpu import rowwise
 from lpgeom.rows.array import ArrayRows, plain
 from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import Raw
-from lpgeom.sources import Stored
 
 
 class StoredRows(ArrayRows):

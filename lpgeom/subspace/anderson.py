@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lpgeom.geometry.subspaces import Frame
+from lpgeom.geometry.grassmann import Frame
 from lpgeom.rows.base import Array
 
 _CHART = 3.0

@@ -7,10 +7,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from lpgeom import validation
 from lpgeom.coresets.record import Coreset, unpacked
 from lpgeom.geometry.spectrum import LARGE, principal
-from lpgeom.results import SubspaceResult, to_cost_units
+from lpgeom.io import validation
+from lpgeom.progress import Progress
+from lpgeom.records.subspace import SubspaceResult, to_cost_units
 from lpgeom.rows import device
 from lpgeom.rows.door import open_anywhere
 from lpgeom.subspace.assemble import (
@@ -22,14 +23,13 @@ from lpgeom.subspace.assemble import (
 )
 from lpgeom.subspace.exact import Spanned, spanned
 from lpgeom.subspace.minimax import MinimaxSolver
-from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.solve import Solver
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from lpgeom.factorization import FactorResult
+    from lpgeom.records.factors import FactorResult
 
 METHODS = ("auto", "irls", "lewis", "svd")
 DEFAULT_MAX_ITER = 200
@@ -194,7 +194,7 @@ def approx_subspace(  # type: ignore[misc]  # the overloads name what decides th
         if source:
             raise ValueError("a coreset stands for the rows objective, not for entries")
         # Not at the top: that module builds on this one.
-        from lpgeom.subspace.factors import approx_factors
+        from lpgeom.entries.factors import approx_factors
 
         if method != "auto":
             raise ValueError(f'objective="entries" has no method {method!r}; leave it at "auto"')

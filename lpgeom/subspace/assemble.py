@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from lpgeom.certificates.evidence import Evidence
+from lpgeom.bounds.evidence import Evidence
+from lpgeom.geometry.grassmann import complement
 from lpgeom.geometry.spectrum import Spectrum
-from lpgeom.geometry.subspaces import complement
-from lpgeom.results import Bound, Certificate, norm_ratio
+from lpgeom.records.subspace import Bound, Certificate, norm_ratio
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem
 from lpgeom.rows.vectors import local
@@ -88,7 +88,7 @@ def certificate_of(
     progress: bool,
 ) -> Certificate:
     """Every lower bound of the level asked for, beside the (scaled) cost of evidence.V."""
-    from lpgeom.certificates.certify import lower_bounds
+    from lpgeom.bounds.table import lower_bounds
 
     bounds = lower_bounds(problem.rows, evidence, k, problem.p, level, seed, progress)
     return with_bounds(problem, evidence.V, cost, bounds, promise)

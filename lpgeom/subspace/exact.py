@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import EPS, Spectrum, spectrum
-from lpgeom.geometry.subspaces import Frame
-from lpgeom.results import Certificate, to_cost_units
+from lpgeom.records.subspace import Certificate, to_cost_units
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import Problem
 from lpgeom.rows.vectors import numbers

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.geometry.subspaces import Frame
+from lpgeom.geometry.grassmann import Frame
 from lpgeom.kernels.cpu.simplex import pairwise_descent
 from lpgeom.rows.array import ArrayRows, dense
 from lpgeom.rows.base import Array

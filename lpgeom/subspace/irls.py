@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import EPS, eigen
-from lpgeom.geometry.subspaces import Frame
 from lpgeom.rows.base import Array, Rows, Rule
 from lpgeom.rows.vectors import numbers
 from lpgeom.subspace.anderson import Anderson

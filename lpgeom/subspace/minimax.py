@@ -8,23 +8,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.certificates.evidence import Evidence
-from lpgeom.certificates.few import Weights
-from lpgeom.certificates.minimax import dual_weights, weighted_bound
-from lpgeom.geometry.dense import FEW as FEW_ENTRIES
-from lpgeom.geometry.john import john_passes, john_weights
+from lpgeom.bounds.evidence import Evidence
+from lpgeom.bounds.few import Weights
+from lpgeom.bounds.minimax import dual_weights, weighted_bound
+from lpgeom.geometry.ellipsoids.dense import FEW as FEW_ENTRIES
+from lpgeom.geometry.ellipsoids.john import john_passes, john_weights
+from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.lewis import guarantee
 from lpgeom.geometry.spectrum import Spectrum, eigen, spectrum
-from lpgeom.geometry.subspaces import Frame
-from lpgeom.results import LewisWeights
+from lpgeom.progress import Progress
+from lpgeom.records.subspace import LewisWeights
 from lpgeom.rows.array import ArrayRows, gathered
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import brought
 from lpgeom.rows.vectors import entries, largest, numbers, placed
 from lpgeom.subspace.cost import lp_cost
+from lpgeom.subspace.damped import continued
 from lpgeom.subspace.farthest import Descent, descend
-from lpgeom.subspace.grassmann import continued
-from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.solve import Solution
 
 EXCHANGE = 2e7

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpgeom import validation
+from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import eigen
-from lpgeom.geometry.subspaces import Frame
+from lpgeom.io import validation
 from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows, Rule
 from lpgeom.rows.door import open_anywhere

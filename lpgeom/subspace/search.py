@@ -8,8 +8,8 @@ from itertools import islice
 
 import numpy as np
 
+from lpgeom.geometry.grassmann import Frame, largest_sine
 from lpgeom.geometry.spectrum import eigen
-from lpgeom.geometry.subspaces import Frame, largest_sine
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.vectors import beside, fetched
 from lpgeom.subspace.cost import lp_cost

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lpgeom.certificates.evidence import Evidence
+from lpgeom.bounds.evidence import Evidence
+from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.lewis import a_priori_cost, guarantee, lewis_from_metric, lewis_iteration
 from lpgeom.geometry.spectrum import EPS, HEALTHY, LARGE, Spectrum, spectrum
-from lpgeom.geometry.subspaces import Frame
-from lpgeom.results import LewisWeights
+from lpgeom.progress import Progress
+from lpgeom.records.subspace import LewisWeights
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.vectors import local
 from lpgeom.subspace.cost import lp_cost
-from lpgeom.subspace.grassmann import continued
+from lpgeom.subspace.damped import continued
 from lpgeom.subspace.irls import Irls, Run
-from lpgeom.subspace.progress import Progress
 from lpgeom.subspace.sampling import Sampler, sampler
 from lpgeom.subspace.search import THROUGH, affordable, explored
 from lpgeom.subspace.spans import through_rows

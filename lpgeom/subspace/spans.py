@@ -8,7 +8,7 @@ from itertools import chain, combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.geometry.subspaces import Frame, largest_sine
+from lpgeom.geometry.grassmann import Frame, largest_sine
 from lpgeom.rows.array import gathered
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.vectors import fetched

@@ -25,10 +25,11 @@ HANG = 20
 LARGEST = 1 << 16
 """Bytes of an input."""
 
-FILES = ("readers.door", "readers.names", "readers.numpy_files", "readers.safetensors_file",
-         "readers.delimited", "readers.chunked", "sources", "npy")  # fmt: skip
-RECORDS = ("records", "npy", "storage", "coresets.storage")
-MODELS = ("nn.recipe", "nn.report", "nn.checkpoint", "nn.directory")
+FILES = ("io.readers.door", "io.readers.names", "io.readers.numpy_files",
+         "io.readers.safetensors_file", "io.readers.delimited", "io.readers.chunked",
+         "io.sources", "io.npy")  # fmt: skip
+RECORDS = ("records.files", "io.npy", "records.storage", "coresets.storage")
+MODELS = ("nn.stored.recipe", "nn.report.report", "nn.stored.checkpoint", "nn.stored.directory")
 GUIDES = {
     **dict.fromkeys(("npy", "npz", "safetensors", "csv", "h5", "parquet", "zarr"), FILES),
     **dict.fromkeys(("result", "factors", "stream"), RECORDS),
@@ -40,19 +41,19 @@ OTHERS = ("numpy.lib._format_impl", "zipfile", "json.decoder", "ast", "csv")
 """What these use."""
 
 COUNTED = {
-    "npy": ("readers.numpy_files", "npy"),
-    "npz": ("readers.numpy_files", "npy"),
-    "safetensors": ("readers.safetensors_file",),
-    "csv": ("readers.delimited",),
-    "h5": ("readers.chunked", "sources"),
-    "parquet": ("readers.chunked", "sources"),
-    "zarr": ("readers.chunked", "sources"),
-    "result": ("records", "storage"),
-    "factors": ("records", "storage"),
-    "stream": ("records", "coresets.storage"),
-    "recipe": ("nn.recipe",),
-    "tensors": ("nn.checkpoint",),
-    "directory": ("nn.directory",),
+    "npy": ("io.readers.numpy_files", "io.npy"),
+    "npz": ("io.readers.numpy_files", "io.npy"),
+    "safetensors": ("io.readers.safetensors_file",),
+    "csv": ("io.readers.delimited",),
+    "h5": ("io.readers.chunked", "io.sources"),
+    "parquet": ("io.readers.chunked", "io.sources"),
+    "zarr": ("io.readers.chunked", "io.sources"),
+    "result": ("records.files", "records.storage"),
+    "factors": ("records.files", "records.storage"),
+    "stream": ("records.files", "coresets.storage"),
+    "recipe": ("nn.stored.recipe",),
+    "tensors": ("nn.stored.checkpoint",),
+    "directory": ("nn.stored.directory",),
 }
 """Modules of which the lines that a corpus reaches are counted."""
 

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from lpgeom.nn import compress, load_pretrained, save_pretrained
-from lpgeom.nn.directory import open_tensors
-from lpgeom.nn.recipe import CheckpointError
+from lpgeom.nn.stored.directory import open_tensors
+from lpgeom.nn.stored.recipe import CheckpointError
 
 
 class Small(nn.Module):

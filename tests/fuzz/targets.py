@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from lpgeom import FactorResult, StreamingCoreset, SubspaceResult, validation
-from lpgeom.readers import ReadError, read_matrix, read_vector
-from lpgeom.records import record_kind
-from lpgeom.sources import Stored
+from lpgeom import FactorResult, StreamingCoreset, SubspaceResult
+from lpgeom.io import validation
+from lpgeom.io.readers import ReadError, read_matrix, read_vector
+from lpgeom.io.sources import Stored
+from lpgeom.records.files import record_kind
 
 Target = Callable[[bytes, Path], None]
 

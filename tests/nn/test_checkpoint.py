@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from models import Nested, Tied, assert_unchanged, embedding, linear, random_, same_bits, snapshot
 from torch import nn
 
-from lpgeom.checksum import sha256_of
+from lpgeom.io.checksum import sha256_of
 from lpgeom.nn import (
     CompressionReport,
     LowRankEmbedding,
@@ -30,7 +30,7 @@ from lpgeom.nn import (
     load_pretrained,
     save_pretrained,
 )
-from lpgeom.nn.recipe import CheckpointError, read_recipe
+from lpgeom.nn.stored.recipe import CheckpointError, read_recipe
 
 
 def squeezed(model: nn.Module, **options: Any) -> tuple[nn.Module, CompressionReport]:
@@ -229,7 +229,7 @@ def test_a_model_of_transformers_and_its_config_change_in_one_step(
     save_pretrained(old, tmp_path)
     assert_same(load_pretrained(tmp_path), old)
     new, _ = squeezed(tiny_bert(24), layers="embeddings")
-    import lpgeom.nn.checkpoint as checkpoint
+    import lpgeom.nn.stored.checkpoint as checkpoint
 
     monkeypatch.setattr(checkpoint, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -268,8 +268,8 @@ def test_how_text_is_generated_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_compressed_directory_is_no_source(tmp_path: Path) -> None:
-    from lpgeom.nn.options import Options
-    from lpgeom.nn.stream import compress_directory
+    from lpgeom.nn.plan.options import Options
+    from lpgeom.nn.stored.stream import compress_directory
 
     save_pretrained(squeezed(tiny_bert(), layers="embeddings")[0], tmp_path / "a")
     with pytest.raises(CheckpointError, match="a: is compressed already"):

@@ -15,7 +15,7 @@ from models import Nested, Tied, assert_unchanged, random_, snapshot
 from torch import Tensor, nn
 
 import lpgeom.nn.compression as module
-import lpgeom.nn.plan as plan
+import lpgeom.nn.plan.plan as plan
 from lpgeom.nn import (
     CompressionReport,
     LowRankEmbedding,

@@ -15,7 +15,7 @@ from tokenizers import models as kinds
 
 from lpgeom import nn
 from lpgeom.cli import main
-from lpgeom.nn.options import Options
+from lpgeom.nn.plan.options import Options
 
 TABLE = "bert.embeddings.word_embeddings"
 

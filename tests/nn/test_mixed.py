@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpgeom.nn import MixedRankEmbedding, MixedRankLinear
-from lpgeom.nn.mixed import are_places, places_of
+from lpgeom.nn.modules.mixed import are_places, places_of
 
 some = settings(deadline=None, derandomize=True, max_examples=60)
 

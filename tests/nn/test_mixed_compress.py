@@ -23,14 +23,14 @@ from test_checkpoint import paths, values
 from torch import Tensor
 
 from lpgeom import nn
-from lpgeom.checksum import sha256_of
 from lpgeom.cli import main
+from lpgeom.io.checksum import sha256_of
 from lpgeom.nn import MixedRankEmbedding, MixedRankLinear
-from lpgeom.nn.factor import factorise_mixed
-from lpgeom.nn.factored import Spec
-from lpgeom.nn.html import page
-from lpgeom.nn.mixed import are_places
-from lpgeom.nn.recipe import CheckpointError, read_recipe
+from lpgeom.nn.modules.mixed import are_places
+from lpgeom.nn.plan.factor import factorise_mixed
+from lpgeom.nn.plan.factored import Spec
+from lpgeom.nn.report.page import page
+from lpgeom.nn.stored.recipe import CheckpointError, read_recipe
 
 IDS = torch.randint(5, 240, (2, 9), generator=generator(0))
 

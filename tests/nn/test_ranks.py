@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from lpgeom.nn.ranks import Size, for_error, share_budget
+from lpgeom.nn.plan.ranks import Size, for_error, share_budget
 
 some = settings(deadline=None, derandomize=True, max_examples=100)
 sizes = st.builds(Size, st.integers(1, 3000), st.integers(1, 800), st.integers(1, 8))

@@ -22,9 +22,9 @@ from torch.nn import functional as F
 from lpgeom import nn
 from lpgeom.cli import main
 from lpgeom.nn import LowRankEmbedding, MixedRankEmbedding
-from lpgeom.nn.recipe import CheckpointError, read_recipe
-from lpgeom.nn.scaled import Scaling, scaling_of
-from lpgeom.nn.sites import groups
+from lpgeom.nn.model.sites import groups
+from lpgeom.nn.modules.scaled import Scaling, scaling_of
+from lpgeom.nn.stored.recipe import CheckpointError, read_recipe
 
 IDS = torch.tensor([[5, 17, 80, 3, 1], [99, 4, 0, 63, 8]])
 

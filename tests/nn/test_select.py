@@ -10,8 +10,8 @@ from models import Nested, Tied
 from torch import nn
 
 from lpgeom.nn import compress
-from lpgeom.nn.select import by_name, selected
-from lpgeom.nn.sites import groups
+from lpgeom.nn.model.select import by_name, selected
+from lpgeom.nn.model.sites import groups
 
 
 def names(model: nn.Module, layers: Any, exclude: Any = ()) -> tuple[list[str], dict[str, str]]:

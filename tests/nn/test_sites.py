@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from lpgeom.nn import LowRankEmbedding, LowRankLinear, LowRankParameter, compress, decompress
-from lpgeom.nn.replace import build_all, install
-from lpgeom.nn.sites import groups
+from lpgeom.nn.model.replace import build_all, install
+from lpgeom.nn.model.sites import groups
 
 
 def obstacles(model: nn.Module, **options: Any) -> dict[str, str]:

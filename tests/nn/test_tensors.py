@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lpgeom.checksum import sha256_of
-from lpgeom.nn.tensors import DTYPES, TensorWriter, aliases_of
+from lpgeom.io.checksum import sha256_of
+from lpgeom.nn.stored.tensors import DTYPES, TensorWriter, aliases_of
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=40).filter(
     lambda name: name != "__metadata__"

@@ -17,8 +17,8 @@ from torch import Tensor
 from lpgeom import nn
 from lpgeom.cli import main
 from lpgeom.nn import LowRankEmbedding, LowRankLinear, MixedRankEmbedding
-from lpgeom.nn.huggingface import say_untied
-from lpgeom.nn.recipe import read_recipe
+from lpgeom.nn.stored.huggingface import say_untied
+from lpgeom.nn.stored.recipe import read_recipe
 
 IDS = torch.tensor([[5, 17, 80, 3, 1], [99, 4, 4, 63, 8]])
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lpgeom.entries.splitting import split
 from lpgeom.heuristics.entrywise.base import Found, HeuristicFactors, Task, run
-from lpgeom.subspace.splitting import split
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

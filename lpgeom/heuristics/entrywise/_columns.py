@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lpgeom.entries.alternating import fit_right
+from lpgeom.entries.column_sets import column_sets, is_exhaustive
 from lpgeom.heuristics.entrywise.base import Found, HeuristicFactors, Task, run
-from lpgeom.subspace.alternating import fit_right
-from lpgeom.subspace.column_sets import column_sets, is_exhaustive
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lpgeom.entries.reweighted import reweight
 from lpgeom.heuristics.entrywise.base import Found, HeuristicFactors, Task, run
-from lpgeom.subspace.reweighted import reweight
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

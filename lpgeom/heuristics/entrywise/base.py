@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpgeom import validation
+from lpgeom.entries.problem import open_entries
+from lpgeom.io import validation
 from lpgeom.rows.base import Array
-from lpgeom.subspace.entries import open_entries
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Affine subspaces: c + span V."""

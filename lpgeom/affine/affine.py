@@ -1,0 +1,400 @@
+"""``approx_affine``: subspaces c + span V, found as linear ones of lifted rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpgeom.affine.joint import joint_descent, power_of_two, residual_cost
+from lpgeom.affine.lift import certify_affine, lifted, mean_norm, section
+from lpgeom.geometry.grassmann import complement
+from lpgeom.geometry.median import lp_median, median_bound
+from lpgeom.geometry.spectrum import LARGE
+from lpgeom.io import validation
+from lpgeom.records.subspace import Certificate, norm_ratio
+from lpgeom.rows.base import Array
+from lpgeom.subspace.approx import approx_subspace
+from lpgeom.subspace.certify import certify as certify_given
+from lpgeom.subspace.certify import cost as given_cost
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+CENTRES = ("median", "mean", None)
+
+SEARCH_LIFT = 8.0
+"""s for the search, in mean distances of the rows from the centre: the section of A3 then costs a
+few thousandths more than the lifted subspace at most, which the joint descent makes up for."""
+
+LARGEST = 1e300
+"""Entries above leave no room for differences and for s."""
+
+
+@dataclass(frozen=True, eq=False)
+class AffineResult:
+    """An affine subspace ``centre + span(basis)`` and how far from optimal it can be.
+
+    Attributes
+    ----------
+    centre : ndarray, shape (d,), float64
+    basis : ndarray, shape (d, k), float64
+        Orthonormal.
+    cost : float
+        ``sum_i omega_i dist(a_i, centre + span basis)^p``, a p-th power, in user units.
+    lower_bound, ratio : float
+        On the cost of every affine subspace of dimension k, whatever its centre (A2); of every
+        linear one where the centre is None. ``ratio = (cost / lower_bound)^(1/p)``. 0 and inf
+        where not certified.
+    linear_ratio : float
+        The same against the subspaces that go through `centre` alone.
+    centre_ratio : float
+        Against the same `basis` with any other centre (A1).
+    guarantee : float
+        A-priori ratio against every affine subspace (A3, A4); inf where none is known.
+    certificate : Certificate or None
+        Of `ratio`: it speaks of the rows ``lifted(A, centre, lift)`` (of A where centre is None).
+    linear_certificate : Certificate or None
+        Of the rows ``A - centre``.
+    lift : float
+        The s of `certificate`; 0 where centre is None.
+    pca_cost : float
+        What PCA costs: the mean and the leading principal axes (without centring, where the centre
+        is None).
+    linear : bool
+        Whether the centre was given as None, and the bounds are those of linear subspaces.
+    p, k, shape, method, n_iter, converged, seed
+        As in `SubspaceResult`; `method` is "rank" where the rows lie in the subspace, "full" for
+        k = d.
+
+    Examples
+    --------
+    >>> import lpgeom
+    >>> A = [[0.0, 1.0], [2.0, 1.0], [5.0, 1.0], [9.0, 1.0], [4.0, 3.0]]
+    >>> found = lpgeom.approx_affine(A, 1)  # the line y = 1
+    >>> round(found.cost, 6), bool(abs(found.basis[1, 0]) < 1e-6)
+    (2.0, True)
+    """
+
+    centre: Array = field(repr=False)
+    basis: Array = field(repr=False)
+    cost: float
+    lower_bound: float
+    ratio: float
+    linear_ratio: float
+    centre_ratio: float
+    guarantee: float
+    certificate: Certificate | None = field(repr=False)
+    linear_certificate: Certificate | None = field(repr=False)
+    lift: float
+    pca_cost: float
+    linear: bool
+    p: float
+    k: int
+    shape: tuple[int, int]
+    method: str
+    n_iter: int
+    converged: bool
+    seed: int
+
+
+def approx_affine(
+    A: ArrayLike,
+    k: int,
+    p: float = 1.0,
+    *,
+    centre: str | ArrayLike | None = "median",
+    refine: bool = True,
+    method: str = "auto",
+    row_weights: ArrayLike | None = None,
+    certify: bool | str = True,
+    seed: int = 0,
+) -> AffineResult:
+    """Affine subspace of dimension k of small l_p cost, with a proof of how good it is.
+
+    Minimises ``sum_i omega_i dist(a_i, c + span V)^p`` over c and V together (centre="median"), or
+    over V alone for a given c.
+
+    Parameters
+    ----------
+    A : array_like, shape (n, d)
+        In memory; copied.
+    k : int
+        1 <= k <= d. For rows within an affine subspace of dimension k the cost is 0.
+    p : float
+        1 <= p <= 100.
+    centre : {"median", "mean", None} or array_like, shape (d,)
+        "median": part of the problem. "mean": the weighted mean. None: the origin. Or a point.
+    refine : bool
+        Only for "median". If False the centre is the `lp_median` of the rows, and the subspace is
+        the best found through it: simpler, and without an a-priori ratio (A5).
+    method : {"auto", "irls", "lewis", "svd"}
+        As in `approx_subspace`.
+    row_weights : array_like, shape (n,), optional
+    certify : bool or "tight"
+    seed : int
+
+    Returns
+    -------
+    AffineResult
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `approx_subspace`; p = inf; entries above 1e300.
+
+    Notes
+    -----
+    `approx_subspace` on the lifted rows, then reweighted steps on centre and subspace together,
+    then Newton steps on the centre. The cheapest of all is kept, PCA among them, so that the result
+    never costs more than PCA. The certificate is the best of a few values of s.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lpgeom
+    >>> rng = np.random.default_rng(0)
+    >>> A = 5.0 + rng.standard_normal((300, 2)) @ rng.standard_normal((2, 6))
+    >>> A += 0.01 * rng.standard_normal(A.shape)
+    >>> A[:30] = 40.0 + 10.0 * rng.standard_normal((30, 6))
+    >>> found = lpgeom.approx_affine(A, 2)
+    >>> found.ratio < 1.1, found.cost < found.pca_cost
+    (True, True)
+    """
+    array = validation.check_matrix(A)
+    p = validation.check_p(p)
+    n, d = array.shape
+    k = validation.check_k(k, d, whole=True)
+    seed = validation.check_seed(seed)
+    validation.check_choice("certify", certify, (False, True, "tight"))
+    refine = validation.check_flag("refine", refine)
+    omega = validation.check_weights(row_weights, n)
+    rows = _in_range(array, omega)
+    free = isinstance(centre, str) and centre == "median"
+    if centre is None or isinstance(centre, str):
+        validation.check_choice("centre", centre, CENTRES)
+        c0 = _mean(rows, omega) if centre == "mean" else np.zeros(d)
+    else:
+        c0 = validation.check_point("centre", centre, d)
+    if free:
+        c0 = lp_median(rows, p, row_weights=omega).point
+    problem = _Problem(rows, omega, k, p, method, seed)
+    if k == d:
+        found = _Found(c0, np.eye(d), True, 1.0, "full", 0, True)
+    elif free and refine:
+        found = problem.free(c0)
+    else:
+        found = problem.through(c0, centre if isinstance(centre, str) else "origin")
+    return _judged(found, rows, omega, p, linear=centre is None, certify=certify, seed=seed)
+
+
+def rejudged(
+    result: AffineResult,
+    A: ArrayLike,
+    *,
+    row_weights: ArrayLike | None = None,
+    certify: bool | str = True,
+) -> AffineResult:
+    """The same subspace with its cost and bounds on rows that say the same in another form.
+
+    `A` may hold the rows in another order, or repeat what had been one row of a larger weight: the
+    problem must be the same one, for `guarantee` is kept.
+    """
+    array = validation.check_matrix(A)
+    omega = validation.check_weights(row_weights, len(array))
+    rows = _in_range(array, omega)
+    found = _Found(
+        result.centre, result.basis, result.method.startswith(("rank", "full")),
+        result.guarantee, result.method, result.n_iter, result.converged,
+    )  # fmt: skip
+    return _judged(
+        found, rows, omega, result.p, linear=result.linear, certify=certify, seed=result.seed
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    centre: Array
+    basis: Array
+    exact: bool
+    guarantee: float
+    method: str
+    n_iter: int
+    converged: bool
+
+
+class _Problem:
+    def __init__(
+        self, rows: Array, omega: Array | None, k: int, p: float, method: str, seed: int
+    ) -> None:
+        self.rows, self.omega, self.k, self.p = rows, omega, k, p
+        self.method, self.seed = method, seed
+        self.large = rows.size >= LARGE
+
+    def through(self, c: Array, name: str) -> _Found:
+        """The best subspace through a given centre."""
+        r = approx_subspace(
+            self.rows - c, self.k, self.p,
+            method=self.method, row_weights=self.omega, certify=False, seed=self.seed,
+        )  # fmt: skip
+        exact = r.method.startswith("rank")
+        # A4: what the mean costs at most. No other centre comes with a promise (A5).
+        factor = {"mean": 2.0 ** abs(1.0 - 2.0 / self.p), "origin": 1.0}.get(name, math.inf)
+        promise = 1.0 if exact else r.guarantee * factor
+        return _Found(c, r.basis, exact, promise, r.method, r.n_iter, r.converged)
+
+    def free(self, c0: Array) -> _Found:
+        """Centre and subspace together, from the lift around c0."""
+        B = self.rows - c0
+        unit = power_of_two(B)
+        if unit == 0.0:
+            return self.through(c0, "median")
+        B /= unit
+        norms = np.sqrt(np.einsum("ij,ij->i", B, B))
+        lift = SEARCH_LIFT * mean_norm(norms, self.omega, self.p)
+        r = approx_subspace(
+            lifted(B, np.zeros(B.shape[1]), lift), self.k + 1, self.p,
+            method=self.method, row_weights=self.omega, certify=False, seed=self.seed,
+        )  # fmt: skip
+        if r.method.startswith("rank"):
+            return self.through(c0, "median")
+        cut = section(r.basis, lift)
+        starts = []
+        if cut is not None:
+            starts.append((cut[0], cut[1], r.guarantee / math.sqrt(cut[2]), r.method))
+        mean = _mean(B, self.omega)
+        starts.append((mean, _principal(B, mean, self.omega, self.k), math.inf, "pca"))
+        if not self.large:  # a search through the centre alone may meet a better local minimum
+            through = self.through(c0, "median")
+            starts.append((np.zeros(len(mean)), through.basis, math.inf, through.method))
+        costs = [residual_cost(B, c, V, self.omega, self.p) for c, V, *_ in starts]
+        best = int(np.argmin(costs))
+        c, V, _, name = starts[best]
+        promise = starts[0][2]  # kept by whatever costs no more
+        c, V, steps = joint_descent(
+            B, c, V, self.omega, self.p,
+            tol=1e-7 if self.large else 1e-12, max_iter=20 if self.large else 150,
+        )  # fmt: skip
+        c = self._centred(B, c, V)
+        return _Found(
+            c * unit + c0, V, False, promise, f"{name}, lifted", r.n_iter + steps, r.converged
+        )
+
+    def _centred(self, B: Array, c: Array, V: Array) -> Array:
+        """The best centre for V; within span V, where it is free, the median of the projections."""
+        W = complement(V)
+        tol = 1e-6 if self.large else 1e-10
+        off = lp_median(B @ W, self.p, row_weights=self.omega, tol=tol)
+        along = lp_median(B @ V, self.p, row_weights=self.omega, tol=tol)
+        moved = W @ off.point
+        if residual_cost(B, moved, V, self.omega, self.p) > residual_cost(
+            B, c, V, self.omega, self.p
+        ):
+            moved = W @ (W.T @ c)
+        return np.asarray(moved + V @ along.point)
+
+
+def _judged(
+    found: _Found,
+    rows: Array,
+    omega: Array | None,
+    p: float,
+    *,
+    linear: bool,
+    certify: bool | str,
+    seed: int,
+) -> AffineResult:
+    """Cost and bounds of what was found, about the centre as it is stored."""
+    centre, V = found.centre, found.basis
+    d, k = V.shape
+    B = rows - centre
+    cost = pca_cost = 0.0
+    off = ratio = linear_ratio = 1.0
+    own: Certificate | None = None
+    affine: Certificate | None = None
+    lift = 0.0
+    if k < d:
+        mean = np.zeros(d) if linear else _mean(rows, omega)
+        pca = _principal(rows, mean, omega, k)
+        pca_cost = given_cost(rows - mean, pca, p, row_weights=omega)
+        if not found.exact:
+            cost = given_cost(B, V, p, row_weights=omega)
+            off = judge_centre(B, V, omega, p)
+            ratio = linear_ratio = math.inf
+    if k < d and certify:
+        level = "tight" if certify == "tight" else "fast"
+        own = affine = certify_given(B, V, p, level, row_weights=omega, seed=seed)
+        if not linear:
+            affine, lift = certify_affine(rows, centre, V, p, level, row_weights=omega, seed=seed)
+        if not found.exact:
+            cost, ratio = affine.cost, affine.ratio
+            # A bound on all affine subspaces holds for those through the centre.
+            linear_ratio = min(ratio, own.ratio)
+    return AffineResult(
+        centre=centre,
+        basis=V,
+        cost=cost,
+        lower_bound=affine.lower_bound if affine is not None else 0.0,
+        ratio=ratio,
+        linear_ratio=linear_ratio,
+        centre_ratio=off,
+        guarantee=1.0 if cost == 0.0 else found.guarantee,
+        certificate=affine,
+        linear_certificate=own,
+        lift=lift,
+        pca_cost=pca_cost,
+        linear=linear,
+        p=p,
+        k=k,
+        shape=(rows.shape[0], rows.shape[1]),
+        method=found.method,
+        n_iter=found.n_iter,
+        converged=found.converged,
+        seed=seed,
+    )
+
+
+def judge_centre(B: Array, V: Array, omega: Array | None, p: float) -> float:
+    """Ratio of the centre 0 of the rows B to the best one for the subspace V (A1)."""
+    residuals = B @ complement(V)
+    residuals /= power_of_two(residuals) or 1.0
+    cost, lower, ratio = median_bound(residuals, np.zeros(residuals.shape[1]), p, row_weights=omega)
+    if ratio < 1.0 + 1e-6:
+        return ratio
+    # Dual vectors made at a poor centre prove little: those of the best one do.
+    best = lp_median(residuals, p, row_weights=omega, tol=1e-6)
+    return norm_ratio(cost, max(lower, best.lower_bound), p)
+
+
+def _in_range(array: NDArray[Any], omega: Array | None) -> Array:
+    """float64, or an error where differences and sums of entries would leave its range.
+
+    Rows of weight 0 may hold anything: one that counts takes the place of each.
+    """
+    top = validation.largest_entries(array, omega)[1]
+    if top > LARGEST:
+        raise ValueError(
+            f"entries of A reach {top:.3g}; divide A by a power of ten (1e300 at most)"
+        )
+    rows = np.asarray(array, dtype=np.float64)
+    if omega is None or omega.all():
+        return rows
+    counts = omega > 0.0
+    return np.where(counts[:, None], rows, rows[np.argmax(counts)])
+
+
+def _mean(rows: Array, omega: Array | None) -> Array:
+    return np.asarray(np.average(rows, axis=0, weights=omega))
+
+
+def _principal(rows: Array, mean: Array, omega: Array | None, k: int) -> Array:
+    """The k leading principal axes about a point."""
+    B = rows - mean
+    unit = power_of_two(B) or 1.0
+    B /= unit
+    weights = np.ones(len(B)) if omega is None else omega / omega.max()
+    U = np.linalg.eigh((B * weights[:, None]).T @ B)[1]
+    return np.ascontiguousarray(U[:, ::-1][:, :k])

@@ -1,0 +1,1 @@
+"""Bounds 3g, 3h and 3i."""

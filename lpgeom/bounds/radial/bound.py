@@ -1,0 +1,299 @@
+"""Radial bounds (theory 3g, 3h, 3i): the tightest, for 1 <= p < 2; they hold with high probability.
+
+`radial_form` gives ``cost(Q) >= value(Q)``, concave in Q, hence useless on the Fantope. Two facts
+repair it. For a projection ``<L, Q - Q^2> = 0``, so adding ``<L, Q^2 - Q>`` changes nothing on
+projections; and it makes the minorant convex wherever ``tr(L X^2) >= E(X)`` for all symmetric X.
+One direction is left out of that: with ``N = E(Q0)``, ``c0 = <Q0, N>``, the form
+``E2(X) = E(X) - <N, X>^2 / c0`` is still >= 0 (Cauchy-Schwarz), L only has to cover E2, and
+
+    cost(Q) >= h(Q) - <N, Q>^2 / c0,   h(Q) = value(Q) + <N, Q>^2 / c0 + <L, Q^2 - Q>  convex.
+
+A convex function lies above each of its linearisations: at any Q_j, with G_j the gradient of h and
+any mu, ``h(Q) >= line_j(mu) + mu s``, ``s = <N, Q>``, where ``line_j(mu) = h(Q_j) - <G_j, Q_j> +
+(sum of the m smallest eigenvalues of G_j - mu N)``. So the bound is the minimum over one scalar s
+of ``max_j,mu (line_j(mu) + mu s) - s^2 / c0``: concave between the breakpoints of the maximum,
+hence attained at one of them or at an end of the range of s.
+
+L is a function of the gradient: where an eigenvalue of the gradient is far from the cut mu*, L may
+be as large as that gap at no loss (water-filling leaves q = 0 or 1); at the cut it is tau. One
+eigenvalue computation (`lanczos`) says by how much it must be scaled to cover E2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lpgeom.bounds.radial.form import RadialForm
+from lpgeom.bounds.radial.lanczos import loss, top_ritz_value, uniform_start
+from lpgeom.bounds.radial.lines import Cut, attained, lowest_value
+from lpgeom.bounds.relaxation import next_reference
+from lpgeom.bounds.rounding import EPS
+from lpgeom.geometry.spectrum import eigen
+from lpgeom.records.subspace import Bound
+from lpgeom.rows.base import Array, Rows
+
+FAILURE = 1e-9
+"""Failure probability of the eigenvalue bound."""
+
+STEPS = 30
+"""Lanczos products: most of the time; they bring the eigenvalue within 21% at d = 384."""
+
+FINAL = 3
+"""Random stream of the Lanczos start on which the bound rests: no other number is drawn from
+``default_rng([seed, FINAL])``, so the start is independent of the operator."""
+
+SINGLE_SLACK = 1e-3
+"""L is raised by this fraction for products taken in float32 (relative error about 1e-5)."""
+
+SMALL = 1 << 18
+"""Below this many entries of A every pass is in float64: there is no time to be saved."""
+
+SAMPLE = 24
+"""L is scaled on SAMPLE d rows while the reference is tuned."""
+
+SKETCH = 6
+"""Lanczos products for that; they fall short of the top by about what the sample overstates."""
+
+SKETCHED = (0, 1, 3, 5)
+"""Rounds of tuning in which L is scaled anew."""
+
+TUNING = 6
+"""Rounds of tuning."""
+
+DAMPING = 0.45
+"""Share of each step of the reference that is taken: minorant and minimiser chase each other."""
+
+HEADROOM = 1.15
+"""The tuned L over the sketched eigenvalue."""
+
+REFINE = 3
+"""Linearisations added at most where the bound is attained."""
+
+THEOREM = {"radial": "3g", "radial_two": "3h", "radial_quartic": "3i"}
+PARAMETER = {"radial": 1.0, "radial_two": 1.5, "radial_quartic": 0.045}
+"""Parameter of each family (`radial_minorant`), best of a few on word embeddings."""
+
+Features = tuple[Array, Array]
+
+
+def radial_bounds(
+    rows: Rows,
+    relaxed: Bound,
+    k: int,
+    p: float,
+    *,
+    seed: int,
+    progress: bool = False,
+    names: tuple[str, ...] = ("radial_quartic",),
+) -> list[Bound]:
+    """Radial bounds by name, for 1 <= p < 2.
+
+    `relaxed` is the bound of theory 3d or 3e; its Q0 starts the search. Each name takes about 40
+    Lanczos products of four half passes in float32, and some 40 more passes.
+    """
+    start = np.asarray(relaxed.witness["Q0"])
+    m = rows.shape[1] - k
+    return [_radial_bound(rows, start, m, p, name, seed, progress) for name in names]
+
+
+def _radial_bound(
+    rows: Rows, start: Array, m: int, p: float, name: str, seed: int, progress: bool
+) -> Bound:
+    n, d = rows.shape
+    view = rows.single() if n * d > SMALL else rows
+    empty = Bound(name, THEOREM[name], 0.0, p=p)
+    tuned = _tune(rows, view, start, m, p, name, seed)
+    if tuned is None:
+        return empty
+    Q, shape = tuned
+    problem = Problem.at(RadialForm(rows, Q, p, name, PARAMETER[name], view), rows, shape, m)
+    if problem is None:
+        return empty
+    steps = min(STEPS, d * (d + 1) // 2)
+    ritz = _coverage(problem, view, steps, [seed, FINAL], progress)
+    e = loss(d, steps, FAILURE)
+    if e >= 0.9 or not ritz > 0.0:
+        return empty
+    theta = ritz / (1.0 - e) * (1.0 + SINGLE_SLACK)
+    problem = problem.scaled(theta)
+    cuts = _cuts(problem, rows, view, Q)
+    value = lowest_value(cuts, problem.N, problem.c0, m)
+    if not value > 0.0:
+        return empty
+    witness = {
+        "Q0": Q,
+        "L": problem.L,
+        "parameter": PARAMETER[name],
+        "steps": steps,
+        "ritz": ritz,
+        "theta": theta,
+        "seed": seed,
+        "points": np.stack([c.Q for c in cuts]),
+        "slopes": np.array([mu for c in cuts for mu in c.slopes]),
+        "owners": np.array([j for j, c in enumerate(cuts) for _ in c.slopes], dtype=np.float64),
+    }
+    return Bound(name, THEOREM[name], value, FAILURE, witness, p=p)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """h = value + <N, Q>^2 / c0 + <L, Q^2 - Q>, to be minimised over the Fantope of trace m."""
+
+    form: RadialForm
+    N: Array
+    c0: float
+    L: Array
+    m: int
+
+    @staticmethod
+    def at(form: RadialForm, rows: Rows, L: Array, m: int) -> Problem | None:
+        """With ``N = E(Q0)``; None where E vanishes at Q0 (nothing is left to bound)."""
+        N = form.image(rows, *form.at_reference)
+        c0 = float((N * form.Q0).sum())
+        return Problem(form, N, c0, L, m) if c0 > 0.0 else None
+
+    def scaled(self, factor: float) -> Problem:
+        """The same with L times a factor."""
+        return Problem(self.form, self.N, self.c0, factor * self.L, self.m)
+
+    def slope(self, rows: Rows, Q: Array, features: Features) -> tuple[float, Array, float]:
+        """(h, its gradient, rounding allowance) at Q: two Grams."""
+        s = float((self.N * Q).sum())
+        LQ = self.L @ Q
+        G = self.form.gradient(rows, *features) + (2.0 * s / self.c0) * self.N + LQ + LQ.T - self.L
+        bend = float((self.L * (Q @ Q - Q)).sum())
+        h = self.form.value(*features) + s * s / self.c0 + bend
+        n, d = rows.shape
+        size = self.form.magnitude(rows) + s * s / self.c0
+        size += float(np.abs(self.L * (Q @ Q)).sum() + np.abs(self.L * Q).sum())
+        return h, 0.5 * (G + G.T), 4.0 * EPS * (np.sqrt(n) + d) * size
+
+    def descend(
+        self, rows: Rows, Q: Array, features: Features, mu: float, steps: int
+    ) -> tuple[Array, Features]:
+        """Towards the minimiser of ``h - mu <N, Q>``, by exact line searches.
+
+        The features are linear in Q, so a step costs two Grams and the features of its direction.
+        """
+        for _ in range(steps):
+            _, G, _ = self.slope(rows, Q, features)
+            G = G - mu * self.N
+            LQ = self.L @ Q
+            X = next_reference(2.0 * self.L, G - LQ - LQ.T, self.m) - Q
+            descent = float((G * X).sum())
+            if descent >= 0.0:
+                break
+            r, t = self.form.features(rows, X)
+            s = float((self.N * X).sum())
+            bend = float((self.L * (X @ X)).sum()) - self.form.square(r, t) + s * s / self.c0
+            step = 1.0 if bend <= 0.0 else min(1.0, -0.5 * descent / bend)
+            Q = Q + step * X
+            features = (features[0] + step * r, features[1] + step * t)
+        return Q, features
+
+
+def _tune(
+    rows: Rows, view: Rows, Q: Array, m: int, p: float, name: str, seed: int
+) -> tuple[Array, Array] | None:
+    """Reference Q and shape of L: fixed point of minorant at Q, L from its gradient, step of Q.
+
+    In single precision, damped; nothing here needs to be exact.
+    """
+    n, d = rows.shape
+    sample, share = view, 1.0
+    if n > 2 * SAMPLE * d:
+        chosen = np.random.default_rng([seed, 1]).choice(n, SAMPLE * d, replace=False)
+        sample, share = view.take(np.sort(chosen)), SAMPLE * d / n
+    smooth: Array | None = None
+    tau, theta = 0.0, 1.0
+    L = np.eye(d)
+    for step in range(TUNING):
+        form = RadialForm(view, Q, p, name, PARAMETER[name], view)
+        G = form.gradient(view, *form.at_reference)
+        smooth = G if smooth is None else 0.4 * smooth + 0.6 * G
+        lam, U = eigen(smooth)
+        gap = np.abs(lam - 0.5 * (lam[m - 1] + lam[m]))
+        if step == 0:
+            tau = max(0.5 * float(np.median(gap)), 1e-12 * float(gap.max()))
+        L = (U * np.sqrt(gap**2 + tau**2)) @ U.T
+        problem = Problem.at(form, view, L, m)
+        if problem is None:
+            return None
+        if step in SKETCHED:
+            part = problem
+            if sample is not view:
+                sampled = RadialForm(sample, Q, p, name, PARAMETER[name], sample)
+                part = Problem(sampled, share * problem.N, share * problem.c0, L, m)
+            theta = HEADROOM / share * _coverage(part, sample, SKETCH, [seed, 2, step], False)
+        problem = problem.scaled(max(theta, 1e-6))
+        mu = 2.0 * float((problem.N * Q).sum()) / problem.c0
+        target, _ = problem.descend(view, Q, form.at_reference, mu, 1)
+        L = problem.L
+        Q = Q + DAMPING * (target - Q)
+    return 0.5 * (Q + Q.T), L
+
+
+def _coverage(problem: Problem, rows: Rows, steps: int, stream: list[int], progress: bool) -> float:
+    """Top Ritz value of E2 in the metric ``tr(L X^2)``."""
+    lam, U = eigen(problem.L)
+    lam = np.maximum(lam, 1e-12 * lam[-1])
+    # In the eigenbasis of L, tr(L X^2) = sum of X_ij^2 (lam_i + lam_j) / 2.
+    half = np.sqrt(2.0 / (lam[:, None] + lam[None, :]))
+    N, c0 = problem.N, problem.c0
+
+    def scaled(Z: Array) -> Array:
+        # There and back: eigenvectors are known up to their signs, and the start must not be.
+        return U @ ((U.T @ Z @ U) * half) @ U.T
+
+    def operator(Z: Array) -> Array:
+        X = scaled(Z)
+        image = problem.form.apply(rows, X) - N * (float((N * X).sum()) / c0)
+        out: Array = scaled(image)
+        return 0.5 * (out + out.T)
+
+    bar = None
+    if progress:
+        from tqdm import tqdm
+
+        bar = tqdm(range(steps), desc="radial bound", unit="product", leave=False)
+    return top_ritz_value(operator, uniform_start(lam.size, stream), steps, bar)
+
+
+def _cuts(problem: Problem, rows: Rows, view: Rows, Q: Array) -> list[Cut]:
+    """Linearisations at minimisers of ``h - mu <N, Q>``, mu chosen where the bound is attained."""
+    N, c0, m = problem.N, problem.c0, problem.m
+    cuts: list[Cut] = []
+    points: list[tuple[Array, Features]] = []
+
+    def cut(mu: float, start: tuple[Array, Features], steps: int) -> None:
+        point, features = problem.descend(view, *start, mu, steps)
+        points.append((point, features))
+        h, G, allowance = problem.slope(rows, point, problem.form.features(rows, point))
+        new = Cut(point, h - float((G * point).sum()) - allowance, G)
+        cuts.append(new)
+        new.add(mu, N, m)
+
+    centre = 2.0 * float((N * Q).sum()) / c0
+    cut(centre, (Q, problem.form.at_reference), 3)
+    cut(0.6 * centre, points[0], 2)
+    cut(1.4 * centre, points[0], 1)
+    for _ in range(REFINE):
+        value, low, high = attained(cuts, N, c0, m)
+        if low is None:  # the lowest s lies below every slope tried
+            low = (high or 0.0) - centre
+        if high is None:
+            high = low + centre
+        mu = 0.5 * (low + high)
+        nearest = min(range(len(cuts)), key=lambda j: abs(cuts[j].slopes[0] - mu))
+        cut(mu, points[nearest], 2)
+        gain = attained(cuts, N, c0, m)[0] - value
+        if gain < 1e-4 * abs(value):
+            break
+    slopes = [c.slopes[0] for c in cuts]
+    for j, c in enumerate(cuts):  # each linearisation is worth more than its own line
+        for i, mu in enumerate(slopes):
+            if i != j:
+                c.add(mu, N, m)
+    return cuts

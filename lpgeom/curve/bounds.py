@@ -1,0 +1,171 @@
+"""Lower bounds for several ranks of the same rows, from shared work.
+
+Every bound of theory 3a to 3f ends in a sum of the m = d - k smallest eigenvalues of one matrix,
+and holds for any reference: what was computed for one rank bounds every other rank too, only less
+tightly. So a search is run where these are not good enough yet. That is known without a pass: the
+relaxed cost is convex in Q, hence its minimum over the Fantope convex in m, and the chord between
+two ranks that were searched lies above it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lpgeom.bounds.evidence import Evidence
+from lpgeom.bounds.linear import chord_at, lewis_bounds_at, spectral_at
+from lpgeom.bounds.power import power
+from lpgeom.bounds.radial.bound import radial_bounds
+from lpgeom.bounds.relaxation import (
+    GAP,
+    Reference,
+    linear_bound,
+    mixed_at,
+    next_reference,
+    relaxation_at,
+)
+from lpgeom.bounds.table import RADIAL, SMALL
+from lpgeom.records.subspace import Bound, LewisWeights
+from lpgeom.rows.base import Array, Rows
+
+FAR = 0.02
+"""Where the chord between the neighbours is that far above their bounds, the subspace found is a
+better start than what lies between their references."""
+
+NEAR = 2.0
+"""Where it is within this multiple of the tolerance, a start between them is nearly good enough."""
+
+
+class RankBounds:
+    """Collects what is known about the ranks; `look` adds to it, `at` gives the bounds of one rank.
+
+    Parameters
+    ----------
+    rows : Rows
+        For p <= 2. (Higher powers need a scale of their own for every rank: `power_bounds`.)
+    lewis : LewisWeights or None
+    ks : sequence of int
+        The ranks that will be asked for.
+    p : float
+        1 <= p <= 2.
+    level : {"fast", "tight"}
+        As in `lower_bounds`.
+    seed : int
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        lewis: LewisWeights | None,
+        ks: Sequence[int],
+        p: float,
+        level: str,
+        seed: int,
+    ) -> None:
+        self._rows, self._p, self._level, self._seed = rows, p, level, seed
+        n, self._d = rows.shape
+        large = n * self._d > SMALL
+        self._effort = "fast" if level == "fast" or large else "tight"
+        self._closed: dict[int, list[Bound]] = {k: [] for k in ks}
+        self._references: dict[int, Reference] = {}
+        self._radial: dict[int, list[Bound]] = {}
+        if p == 2.0:
+            for k, bound in zip(ks, spectral_at(rows, ks), strict=True):
+                self._closed[k].append(bound)
+            return
+        if lewis is not None:
+            for k, found in zip(ks, lewis_bounds_at(rows, lewis, ks, p), strict=True):
+                self._closed[k] += found
+        if not large:
+            for k, bound in zip(ks, chord_at(rows, ks, p), strict=True):
+                self._closed[k].append(bound)
+
+    def look(self, k: int, evidence: Evidence) -> None:
+        """Search for a reference for rank k, unless those of its neighbours will do."""
+        if self._p == 2.0:
+            return
+        if not self._settled(k):
+            self._references[k] = self._searched(k, evidence)
+        if self._level == "tight":
+            relaxed = self._best(k)
+            self._radial[k] = radial_bounds(
+                self._rows, relaxed, k, self._p, seed=self._seed, names=RADIAL[:1]
+            )
+
+    def _searched(self, k: int, evidence: Evidence) -> Reference:
+        search = relaxation_at if self._p == 1.0 else mixed_at
+        start, excess = self._between(k), self._excess(k)
+        if excess > FAR and self._p == 1.0 and evidence.N is not None:
+            start = next_reference(evidence.N, None, self._d - k)
+        near = excess < NEAR * GAP[self._effort]
+        found = search(self._rows, evidence, k, self._p, self._effort, start, near)
+        m = self._d - k
+        if start is not None and found.at.total - found.at.lower(m) > (
+            GAP[self._effort] * found.at.total
+        ):  # it ran out of steps, perhaps because of where it began
+            other = search(self._rows, evidence, k, self._p, self._effort)
+            found = max(found, other, key=lambda reference: reference.at.lower(m))
+        return found
+
+    def at(self, k: int) -> list[Bound]:
+        """Every bound known for rank k, largest first."""
+        bounds = [*self._closed[k], *self._radial.get(k, [])]
+        if self._references:
+            bounds.append(self._best(k))
+        return sorted(bounds, key=lambda b: -b.scaled_value)
+
+    def _best(self, k: int) -> Bound:
+        m = self._d - k
+        best = max(self._references.values(), key=lambda reference: reference.at.lower(m))
+        return linear_bound(best, m)
+
+    def _around(self, k: int) -> tuple[int, int] | None:
+        """The nearest ranks with a reference on both sides."""
+        below = [other for other in self._references if other < k]
+        above = [other for other in self._references if other > k]
+        return (max(below), min(above)) if below and above else None
+
+    def _settled(self, k: int) -> bool:
+        """Whether a search for rank k could raise its bound by no more than its tolerance."""
+        return k in self._references or self._excess(k) <= GAP[self._effort]
+
+    def _excess(self, k: int) -> float:
+        """How far the chord between the neighbours' relaxed costs lies above what they prove, as a
+        share of it; inf where there are no neighbours."""
+        around = self._around(k)
+        if around is None:
+            return math.inf
+        low, high = around
+        share = (k - low) / (high - low)
+        totals = self._references[low].at.total, self._references[high].at.total
+        upper = (1.0 - share) * totals[0] + share * totals[1]
+        return (upper - self._best(k).scaled_value) / upper if upper > 0.0 else 0.0
+
+    def _between(self, k: int) -> Array | None:
+        """A member of the Fantope of rank k between the neighbours' references."""
+        around = self._around(k)
+        if around is None:
+            return None
+        low, high = around
+        share = (k - low) / (high - low)
+        mean: Array = (1.0 - share) * self._references[low].Q0
+        mean += share * self._references[high].Q0
+        return mean
+
+
+def power_bounds(
+    rows: Rows, evidence: Evidence, k: int, p: float, level: str, lewis: LewisWeights | None
+) -> list[Bound]:
+    """The bounds of one rank for p > 2, in the scale of these rows."""
+    n, d = rows.shape
+    small = n * d <= SMALL
+    bounds = [power(rows, evidence, k, p, "fast" if level == "fast" else "tight")]
+    if lewis is not None and small:
+        bounds += lewis_bounds_at(rows, lewis, [k], p)[0]
+    return sorted(bounds, key=lambda b: -b.scaled_value)
+
+
+def rescaled_lewis(lewis: LewisWeights, factor: float) -> LewisWeights:
+    """Lewis weights of the same rows times a factor (a power of two)."""
+    return lewis if factor == 1.0 else replace(lewis, M=lewis.M * factor**2)

@@ -1,0 +1,321 @@
+"""``cost_curve``: subspaces and certificates of many ranks, from work that they share."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lpgeom.bounds.evidence import Evidence
+from lpgeom.coresets.record import Coreset, unpacked
+from lpgeom.curve.bounds import RankBounds, power_bounds, rescaled_lewis
+from lpgeom.curve.search import Search
+from lpgeom.curve.solver import End, Options, Shared
+from lpgeom.geometry.grassmann import Frame, complement
+from lpgeom.geometry.spectrum import LARGE, Spectrum, principal
+from lpgeom.io import validation
+from lpgeom.progress import Progress
+from lpgeom.records.curve import CostCurve
+from lpgeom.records.subspace import Certificate, LewisWeights, SubspaceResult, to_cost_units
+from lpgeom.rows import device
+from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.door import Problem, open_anywhere
+from lpgeom.rows.vectors import local
+from lpgeom.subspace.approx import (
+    DEFAULT_MAX_ITER,
+    METHODS,
+    SMALL_TOL,
+    approx_subspace,
+)
+from lpgeom.subspace.assemble import (
+    check_cost,
+    in_span,
+    rescaled,
+    with_bounds,
+)
+from lpgeom.subspace.certify import cost
+from lpgeom.subspace.cost import lp_cost
+from lpgeom.subspace.exact import spanned
+from lpgeom.threads import limited, sized
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+COARSE_TOL = 3e-6
+"""Where a descent ends on data from 2^20 entries on: far below what the bounds resolve."""
+
+
+def cost_curve(
+    A: ArrayLike | Coreset,
+    p: float | None,
+    ks: int | Iterable[int],
+    *,
+    row_weights: ArrayLike | None = None,
+    certify: bool | str = True,
+    method: str = "auto",
+    backend: str = "auto",
+    seed: int = 0,
+    max_iter: int | None = None,
+    tol: float | None = None,
+    progress: bool = False,
+) -> CostCurve:
+    """Cost and certified lower bound over many ranks, for less than the ranks one by one.
+
+    For each rank k of `ks` a subspace of small ``sum_i omega_i ||a_i - a_i V V^T||_2^p`` and a
+    lower bound on that sum for every subspace of rank k, as `approx_subspace` gives them.
+
+    Parameters
+    ----------
+    A : array_like, shape (n, d)
+        Rows are points; as in `approx_subspace`. Or a `Coreset`.
+    p : float or None
+        1 <= p <= 100, or inf. None: 1, or the coreset's own.
+    ks : sequence of int
+        Ranks, 1 <= k <= d - 1, in any order; the curve has each of them once, ascending. For k >=
+        rank(A) the cost is 0.
+    row_weights : array_like, shape (n,), optional
+        omega >= 0, not all zero.
+    certify : bool or "tight"
+        As in `approx_subspace`. A radial bound ("tight") is computed for every rank by itself.
+    method : {"auto", "irls", "lewis", "svd"}
+        As in `approx_subspace`.
+    backend : {"auto", "cpu", "cuda"}
+        As in `approx_subspace`: where passes over A run.
+    seed : int
+    max_iter, tol
+        Of one descent, as in `approx_subspace`; but `tol` is 3e-6 from 2^20 entries of A on.
+    progress : bool
+        A counter of steps on stderr.
+
+    Returns
+    -------
+    CostCurve
+        ``cost``, ``lower_bound``, ``ratio``, ``svd_cost`` over ``ks``; ``at(k)`` is the
+        `SubspaceResult` of rank k, with its own certificate, whose `seconds` and `n_passes` are
+        those of this rank alone.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `approx_subspace`; no ranks.
+    ImportError, RuntimeError, MemoryError
+        backend="cuda" without its libraries, without a device, or with too little memory on it.
+
+    Notes
+    -----
+    Shared by all ranks: the Gram, the Lewis weights, the costs of both of their subspaces (one pass
+    each), the closed-form bounds. A rank between two others starts where the residuals
+    interpolated between theirs lead, and takes its bound from their reference matrices where the
+    convexity of the relaxed cost in k shows that a search of its own would bring no more than its
+    tolerance. At the end the curve is closed under what is obvious: costs do not rise with k, and
+    a bound for k + 1 is one for k. p = inf has nothing to share but this. Memory: beside A, (d, d)
+    for each reference and d k for each subspace. See docs/cost-curve.md for how the values compare
+    with those of `approx_subspace`, and the time.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((300, 12)) * 0.8 ** np.arange(12)
+    >>> curve = lpgeom.cost_curve(A, p=1.0, ks=[2, 4, 8])
+    >>> curve.ks.tolist(), bool((np.diff(curve.cost) < 0).all())
+    ([2, 4, 8], True)
+    >>> bool((curve.lower_bound <= curve.cost).all()), bool(curve.ratio.max() < 1.3)
+    (True, True)
+    """
+    started = time.perf_counter()
+    validation.check_choice("method", method, METHODS)
+    validation.check_choice("certify", certify, (False, True, "tight"))
+    seed = validation.check_seed(seed)
+    if tol is not None:
+        tol = validation.check_tolerance(tol)
+    steps = (
+        DEFAULT_MAX_ITER
+        if max_iter is None
+        else validation.check_positive_int("max_iter", max_iter)
+    )
+    backend = validation.check_backend(backend)
+    given = _several(ks)
+    largest = max((k for k in given if isinstance(k, int)), default=None)
+    data, p, row_weights, source = unpacked(A, largest, p, row_weights)
+    with limited():
+        problem = open_anywhere(data, p, row_weights, infinite=True, backend=backend)
+        p = problem.p
+        n, d = problem.rows.shape
+        ranks = sorted({validation.check_k(k, d) for k in given})
+        if math.isinf(p):
+            return _one_by_one(
+                data, ranks, started,
+                p=p, row_weights=row_weights, certify=certify, method=method, backend=backend,
+                seed=seed, max_iter=max_iter, tol=tol, progress=progress,
+            )  # fmt: skip
+        if tol is None:
+            tol = COARSE_TOL if n * d >= LARGE else SMALL_TOL
+        with sized(n, d), device.algebra(problem.rows), Progress(progress) as bar:
+            bar.stage("Gram")
+            inner, span = in_span(problem)
+            # The accuracy that the largest rank below that of A needs does for the others.
+            pca = principal(inner.rows, min(ranks[-1], inner.rows.shape[1] - 1), p)
+            build = _Builder(problem, span, seed, source, bool(certify))
+            results = [build.exact(inner, pca, k) for k in ranks if k >= pca.rank]
+            ranks = [k for k in ranks if k < pca.rank]
+            if ranks:
+                options = Options(method, seed, steps, tol)
+                shared = Shared(inner, pca, ranks, options, bar)
+                level = None if not certify else "tight" if certify == "tight" else "fast"
+                results = build.searched(shared, ranks, level) + results
+        total = to_cost_units(lp_cost(problem.rows.squared_norms(), p), problem.unit, p)
+    return CostCurve(tuple(results), total, problem.rows.n_passes, time.perf_counter() - started)
+
+
+def _several(ks: Any) -> list[Any]:
+    """The ranks as they were given."""
+    values: list[Any] = list(ks) if hasattr(ks, "__iter__") else [ks]
+    if not values:
+        raise ValueError("ks is empty: name at least one rank")
+    return values
+
+
+class _Builder:
+    """Results from ends, in user units."""
+
+    def __init__(
+        self, problem: Problem[Rows], span: Array | None, seed: int, source: str, certify: bool
+    ) -> None:
+        if certify and problem.omega is not None:  # fetched once for all certificates
+            problem = replace(problem, omega=local(problem.omega))
+        self._problem, self._span, self._seed = problem, span, seed
+        self._source, self._certify = source, certify
+
+    def searched(self, shared: Shared, ranks: list[int], level: str | None) -> list[SubspaceResult]:
+        """The results of ranks below that of A."""
+        lewis = self._lifted(shared.lewis)
+        bounds: RankBounds | None = None
+        powers: dict[int, list[Any]] = {}
+        p = self._problem.p
+        if level is not None and p <= 2.0:
+            rows = self._problem.rows
+            bounds = RankBounds(rows, lewis, ranks, p, level, self._seed)
+
+        def look(end: End) -> None:
+            """Called while an end's residuals are still at hand."""
+            if level is None or p == 2.0:
+                return
+            shared.bar.stage(f"k = {end.k}: certificate")
+            problem = rescaled(self._problem, end.problem.unit)
+            frame = self._frame(end)
+            evidence = Evidence(
+                frame.V, frame.W, end.found.t, problem.rows.squared_norms(), None,
+                self._lift(end.found.N),
+            )  # fmt: skip
+            if bounds is not None:
+                bounds.look(end.k, evidence)
+            else:
+                scaled = None
+                if lewis is not None:
+                    scaled = rescaled_lewis(lewis, self._problem.unit / problem.unit)
+                powers[end.k] = power_bounds(problem.rows, evidence, end.k, p, level, scaled)
+
+        results = []
+        for end, seconds in Search(shared, ranks, look).run():
+            check_cost(end.found.cost, self._problem.p)
+            problem = rescaled(self._problem, end.problem.unit)
+            V = self._frame(end).V
+            certificate = None
+            if level is not None:
+                known = bounds.at(end.k) if bounds is not None else powers[end.k]
+                certificate = with_bounds(problem, V, end.found.cost, known, end.promise)
+            results.append(self._result(problem, end, V, certificate, seconds))
+        return results
+
+    def exact(self, inner: Problem[Rows], pca: Spectrum, k: int) -> SubspaceResult:
+        """k >= rank(A): the span of the rows costs nothing, as far as float64 can tell them."""
+        found = spanned(self._problem, inner, self._span, pca, k)
+        certificate = found.certificate
+        cost, norm_error, svd_cost = found.in_user_units
+        return SubspaceResult(
+            basis=found.V, cost=cost, norm_error=norm_error, lower_bound=0.0,
+            ratio=certificate.ratio, guarantee=certificate.guarantee,
+            certificate=certificate if self._certify else None, p=self._problem.p, k=k,
+            shape=self._problem.rows.shape, objective="rows", method=found.method + self._source,
+            backend=self._problem.backend, history=(cost,), n_iter=0, n_passes=0.0, converged=True,
+            seconds=0.0, svd_cost=svd_cost, seed=self._seed,
+        )  # fmt: skip
+
+    def _result(
+        self,
+        problem: Problem[Rows],
+        end: End,
+        V: Array,
+        certificate: Certificate | None,
+        seconds: float,
+    ) -> SubspaceResult:
+        p, unit, found = problem.p, problem.unit, end.found
+        return SubspaceResult(
+            basis=V,
+            cost=to_cost_units(found.cost, unit, p),
+            norm_error=found.cost ** (1.0 / p) * unit,
+            lower_bound=certificate.lower_bound if certificate is not None else 0.0,
+            ratio=certificate.ratio if certificate is not None else math.inf,
+            guarantee=certificate.guarantee if certificate is not None else end.promise,
+            certificate=certificate,
+            p=p,
+            k=end.k,
+            shape=problem.rows.shape,
+            objective="rows",
+            method=found.name + self._source,
+            backend=problem.backend,
+            history=tuple(to_cost_units(c, unit, p) for c in found.history),
+            n_iter=found.n_iter,
+            n_passes=end.passes,
+            converged=found.converged,
+            seconds=seconds,
+            svd_cost=to_cost_units(end.svd_cost, unit, p),
+            seed=self._seed,
+        )
+
+    def _frame(self, end: End) -> Frame:
+        frame = end.found.frame
+        return frame if self._span is None else Frame.of(self._span @ frame.V)
+
+    def _lift(self, M: Array | None) -> Array | None:
+        return M if M is None or self._span is None else self._span @ M @ self._span.T
+
+    def _lifted(self, lewis: LewisWeights | None) -> LewisWeights | None:
+        if lewis is None or self._span is None:
+            return lewis
+        return replace(lewis, M=self._span @ lewis.M @ self._span.T)
+
+
+def _one_by_one(data: Any, ranks: list[int], started: float, **options: Any) -> CostCurve:
+    """p = inf: nothing is shared."""
+    results: list[SubspaceResult] = [approx_subspace(data, k, **options) for k in ranks]
+    weights, backend = options["row_weights"], options["backend"]
+    problem = open_anywhere(data, math.inf, weights, infinite=True, backend=backend)
+    total = lp_cost(problem.rows.squared_norms(), math.inf) * problem.unit
+    for i in range(1, len(results)):
+        if results[i].cost > results[i - 1].cost:
+            results[i] = _around(data, results[i], results[i - 1], weights, backend)
+    passes = sum(r.n_passes for r in results)
+    return CostCurve(tuple(results), total, passes, time.perf_counter() - started)
+
+
+def _around(
+    data: Any, result: SubspaceResult, smaller: SubspaceResult, row_weights: Any, backend: str
+) -> SubspaceResult:
+    """`result` with a subspace around a smaller and cheaper one (p = inf)."""
+    more = complement(smaller.basis)[:, : result.k - smaller.k]
+    V = np.concatenate([smaller.basis, more], axis=1)
+    found = cost(data, V, math.inf, row_weights=row_weights, backend=backend)
+    value = min(found, smaller.cost)
+    certificate = result.certificate
+    if certificate is not None:
+        certificate = replace(certificate, basis=V, scaled_cost=value / certificate.unit)
+    return replace(
+        result, basis=V, cost=value, norm_error=value, certificate=certificate,
+        ratio=math.inf if certificate is None else certificate.ratio,
+        method=f"around rank {smaller.k}: {smaller.method}",
+    )  # fmt: skip

@@ -1,0 +1,334 @@
+"""One of several ranks: what the ranks share, and a subspace of each from its neighbours'."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lpgeom.geometry.grassmann import Frame, complement
+from lpgeom.geometry.lewis import a_priori_cost, guarantee
+from lpgeom.geometry.spectrum import LARGE, Spectrum, eigen
+from lpgeom.progress import Progress
+from lpgeom.records.subspace import LewisWeights
+from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.blocks import BlockRows
+from lpgeom.rows.door import Problem
+from lpgeom.subspace.assemble import centred
+from lpgeom.subspace.cost import lp_cost
+from lpgeom.subspace.irls import Irls
+from lpgeom.subspace.sampling import Sampler
+from lpgeom.subspace.search import follow, leading, robust_weights, typical
+from lpgeom.subspace.solve import FLOOR, Candidate, Solver, with_history
+from lpgeom.subspace.svd_curve import divisors, tails
+
+ROBUST = 1.05
+"""A robust start is followed unless it costs more than the usual ones by this factor."""
+
+SMOOTHED = 1e-3
+"""A descent from neighbours begins by smoothing squared residuals below this share of the squared
+p-mean."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the descents of every rank are told."""
+
+    method: str
+    seed: int
+    max_iter: int
+    tol: float
+
+
+@dataclass(frozen=True)
+class End:
+    """Where the search for one rank ended, in the scale of its own problem."""
+
+    k: int
+    problem: Problem[Rows]
+    found: Candidate
+    svd_cost: float
+    promise: float
+    passes: float
+
+
+class Shared:
+    """What is the same for every rank: spectra, Lewis weights, and what both subspaces cost."""
+
+    def __init__(
+        self, problem: Problem[Rows], pca: Spectrum, ks: list[int], options: Options, bar: Progress
+    ) -> None:
+        self.problem, self.pca, self.options, self.bar = problem, pca, options, bar
+        self.p = problem.p
+        self.lewis: LewisWeights | None = None
+        self.source: Sampler | None = None
+        self.eigvals = np.zeros(0)
+        self._U = pca.U
+        n = problem.rows.shape[0]
+        spectra = np.maximum(pca.eigvals, 0.0)
+        self._svd = Curve.of(problem.rows, pca.U, spectra / n, ks, self.p)
+        self._own = self._svd
+        if self.p != 2.0:
+            middle = RankSolver(self, ks[len(ks) // 2])
+            t = middle.svd().t
+            lewis, self.eigvals, frame = middle.lewis(t)
+            self.source = getattr(middle, "source", None)
+            # In the scale of that rank: M is in squared units of the rows.
+            factor = problem.unit / middle.problem.unit
+            self.lewis = replace(lewis, M=lewis.M / factor**2)
+            self.eigvals = self.eigvals / factor**2
+            self._U = np.concatenate([frame.W, frame.V], axis=1)
+            means = ((self._U.T @ pca.U) ** 2) @ spectra / n
+            self._own = Curve.of(problem.rows, self._U, means, ks, self.p)
+        self._robust: list[tuple[str, Array, Curve]] = []
+        n, d = problem.rows.shape
+        if self.p < 2.0 and n * d < LARGE and isinstance(problem.rows, BlockRows):
+            assert self.lewis is not None
+            tau = self.lewis.weights ** (2.0 / self.p)
+            for name, w in robust_weights(problem.rows, tau).items():
+                U = eigen(problem.rows.weighted_gram(w))[1]
+                means = ((U.T @ pca.U) ** 2) @ spectra / n
+                self._robust.append((name, U, Curve.of(problem.rows, U, means, ks, self.p)))
+
+    def svd_cost(self, k: int, factor: float) -> float:
+        """Cost of the SVD's subspace of rank k, rows times `factor`."""
+        return self._svd.at(k, factor)
+
+    def lewis_cost(self, k: int, factor: float) -> float:
+        return self._own.at(k, factor)
+
+    def robust(self, k: int, below: float) -> Iterator[tuple[str, Frame]]:
+        """Subspaces of Grams in which long rows count less, where they cost hardly more."""
+        for name, U, curve in self._robust:
+            if curve.at(k, 1.0) < ROBUST * below:
+                yield name, Frame.leading(U, k)
+
+    def lewis_frame(self, k: int) -> Frame:
+        return Frame.leading(self._U, k)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Costs of the leading columns of an orthogonal U, as ``lost * root^p``."""
+
+    lost: dict[int, float]
+    root: dict[int, float]
+    p: float
+
+    @staticmethod
+    def of(rows: Rows, U: Array, means: Array, ks: list[int], p: float) -> Curve:
+        """One pass in memory, one for each rank elsewhere. `means`: of ``(a U)_j^2`` over rows."""
+        d = U.shape[1]
+        mean = divisors(np.cumsum(np.maximum(means, 0.0)))
+        root = {k: float(np.sqrt(mean[d - k - 1])) for k in ks}
+        if isinstance(rows, BlockRows):
+            found = tails(rows, U, 1.0 / mean, p)
+            return Curve({k: float(found[d - k - 1]) for k in ks}, root, p)
+        lost = {}
+        for k in ks:
+            t = rows.quadratic_form(U[:, : d - k])
+            lost[k] = lp_cost(t / root[k] ** 2, p)
+        return Curve(lost, root, p)
+
+    def at(self, k: int, factor: float) -> float:
+        return float(self.lost[k] * (self.root[k] * factor) ** self.p)
+
+
+class RankSolver(Solver):
+    """One rank, with what the ranks have in common."""
+
+    def __init__(self, shared: Shared, k: int) -> None:
+        self.shared = shared
+        self.problem, pca = centred(shared.problem, shared.pca, k)
+        o = shared.options
+        super().__init__(
+            self.problem.rows, pca, k, shared.p,
+            seed=o.seed, max_iter=o.max_iter, tol=o.tol, bar=shared.bar,
+        )  # fmt: skip
+        if shared.source is not None:
+            self.source = shared.source
+        self.factor = shared.problem.unit / self.problem.unit
+        self.svd_cost = shared.svd_cost(k, self.factor) if hasattr(shared, "_svd") else math.nan
+
+    def svd(self) -> Candidate:
+        return self._evaluate("svd", Frame.leading(self.pca.U, self.k))
+
+    def own(self) -> Candidate:
+        """The Lewis subspace."""
+        return self._evaluate("lewis", self.shared.lewis_frame(self.k))
+
+    def end(self, low: End | None, high: End | None, *, anchor: bool) -> End:
+        """The best subspace of this rank; `low` and `high` are ends of a smaller and a larger."""
+        before = self.rows.n_passes
+        method = self.shared.options.method
+        if self.p == 2.0 or method == "svd":
+            found = self._in_double(self.svd())
+        elif method == "lewis":
+            found = self._in_double(self.own())
+        elif self.p > 2.0:
+            found = self._damped(low, high)
+        elif low is None or high is None or (anchor and not self.large):
+            found = self._anchored(anchor and method == "auto")
+        else:
+            found = self._between(low, high)
+            if not self.large and method == "auto":
+                found = self._without_long_rows(found)
+                if not found.converged:
+                    found = min(found, self._anchored(True), key=lambda c: c.cost)
+        return self.settled(found, before)
+
+    def _without_long_rows(self, found: Candidate) -> Candidate:
+        """The best end of descents from robust starts as well."""
+        usual = min(self.svd_cost, self.shared.lewis_cost(self.k, self.factor))
+        for name, frame in self.shared.robust(self.k, usual):
+            eps = typical(self.rows, frame)
+            run, _ = follow(
+                self._descent, frame, eps, found.frame, found.cost, self.tol, self.max_iter
+            )
+            if run is not None and run.cost < found.cost * (1.0 - 1e-9):
+                found = self._settle(f"irls from {name}", run)
+                found = with_history(found, list(run.history), run.n_iter, run)
+        return found
+
+    def _descent(self, start: Frame, tol: float, eps: float | None) -> Irls:
+        return self._irls(self.rows, start, None, tol=tol, eps=eps)
+
+    def settled(self, found: Candidate, before: float) -> End:
+        """With what is promised, and never dearer than the SVD."""
+        method, promise = self.shared.options.method, 1.0
+        svd_cost = self.svd_cost
+        if method in ("auto", "irls") and found.name != "svd":
+            # Figures and eigenvectors from float32 decide nothing close.
+            if found.cost > svd_cost * (1.0 - 1e-5):
+                svd = self._svd_in_double(self.svd())
+                svd_cost = svd.cost
+                found = min(found, svd, key=lambda c: c.cost)
+        elif found.name == "svd":
+            svd_cost = found.cost
+        lewis = self.shared.lewis
+        if lewis is not None:
+            promise = guarantee(lewis)
+            lam = self.shared.eigvals * self.factor**2
+            scaled = replace(lewis, M=lewis.M * self.factor**2)
+            if found.cost > a_priori_cost(scaled, lam, lam.size - self.k):
+                own = self._in_double(self.own())
+                if found.cost > own.cost:
+                    if method == "svd":
+                        promise = math.inf
+                    else:
+                        found = own
+        return End(self.k, self.problem, found, svd_cost, promise, self.rows.n_passes - before)
+
+    def _anchored(self, searching: bool) -> Candidate:
+        """As `Solver.solve` finds it."""
+        svd, own = self.svd(), self.own()
+        if searching and self.large:
+            candidates = self._searched(svd, self.shared.lewis_frame(self.k))
+        else:
+            candidates = [self._descend(svd), self._descend(own)]
+            if searching:
+                assert self.shared.lewis is not None
+                best = min(candidates, key=lambda c: c.cost)
+                candidates += self._explored(best, self.shared.lewis)
+        return min(candidates, key=lambda c: c.cost)
+
+    def _between(self, low: End, high: End) -> Candidate:
+        """Descent from where residuals between those of two other ranks lead (p < 2)."""
+        self.bar.stage(f"k = {self.k}")
+        return self._warm("the ranks around", self._residuals(low, high))
+
+    def _residuals(self, low: End, high: End) -> Array:
+        """Squared residuals between those of two other ranks; in any scale."""
+        share = (self.k - low.k) / (high.k - low.k)
+        least = FLOOR * float(self.rows.squared_norms().max())
+        t: Array = np.maximum(low.found.t, least) ** (1.0 - share)
+        return t * np.maximum(high.found.t, least) ** share
+
+    def _interpolated(self, low: End, high: End) -> Frame:
+        """Where weights of residuals between those of two other ranks lead (p > 2)."""
+        t = self._residuals(low, high)
+        return leading(self.rows, (t / float(t.max())) ** (self.p / 2.0 - 1.0), self.k)
+
+    def _warm(self, name: str, t: Array) -> Candidate:
+        """Descent from the reweighting by residuals t of other subspaces."""
+        view = self.rows.single() if self.large else self.rows
+        eps = self._smoothing(t)
+        start = leading(view, np.maximum(t, eps) ** (self.p / 2.0 - 1.0), self.k)
+        irls = self._irls(view, start, None, eps=eps)
+        best = min(self.svd_cost, self.shared.lewis_cost(self.k, self.factor))
+        if irls.best_cost > best * (1.0 + 1e-5):
+            other = self.svd() if best == self.svd_cost else self.own()
+            return self._descend(other)
+        if self.large:
+            unknown = Candidate(name, start, t, math.inf, False, ())
+            return self._descend(unknown, irls)
+        run = irls.run(self.max_iter)
+        found = self._settle(f"irls from {name}", run)
+        return with_history(found, list(run.history), run.n_iter, run)
+
+    def _smoothing(self, t: Array) -> float:
+        mean = (lp_cost(t, self.p) / self.rows.shape[0]) ** (2.0 / self.p)
+        return max(SMOOTHED * mean, 1e-300)
+
+    def improved(self, end: End, other: End) -> End | None:
+        """A cheaper subspace from the residuals of another rank's; None if it leads to none."""
+        before = self.rows.n_passes
+        t = other.found.t
+        eps = self._smoothing(t)
+        start = leading(self.rows, np.maximum(t, eps) ** (self.p / 2.0 - 1.0), self.k)
+        best = end.found
+        run, _ = follow(self._descent, start, eps, best.frame, best.cost, self.tol, self.max_iter)
+        if run is None or run.cost >= best.cost * (1.0 - 1e-9):
+            return None
+        found = self._settle(f"irls from rank {other.k}", run)
+        found = with_history(found, list(run.history), run.n_iter, run)
+        improved = self.settled(found, before)
+        return replace(improved, passes=improved.passes + end.passes)
+
+    def _damped(self, low: End | None, high: End | None) -> Candidate:
+        """Descent for p > 2 from the cheapest start known."""
+        candidates = [self.svd(), self.own()]
+        if low is not None and high is not None:
+            starts = [*self._near(low, high), ("the ranks around", self._interpolated(low, high))]
+            candidates += [self._in_double(self._evaluate(*start)) for start in starts]
+            candidates = [min(candidates, key=lambda c: c.cost)]
+        return min((self._descend(c) for c in candidates), key=lambda c: c.cost)
+
+    def _near(self, low: End, high: End) -> Iterator[tuple[str, Frame]]:
+        """A smaller subspace with the leading directions outside it, and the leading directions
+        inside a larger one."""
+        yield f"rank {low.k}", self._with_more(low.found.frame)
+        V, W = high.found.frame.V, high.found.frame.W
+        inside = self._ordered(V)
+        less = V.shape[1] - self.k
+        yield (
+            f"rank {high.k}",
+            Frame(
+                np.ascontiguousarray(inside[:, less:]),
+                np.concatenate([inside[:, :less], W], axis=1),
+            ),
+        )
+
+    def _with_more(self, frame: Frame) -> Frame:
+        V = frame.V
+        rest = self._ordered(frame.W if frame.W.shape[1] else complement(V))
+        left = V.shape[0] - self.k
+        return Frame(
+            np.concatenate([V, rest[:, left:]], axis=1), np.ascontiguousarray(rest[:, :left])
+        )
+
+    def _ordered(self, B: Array) -> Array:
+        """A basis of the span of B along the axes of the rows inside it, the shortest first."""
+        C = self.pca.U.T @ B
+        lam = np.maximum(self.pca.eigvals, 0.0)
+        return np.asarray(B @ eigen(C.T @ (lam[:, None] * C))[1])
+
+    def extended(self, low: End) -> Candidate:
+        """A subspace around that of a smaller rank."""
+        frame = self._with_more(low.found.frame)
+        t = self.rows.quadratic_form(frame.W)
+        cost = lp_cost(t, self.p)
+        name = f"around rank {low.k}: {low.found.name}"
+        return Candidate(name, frame, t, cost, True, (cost,), low.found.n_iter, low.found.converged)

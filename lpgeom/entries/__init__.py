@@ -1,0 +1,1 @@
+"""Factors with a small sum of |entries|^p."""

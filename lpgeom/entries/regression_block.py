@@ -1,0 +1,339 @@
+"""A block of l_p regressions that share their matrix: interior points, Newton steps, and gaps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+from lpgeom.entries.place import EntryPlace, place_of
+from lpgeom.rows.base import Array
+
+STEEP = 2.0
+"""From this p on the Hessian is bounded at 0, and Newton's method does; below, interior points."""
+
+_FLOOR = 1e-13
+"""Least weight of an entry in a Newton step, the largest residual's being 1."""
+
+INDEPENDENT = 1e6
+"""Largest trace of an inverse Gram matrix with which Cholesky's method is trusted in a bound: it is
+then off by less than 1e-6 of itself."""
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """An orthonormal Q of V's column span; and how to change coefficients of one to the other's.
+
+    Attributes
+    ----------
+    Q : shape (d, r)
+        Where V is, as are the others.
+    back, forth : shapes (k, r) and (r, k)
+    products : shape (d, r (r + 1) / 2), or None
+        ``q_ja q_jb`` for a <= b, where that table is not too large.
+    """
+
+    Q: Any
+    back: Any
+    forth: Any
+    products: Any
+
+    @staticmethod
+    def of(V: Any) -> Basis:
+        """Q from the SVD of V with columns scaled alike; directions of rounding size are left."""
+        place = place_of(V)
+        V = V.astype(np.float64, copy=False)
+        top = place.host(np.abs(V).max(axis=0))
+        # Columns that small are nothing: coefficients for them would leave float64.
+        scale = np.ldexp(1.0, np.where(top < 2.0**-960, 0, -np.frexp(top)[1]))
+        U, s, Wt = _thin_svd(V * place.xp.asarray(scale), place)
+        rank = int(np.sum(s > max(V.shape) * _EPS * max(float(s[0]), 1e-300)))
+        Q = place.array(U[:, :rank])
+        back = (scale[:, None] * Wt[:rank].T) / s[:rank]
+        forth = s[:rank, None] * (Wt[:rank] / scale)
+        return Basis(Q, place.array(back), place.xp.asarray(forth), _products(Q, place))
+
+    def at(self, place: EntryPlace) -> Basis:
+        """The same in another memory."""
+        there = place_of(self.Q)
+        if there.on_device == place.on_device:
+            return self
+        Q, back, forth = (place.array(there.host(v)) for v in (self.Q, self.back, self.forth))
+        return Basis(Q, back, forth, _products(Q, place))
+
+
+def _thin_svd(V: Any, place: EntryPlace) -> tuple[Any, Array, Array]:
+    """(U, s, W^T), U where V is; the others, no larger than (k, k), on the host."""
+    if not place.on_device:
+        return np.linalg.svd(V, full_matrices=False)
+    if V.shape[0] < V.shape[1]:
+        U, s, Wt = np.linalg.svd(place.host(V), full_matrices=False)
+        return place.xp.asarray(U), s, Wt
+    # The device is quick at QR, and slow at small SVDs.
+    Q, R = np.linalg.qr(V)
+    U, s, Wt = np.linalg.svd(place.host(R), full_matrices=False)
+    return Q @ place.array(U), s, Wt
+
+
+def _products(Q: Any, place: EntryPlace) -> Any:
+    d, r = Q.shape
+    if not 0 < d * r * (r + 1) // 2 <= place.packed_entries:
+        return None
+    return place.xp.concatenate([Q[:, a : a + 1] * Q[:, a:] for a in range(r)], axis=1)
+
+
+class Block:
+    """Some problems, scaled so that the mean residual of each one's first fit is 1.
+
+    Parameters
+    ----------
+    basis : Basis
+        With b, and where b is.
+    b : shape (m, d), float64
+    w : shape (m, d), float64, or None
+        Weights; None for 1.
+    p : float
+    start : shape (m, r), optional
+        Coefficients of Q near the solution.
+    """
+
+    def __init__(self, basis: Basis, b: Any, w: Any, p: float, start: Any = None) -> None:
+        self.basis, self.p, self.place = basis, p, place_of(b)
+        xp = self.place.xp
+        self.near = start is not None and p >= STEEP
+        self.masked = w is not None and not w.all()
+        # A power of two brings b into range; weights are scaled to at most 1.
+        b = b if w is None else np.where(w > 0.0, b, 0.0)
+        largest = np.abs(b).max(axis=1)
+        self.unit = np.ldexp(np.ones_like(largest), np.frexp(largest)[1])
+        self.b = b / self.unit[:, None]
+        self.top = xp.ones(len(b)) if w is None else np.where(w.any(axis=1), w.max(axis=1), 1.0)
+        self.w = np.ones_like(b) if w is None else w / self.top[:, None]
+        self.x, r = self._first_fit()
+        seen = self.w > 0.0
+        count = np.maximum(seen.sum(axis=1), 1)
+        sizes = np.where(seen, np.abs(r), 0.0)
+        mean = sizes.sum(axis=1) / count
+        # A residual of rounding size: nothing is left to minimise.
+        self.exact = mean <= 8.0 * _EPS * math.sqrt(b.shape[1])
+        self.scale = np.where(self.exact, 1.0, mean)
+        if start is not None and self.near:
+            self.x = start / self.unit[:, None]
+        self.y = np.zeros_like(b)
+        self.n_iter = xp.zeros(len(b), dtype=np.int64)
+
+    def _first_fit(self) -> tuple[Any, Any]:
+        """Least squares over the entries that take part."""
+        Q = self.basis.Q
+        if not self.masked:
+            x = self.b @ Q
+        else:
+            seen = (self.w > 0.0).astype(np.float64)
+            x = (self.b * seen) @ Q
+            self.place.regression.solve(self._factors(seen), x)
+        return x, self.b - x @ Q.T
+
+    def _factors(self, W: Any) -> Any:
+        """Cholesky factors of ``Q^T W_i Q``."""
+        Q, products, kernels = self.basis.Q, self.basis.products, self.place.regression
+        m, (d, r) = len(W), Q.shape
+        G = self.place.xp.empty((m, r, r))
+        if products is not None:
+            kernels.unpack(W @ products, G)
+        else:
+            step = max(1, self.place.block_bytes // (8 * d * max(1, r)))
+            for lo in range(0, m, step):
+                part = slice(lo, lo + step)
+                weighted = np.swapaxes(Q * W[part, :, None], 1, 2)
+                self.place.xp.matmul(weighted, Q, out=G[part])
+        kernels.cholesky(G)
+        return G
+
+    def solve(self, tol: float, max_iter: int) -> Any:
+        """Coefficients of Q for every problem, in units of the scaled b."""
+        at = np.flatnonzero(~self.exact)  # the problems still at work
+        if at.size > 0 and self.p >= STEEP:
+            self._newton(at, tol, max_iter)
+        elif at.size > 0:
+            self._interior_point(at, tol, max_iter)
+        return self.x
+
+    def _interior_point(self, at: Any, tol: float, max_iter: int) -> None:
+        Q, p, xp, kernels = self.basis.Q, self.p, self.place.xp, self.place.regression
+        x = self.x[at] / self.scale[at, None]
+        w = self.place.array(self.w[at])
+        r = self.b[at] / self.scale[at, None] - x @ Q.T
+        u, v, zu, zv, y = (np.empty_like(r) for _ in range(5))
+        kernels.begin(r, w, p, 0.5, u, v, zu, zv, y)
+        for _ in range(max_iter):
+            Du, Dv, gu, gv, W, Wh = (np.empty_like(u) for _ in range(6))
+            gap, cost = xp.empty(at.size), xp.empty(at.size)
+            kernels.predict(u, v, zu, zv, y, w, p, Du, Dv, gu, gv, W, Wh)
+            U = self._factors(W)
+            dx = (y - Wh) @ Q
+            kernels.solve(U, dx)
+            kernels.correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, dx @ Q.T, p)
+            dx = (y - Wh) @ Q
+            kernels.solve(U, dx)
+            # Refined: near a vertex W spans so many orders that y would drift off Q^T y = 0.
+            more = (y - Wh - W * (dx @ Q.T)) @ Q
+            kernels.solve(U, more)
+            dx += more
+            kernels.advance(
+                u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, dx @ Q.T, p, x, dx, gap, cost
+            )
+            self.n_iter[at] += 1
+            good = np.isfinite(gap) & np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
+            self.x[at[good]] = x[good] * self.scale[at[good], None]
+            self.y[at[good]] = y[good]
+            left = good & (gap > 0.1 * tol * cost)
+            if not left.any():
+                break
+            if not left.all():
+                at, x, y, w = at[left], x[left], y[left], w[left]
+                u, v, zu, zv = u[left], v[left], zu[left], zv[left]
+
+    def _newton(self, at: Any, tol: float, max_iter: int) -> None:
+        """Newton's method with an exact line search, over exponents that double from 4 to p.
+
+        The step is a weighted least-squares fit: with weights ``W = w |r|^(q-2)`` its residual s
+        gives both the direction and a vector ``y = W s`` orthogonal to the columns of Q.
+        """
+        Q, xp, kernels = self.basis.Q, self.place.xp, self.place.regression
+        x, b, w = self.x[at], self.b[at], self.w[at]
+        q = xp.full((at.size, 1), self.p if self.near else 4.0)
+        for _ in range(max_iter):
+            self.n_iter[at] += 1
+            q = np.minimum(q, self.p)
+            # Weighted residuals v r, the largest of them 1: then the cost is sum |t|^q.
+            v = w ** (1.0 / q)
+            r = b - x @ Q.T
+            t = v * r
+            top = np.abs(t).max(axis=1, keepdims=True)
+            top[top == 0.0] = 1.0
+            t /= top
+            power = np.abs(t) ** (q - 2.0)
+            # The floor keeps normal matrices regular where all residuals but a few are small.
+            W = v**2 * np.maximum(power, _FLOOR)
+            U = self._factors(W)
+            fit, g = (W * r) @ Q, (v * power * t) @ Q
+            step = g.copy()
+            kernels.solve(U, fit)
+            kernels.solve(U, step)
+            self.x[at], self.y[at] = x, W * (r - fit @ Q.T)
+            last = (q == self.p)[:, 0]
+            decrement = 0.5 * (q / (q - 1.0))[:, 0] * (g * step).sum(axis=1)
+            near = decrement <= np.where(last, 0.01 * tol, 1e-2) * (power * t**2).sum(axis=1)
+            length = xp.empty(at.size)
+            self.place.line_search(t, v * (step @ Q.T), q[:, 0], length)
+            x = x + (length[:, None] * top) * step
+            q = np.where((near & ~last)[:, None], 2.0 * q, q)
+            left = ~(near & last)
+            if not left.any():
+                break
+            at, x, b, w, q = at[left], x[left], b[left], w[left], q[left]
+
+    def certified(self) -> tuple[Array, Array, Array]:
+        """(cost, lower bound, relative gap) in the user's units, from the residual and y alone.
+
+        On the host.
+        """
+        p, Q, w = self.p, self.basis.Q, self.w
+        seen = w > 0.0
+        r = np.where(seen, self.b - self.x @ Q.T, 0.0)
+        size = np.abs(r).max(axis=1)
+        size[size == 0.0] = 1.0
+        r /= size[:, None]
+        cost = (w * np.abs(r) ** p).sum(axis=1)
+        y = np.where(seen, self.y, 0.0)
+        y /= np.maximum(np.abs(y).max(axis=1, keepdims=True), 1e-300)
+        y, off = self._orthogonal(y, seen)
+        # An optimal residual r* has no larger cost, and y . (r - r*) = (Q^T y) . (x* - x).
+        d = r.shape[1]
+        least = np.minimum(np.where(seen, w, np.inf).min(axis=1), 1.0)
+        with np.errstate(over="ignore"):
+            far = d ** max(0.0, 0.5 - 1.0 / p) * (cost / least) ** (1.0 / p)
+        far = np.minimum(far, 1e300)
+        slack = off * (np.sqrt((r**2).sum(axis=1)) + far)
+        slack += d * _EPS * (np.abs(r) * np.abs(y)).sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            scaled = np.where(seen, np.abs(y) / w ** (1.0 / p), 0.0)
+            top = scaled.max(axis=1)
+            if p > 1.0:
+                q = p / (p - 1.0)
+                top = top * ((scaled / top[:, None]) ** q).sum(axis=1) ** (1.0 / q)
+            norm = np.maximum((r * y).sum(axis=1) - slack, 0.0) / (top * (1.0 + d * _EPS))
+        norm = np.where(np.isfinite(norm) & ~self.exact, norm, 0.0)
+        low = np.minimum(norm**p, cost)
+        gap = np.where(self.exact | (cost == 0.0), 0.0, (cost - low) / np.where(cost, cost, 1.0))
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            unit = (self.unit * size) ** p * self.top
+            # 0 stays 0 where the unit overflows.
+            low = np.where(low > 0.0, np.minimum(low * unit, np.finfo(np.float64).max), 0.0)
+            cost = np.where(cost > 0.0, cost * unit, 0.0)
+            host = self.place.host
+            return host(cost), host(low), host(gap)
+
+    def _orthogonal(self, y: Any, seen: Any) -> tuple[Any, Any]:
+        """y without its part in the columns of Q on the entries seen; the norm of what is left."""
+        Q = self.basis.Q
+        if not self.masked:
+            for _ in range(2):
+                y = y - (y @ Q) @ Q.T
+            return y, np.linalg.norm(y @ Q, axis=1)
+        if not self.place.on_device:
+            return _orthogonal_one_by_one(Q, y, seen)
+        y, off, sure = self._orthogonal_by_normal_matrices(y, seen)
+        if not sure.all():
+            # Nearly dependent where they are seen: that takes a QR with pivots, which the device
+            # has not got.
+            xp, host = self.place.xp, self.place.host
+            rest = np.flatnonzero(~sure)
+            found = _orthogonal_one_by_one(host(Q), host(y[rest]), host(seen[rest]))
+            y[rest], off[rest] = xp.asarray(found[0]), xp.asarray(found[1])
+        return y, off
+
+    def _orthogonal_by_normal_matrices(self, y: Any, seen: Any) -> tuple[Any, Any, Any]:
+        """`_orthogonal` where the columns of Q are independent on the entries seen, and whether.
+
+        With ``G = Q_S^T Q_S`` the norm of the projection of y on these columns is
+        ``(g^T G^-1 g)^(1/2)``, ``g = Q_S^T y``: at most ``||g|| trace(G^-1)^(1/2)``.
+        """
+        Q, xp, kernels = self.basis.Q, self.place.xp, self.place.regression
+        m, r = len(y), Q.shape[1]
+        U = self._factors(seen.astype(np.float64))
+        trace = xp.zeros(m)
+        for a in range(r):
+            column = xp.zeros((m, r))
+            column[:, a] = 1.0
+            kernels.solve(U, column)
+            trace += column[:, a]
+        # A direction without a pivot has a huge one instead, and no part in the trace.
+        sure = (trace < INDEPENDENT) & (np.diagonal(U, axis1=1, axis2=2).max(axis=1) < 2.0)
+        for _ in range(2):
+            g = y @ Q
+            kernels.solve(U, g)
+            y = y - np.where(seen, g @ Q.T, 0.0)
+        off = np.linalg.norm(y @ Q, axis=1) * np.sqrt(trace)
+        return y, off * (1.0 + 1e-6), sure
+
+
+def _orthogonal_one_by_one(Q: Array, y: Array, seen: Any) -> tuple[Array, Array]:
+    """`Block._orthogonal` by a QR decomposition for each problem."""
+    y, off = y.copy(), np.zeros(len(y))
+    for i in range(len(y) if Q.shape[1] else 0):
+        at = seen[i]
+        if not at.any():  # nothing to be orthogonal to; LAPACK takes no empty matrix
+            continue
+        N, R, _ = scipy.linalg.qr(Q[at], mode="economic", pivoting=True)
+        kept = np.abs(np.diagonal(R)) > len(Q) * _EPS
+        N = N[:, : kept.size][:, kept]
+        for _ in range(2):
+            y[i, at] -= N @ (N.T @ y[i, at])
+        off[i] = np.linalg.norm(N.T @ y[i, at])
+    return y, off

@@ -1,0 +1,133 @@
+"""Entrywise iteratively reweighted least squares (De la Torre and Black 2003)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lpgeom.entries.place import EntryPlace, place_of
+from lpgeom.rows.base import Array
+
+FLOOR, SHRINK = 1e-6, 0.5
+"""Residuals below this share of the mean one weigh no more; it comes down to that by halves."""
+
+RIDGE = 1e-12
+"""Of a normal matrix's mean eigenvalue: regressions of dependent columns have an answer too."""
+
+BATCHED = 256
+"""Up to this size CuPy solves a stack of systems together; of larger ones it makes a call each."""
+
+
+@dataclass(frozen=True)
+class Reweighted:
+    """The cheapest factors (n, k) and (k, d) met, their cost, and the cost after each step."""
+
+    left: Array
+    right: Array
+    cost: float
+    history: tuple[float, ...]
+    n_iter: int
+    converged: bool
+
+
+def reweight(
+    B: Array,
+    left: Array,
+    right: Array,
+    p: float,
+    W: Array | None = None,
+    *,
+    max_iter: int,
+    tol: float,
+    tick: Callable[[str], None] | None = None,
+) -> Reweighted:
+    """Descend from ``left @ right``: a weighted least-squares step for each factor in turn.
+
+    The weights are ``W |residual|^(p-2)``, small residuals held back by a floor that halves from
+    step to step; for p > 2 a step is damped to Newton's. Nothing keeps the cost from rising, and
+    the cheapest factors met are returned. 4 n d k^2 operations a step, mostly matrix products that
+    form the normal matrices: a fifth of the time of exact regressions. On a CUDA device if B is
+    there.
+    """
+    value, floor = _cost_and_mean(B, left, right, p, W)
+    best = (left, right)
+    history = [value]
+    least = FLOOR * floor
+    converged = value == 0.0
+    while not converged and len(history) <= max_iter:
+        left = _refitted(B, left, right, p, W, floor)
+        right = _refitted(B.T, right.T, left.T, p, None if W is None else W.T, floor).T
+        # Balanced: neither factor's scale runs away from the other's.
+        right, R = np.linalg.qr(right.T)
+        left, right = left @ R.T, right.T
+        new, _ = _cost_and_mean(B, left, right, p, W)
+        # The first steps see a smoothed cost: only at the last floor can standing still end it.
+        still = abs(history[-1] - new) <= tol * new
+        converged = new == 0.0 or (still and floor == least)
+        floor = max(SHRINK * floor, least)
+        history.append(new)
+        if new < value:
+            value, best = new, (left, right)
+        if tick is not None:
+            tick(f"cost {value:.6g}")
+    return Reweighted(*best, value, tuple(history), len(history) - 1, converged)
+
+
+def _cost_and_mean(
+    B: Array, left: Array, right: Array, p: float, W: Array | None
+) -> tuple[float, float]:
+    """``sum W |B - left right|^p``, and the mean of ``|B - left right|``."""
+    place = place_of(B)
+    # On the host in one sum; on a device temporaries of A's size would take room.
+    step = place.sweep_rows(B.shape[1]) if place.on_device else len(B)
+    cost = total = 0.0
+    for lo in range(0, len(B), step):
+        part = slice(lo, lo + step)
+        residual = np.abs(B[part] - left[part] @ right)
+        total += float(residual.sum())
+        w = None if W is None else W[part]
+        if w is not None:  # 0 times a power that overflows is not 0
+            residual = np.where(w > 0.0, residual, 0.0)
+        with np.errstate(over="ignore"):
+            powers = residual if p == 1.0 else residual**p
+            cost += float(powers.sum() if w is None else (w * powers).sum())
+    return cost, total / B.size
+
+
+def _refitted(
+    B: Array, left: Array, right: Array, p: float, W: Array | None, floor: float
+) -> Array:
+    """The weighted least-squares left factor for the weights of the present residuals."""
+    n, d = B.shape
+    k = len(right)
+    place = place_of(B)
+    products = (right[:, None, :] * right[None, :, :]).reshape(k * k, d).T
+    step = 1.0 if p <= 2.0 else 1.0 / (p - 1.0)
+    out = place.xp.empty((n, k))
+    size = max(1, place.block_bytes // (8 * (k * k + d)))
+    for lo in range(0, n, size):
+        part = slice(lo, lo + size)
+        r = np.maximum(np.abs(B[part] - left[part] @ right), max(floor, 1e-300))
+        # A row's weights may be scaled as one likes: by its largest, so that none overflows.
+        w = (r / (r.min(axis=1) if p < 2.0 else r.max(axis=1))[:, None]) ** (p - 2.0)
+        if W is not None:
+            w *= W[part]
+        G = (w @ products).reshape(-1, k, k)
+        ridge = RIDGE * np.trace(G, axis1=1, axis2=2) / k
+        # Rows without weight keep their coefficients.
+        G += np.where(ridge > 0.0, ridge, 1.0)[:, None, None] * place.xp.eye(k)
+        b = (w * (B[part] - left[part] @ right)) @ right.T
+        out[part] = left[part] + step * _solutions(G, b, place)
+    return out
+
+
+def _solutions(G: Any, b: Any, place: EntryPlace) -> Any:
+    """``G_i^-1 b_i`` for a stack of positive definite G, which may be overwritten, as may b."""
+    if not place.on_device or G.shape[1] <= BATCHED:
+        return np.linalg.solve(G, b[:, :, None])[:, :, 0]
+    place.regression.cholesky(G)
+    place.regression.solve(G, b)
+    return b

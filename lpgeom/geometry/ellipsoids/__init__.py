@@ -1,0 +1,1 @@
+"""Löwner, John and minimum-volume ellipsoids."""

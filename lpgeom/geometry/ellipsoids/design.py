@@ -1,0 +1,184 @@
+"""Weights on points that maximise ``log det sum_i u_i x_i x_i^T``: the dual of minimum ellipsoids.
+
+Known as D-optimal design; `min_volume_ellipsoid` and the John ellipsoid both rest on it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lpgeom.geometry.ellipsoids.dense import HOST, DensePlace
+from lpgeom.rows.base import Array
+
+DROP_SLACK = 1e-9
+"""Rounding allowed to the variances before a point is dropped."""
+
+COARSE = 1e-2
+"""Above this excess points are dropped so fast that each q steps are looked at anew."""
+
+FINE_STEPS = 50
+"""Steps between two refactorisations below that: rank-one updates lose about a digit in 1e3."""
+
+STALLED_ROUNDS = 40
+"""Rounds without a smaller excess after which rounding is to blame."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """u >= 0 with sum 1, the variances of all points, and how far from optimal they are.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (n,), where the points are
+    variance : ndarray, shape (n,), where the points are
+        ``omega_i = x_i^T M^-1 x_i``, ``M = sum u x x^T``; ``sum u omega = q``.
+    excess : float
+        ``max omega / q - 1``, 0 at the optimum (Kiefer and Wolfowitz 1960).
+    n_iter : int
+    converged : bool
+    """
+
+    weights: Array
+    variance: Array
+    excess: float
+    n_iter: int
+    converged: bool
+
+
+def optimal_design(
+    X: Array,
+    tolerance: float,
+    max_iter: int,
+    start: Array | None = None,
+    *,
+    place: DensePlace = HOST,
+) -> Design:
+    """Weights with ``max omega <= q (1 + tolerance)``, by exchange steps on fewer and fewer points.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, q)
+        Full column rank, and not too far from orthonormal columns times a number.
+    tolerance : float
+    max_iter : int
+        Exchange steps, O(n q) each.
+    start : ndarray, shape (n,), optional
+        u >= 0 with sum 1 and nonsingular M. If not given, equal weights on at most 2q points that
+        are far out in q directions, each orthogonal to the ones before (Kumar and Yildirim 2005).
+    place : DensePlace
+        Where X and `start` are.
+
+    Notes
+    -----
+    Steps and their exact line search: `exchange_steps` (Wolfe 1970 and Atwood 1973; Todd and
+    Yildirim, Discrete Appl. Math. 2007, for the rate with away steps). Points are dropped by
+    `support_threshold`, and M factored anew after every round. At the end the variances of all
+    points are computed from the weights alone; `excess` is theirs. Of points on a device those that
+    are left come to the host once they are few (`DensePlace.near`).
+    """
+    n, q = X.shape
+    if q == 1:  # all weight on the longest
+        size = X[:, 0] ** 2
+        u = place.xp.zeros(n)
+        u[int(size.argmax())] = 1.0
+        return Design(u, size / size.max(), 0.0, 0, True)
+    spent = 0
+    u = spread_start(X, place) if start is None else start
+    for dropping in (True, False):  # should rounding have dropped a point too many: once without
+        u, steps = _rounds(X, u, tolerance, max_iter - spent, dropping, place)
+        spent += steps
+        omega, _ = variances(X, u, place)
+        excess = float(omega.max()) / q - 1.0
+        if excess <= tolerance or spent >= max_iter:
+            break
+    return Design(u, omega, excess, spent, excess <= tolerance)
+
+
+def _rounds(
+    X: Array, u: Array, tolerance: float, max_iter: int, dropping: bool, place: DensePlace
+) -> tuple[Array, int]:
+    """Rounds of exchange steps; the weights on all points, and the steps taken."""
+    n, q = X.shape
+    home = place
+    kept = place.xp.arange(n)
+    points = X
+    u = u.copy()
+    if place.near(n * q) is HOST:
+        points, kept, u, place = (*map(place.host, (points, kept, u)), HOST)
+    columns = place.xp.ascontiguousarray(points.T)
+    least, since, spent = math.inf, 0, 0
+    while True:
+        omega, inverse = variances(points, u, place)
+        excess = float(omega.max()) / q - 1.0
+        since = 0 if excess < least else since + 1
+        least = min(least, excess)
+        if excess <= tolerance or spent >= max_iter or since > STALLED_ROUNDS:
+            break
+        if dropping:
+            stays = omega >= support_threshold(excess, q) * (1.0 - DROP_SLACK)
+            if int(np.count_nonzero(stays)) <= 0.9 * stays.size:
+                trial = u[stays] / max(float(u[stays].sum()), 1e-300)
+                points, kept = place.xp.ascontiguousarray(points[stays]), kept[stays]
+                if place.near(points.size) is HOST:
+                    points, kept, trial, place = (*map(place.host, (points, kept, trial)), HOST)
+                columns = place.xp.ascontiguousarray(points.T)
+                u, omega, inverse = _restart(points, trial, place)
+        steps = q if excess > COARSE else max(FINE_STEPS, q)
+        taken = place.mvee.exchange_steps(
+            columns, u, inverse, omega, 0.5 * tolerance, min(steps, max_iter - spent)
+        )
+        u /= u.sum()
+        spent += max(taken, 1)
+    full: Array = home.xp.zeros(n)
+    full[home.there(kept)] = home.there(u)
+    return full, spent
+
+
+def _restart(points: Array, u: Array, place: DensePlace) -> tuple[Array, Array, Array]:
+    """The weights on the points left, or a fresh start where those points alone do not span."""
+    try:
+        return u, *variances(points, u, place)
+    except np.linalg.LinAlgError:
+        u = spread_start(points, place)
+        return u, *variances(points, u, place)
+
+
+def variances(X: Array, u: Array, place: DensePlace = HOST) -> tuple[Array, Array]:
+    """``omega_i = x_i^T M^-1 x_i`` and ``M^-1``, by Cholesky."""
+    support = u > 0.0
+    S = X[support]
+    L = np.linalg.cholesky(place.host((S * u[support][:, None]).T @ S))
+    T = np.linalg.inv(L)
+    return place.row_squares(X @ place.there(T.T)), place.there(T.T @ T)
+
+
+def support_threshold(excess: float, q: int) -> float:
+    """Points with omega below this carry no weight at any optimum.
+
+    The eigenvalues l of ``M^(-1/2) M* M^(-1/2)`` satisfy ``sum l = sum u* omega <= q (1 + excess)``
+    and ``sum 1/l = sum u omega* <= q``, and a point that carries weight has ``omega = x^T M^-1 x
+    >= l_min x^T M*^-1 x = q l_min``. The least l_min that the two sums allow (the others equal)
+    is the smaller root of ``l^2 - (2 + q excess) l + 1 + excess`` (Harman and Pronzato 2007).
+    """
+    half = 1.0 + 0.5 * q * excess
+    root = math.sqrt(max(half * half - 1.0 - excess, 0.0))
+    return q * (1.0 + excess) / (half + root)
+
+
+def spread_start(X: Array, place: DensePlace = HOST) -> Array:
+    """Equal weights on the extreme points in q directions, each orthogonal to the ones before."""
+    n, q = X.shape
+    rest = X.copy()
+    chosen = np.zeros(n)
+    for _ in range(q):
+        length = place.row_squares(rest)
+        j = int(length.argmax())
+        b = rest[j] / math.sqrt(float(length[j]))
+        along = rest @ b
+        chosen[[j, int(along.argmax()), int(along.argmin())]] = 1.0
+        rest -= along[:, None] * b
+    u: Array = place.there(chosen / chosen.sum())
+    return u

@@ -1,0 +1,1 @@
+"""Several subspaces for one matrix."""

@@ -1,0 +1,352 @@
+"""``approx_subspaces``: rows split among several subspaces, each solved and certified."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from lpgeom.groups.lloyd import Labels, each
+from lpgeom.groups.splits import Found, is_large, searched
+from lpgeom.io import validation
+from lpgeom.progress import Progress
+from lpgeom.records.clusters import ClusterResult
+from lpgeom.records.subspace import SubspaceResult, to_cost_units
+from lpgeom.rows import device
+from lpgeom.rows.base import Array
+from lpgeom.rows.blocks import BlockRows, Stop
+from lpgeom.rows.door import Problem, open_array, plain_rows, some_rows
+from lpgeom.rows.pairs import row_dots
+from lpgeom.subspace.approx import approx_subspace
+from lpgeom.threads import limited, requested_threads, sized
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+T = TypeVar("T")
+
+LARGEST = float(np.finfo(np.float64).max)
+
+LARGE_SOLVE = 1e-5, 10
+"""Tolerance and steps of a solve on large data, where the descent has done most of it."""
+
+RESOLVES = 4
+"""Solves of a subspace at most, each after rows have moved to where they are nearest; one on large
+data."""
+
+DEFAULT_MAX_ITER, LARGE_MAX_ITER = 100, 40
+
+
+def approx_subspaces(
+    A: ArrayLike,
+    k: int,
+    p: float = 1.0,
+    *,
+    subspaces: int,
+    row_weights: ArrayLike | None = None,
+    certify: bool | str = True,
+    backend: str = "auto",
+    seed: int = 0,
+    restarts: int | None = None,
+    max_iter: int | None = None,
+    progress: bool = False,
+) -> ClusterResult:
+    """Several rank-k subspaces, every row to its own, of small l_p cost (projective clustering).
+
+    Looks for labels and orthonormal V_1, ..., V_j of shape (d, k) with a small
+
+        cost = sum_i omega_i dist(a_i, V_label(i))^p,
+
+    and certifies each subspace for the rows of its label. It takes n k + j d k numbers to store the
+    rows so, against n k + d k for one subspace.
+
+    Parameters
+    ----------
+    A : array_like, shape (n, d)
+        Rows are points, in memory or a memory map. Floating or integer, any layout. Reported
+        numbers come from float64 passes whatever the dtype.
+    k : int
+        1 <= k <= d - 1.
+    p : float
+        1 <= p <= 100.
+    subspaces : int
+        j >= 1. For 1 this is `approx_subspace`; from as many as there are different rows over k
+        on the cost is 0.
+    row_weights : array_like, shape (n,), optional
+        omega >= 0, not all zero. A row of weight 0 gets the label of the subspace nearest to it.
+    certify : bool or "tight"
+        As in `approx_subspace`, for each subspace.
+    backend : {"auto", "cpu", "cuda"}
+        As in `approx_subspace`; labels are found here, from distances found there.
+    seed : int
+        For the starts, samples, and tight bounds. The same seed gives the same result; other
+        numbers of threads agree up to rounding.
+    restarts : int, optional
+        Starts tried. If not given: 5 for large A, up to 24 for small ones.
+    max_iter : int, optional
+        Rounds of one descent, at most. If not given: 40 for large A, 100 for small ones.
+    progress : bool
+        A counter of rounds on stderr.
+
+    Returns
+    -------
+    ClusterResult
+        `labels`, `bases`, the result of each subspace, `cost`, `lower_bound`, `ratio`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `approx_subspace`; p = inf is not among the exponents.
+
+    Notes
+    -----
+    What is promised (docs/clusters.md has the proofs): the cost never exceeds that of the one
+    subspace `approx_subspace` finds for the same arguments, and never rises along `history`; the
+    lower bound holds for every choice of j subspaces *under the labels returned*, not for other
+    labels. Already whether j subspaces of dimension 2 can hold all rows in R^3 is NP-hard to tell.
+    A round costs about ``2 n d (j min(k, d - k) + d)`` operations and j eigendecompositions.
+    Sources: Bradley and Mangasarian, "k-plane clustering", J. Global Optim. 16 (2000); Tseng,
+    "Nearest q-flat to m points", J. Optim. Theory Appl. 105 (2000); Maalouf, Lang, Rus, Feldman,
+    "Deep learning meets projective clustering", ICLR 2021.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> rng = np.random.default_rng(0)
+    >>> lines = rng.standard_normal((3, 8))  # three lines in R^8
+    >>> A = rng.standard_normal((300, 1)) * lines[np.arange(300) % 3]
+    >>> A += 0.01 * rng.standard_normal(A.shape)
+    >>> found = lpgeom.approx_subspaces(A, k=1, subspaces=3)
+    >>> found.bases.shape, found.cost < 0.1 * found.single_cost, found.ratio < 1.1
+    ((3, 8, 1), True, True)
+    """
+    started = time.perf_counter()
+    j = validation.check_positive_int("subspaces", subspaces)
+    validation.check_choice("certify", certify, (False, True, "tight"))
+    seed = validation.check_seed(seed)
+    if restarts is not None:
+        restarts = validation.check_positive_int("restarts", restarts)
+    backend = validation.check_backend(backend)
+    problem = open_array(A, p, row_weights, backend=backend)
+    steps = LARGE_MAX_ITER if is_large(problem) else DEFAULT_MAX_ITER
+    if max_iter is not None:
+        steps = validation.check_positive_int("max_iter", max_iter)
+    k = validation.check_k(k, problem.rows.shape[1])
+    task = _Task(problem, k, j, certify, seed, started)
+    with device.device_of(problem.A):
+        single = task.solved(None, certify if j == 1 else False)
+        if j == 1 or single.method == "rank":
+            return task.of_single(single)
+        there = device.algebra(problem.rows)
+        with limited(), sized(*problem.rows.shape), there, Progress(progress) as bar:
+            found = searched(problem, k, j, seed, restarts, steps, bar)
+            bar.stage("each subspace")
+            return task.of_split(found, single)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """From labels to results: what is solved, and the record of it."""
+
+    problem: Problem[BlockRows]
+    k: int
+    j: int
+    certify: bool | str
+    seed: int
+    started: float
+
+    def solved(self, index: Labels | None, certify: bool | str) -> SubspaceResult:
+        """`approx_subspace` on some rows; None: on all of them."""
+        A, omega = self.problem.A, self.problem.omega
+        if index is None:
+            return approx_subspace(
+                A, self.k, self.problem.p,
+                row_weights=omega, certify=certify, backend=self.problem.backend, seed=self.seed,
+            )  # fmt: skip
+        tol, steps = LARGE_SOLVE if is_large(self.problem) else (None, None)
+        return approx_subspace(
+            some_rows(A, index),
+            self.k,
+            self.problem.p,
+            method="irls",  # the descents have been here: no search
+            tol=tol,
+            max_iter=steps,
+            row_weights=None if omega is None else omega[index],
+            certify=certify,
+            backend=self.problem.backend,
+            seed=self.seed,
+        )
+
+    def of_single(self, single: SubspaceResult) -> ClusterResult:
+        """Every row in the one subspace, which each label has a copy of."""
+        labels = np.zeros(single.shape[0], dtype=np.int64)
+        results = (single, *[None] * (self.j - 1))
+        bases = [single.basis] * self.j
+        method = single.method if single.method == "rank" else "single"
+        return self._record(
+            labels, bases, results, single, (single.cost,), method, single.n_iter, single.converged
+        )
+
+    def of_split(self, found: Found, single: SubspaceResult) -> ClusterResult:
+        """Labels by distance, each label's rows solved, and rows moved while that pays."""
+        p = self.problem.p
+        large = is_large(self.problem)
+        bases = found.bases
+        history = [single.cost, *found.history]
+        labels: Labels | None = None
+        results: list[SubspaceResult | None] = [None] * self.j
+        norm = math.inf
+        settled = large
+        for _ in range(1 if large else RESOLVES):
+            moved, y = self._nearest(bases)
+            here = _norm(y, p) * self.problem.unit
+            if labels is not None and here >= norm * (1.0 - 1e-10 / p):
+                settled = True
+                break
+            rows_of = [np.flatnonzero(moved == c) for c in range(self.j)]
+            changed = [
+                c
+                for c, index in enumerate(rows_of)
+                if labels is None or not np.array_equal(index, np.flatnonzero(labels == c))
+            ]
+            changed.sort(key=lambda c: -rows_of[c].size)  # the longest first
+            solved = _side_by_side(
+                [partial(self._of_label, rows_of[c], bases[c], y) for c in changed],
+                self.problem.backend,
+            )
+            for c, result in zip(changed, solved, strict=True):
+                results[c] = result
+            labels = moved
+            bases = [V if r is None else r.basis for V, r in zip(bases, results, strict=True)]
+            norm = _norm([r.norm_error for r in results if r is not None], p)
+            history.append(sum(r.cost for r in results if r is not None))
+        assert labels is not None
+        if not (norm <= single.norm_error and history[-1] <= single.cost):
+            return self.of_single(self.solved(None, self.certify) if self.certify else single)
+        falling = np.maximum(np.minimum.accumulate(history), history[-1]).tolist()
+        return self._record(
+            labels.astype(np.int64),
+            bases,
+            tuple(results),
+            single,
+            tuple(falling),
+            f"k-subspaces from {found.name}",
+            found.n_iter,
+            found.converged and settled,
+        )
+
+    def _of_label(self, index: Labels, V: Array, y: Array) -> SubspaceResult | None:
+        """The result for some rows: `approx_subspace`'s, or V where that is cheaper.
+
+        The certificate's bounds are about every subspace, so that it serves V as well.
+        """
+        omega = self.problem.omega
+        if index.size == 0 or (omega is not None and not omega[index].any()):
+            return None
+        p = self.problem.p
+        result = self.solved(index, self.certify)
+        norm = _norm(y[index], p) * self.problem.unit
+        if norm >= result.norm_error:
+            return result
+        certificate = result.certificate
+        cost = to_cost_units(1.0, norm, p)
+        if certificate is not None:
+            scaled = (norm / certificate.unit) ** p
+            certificate = replace(certificate, basis=V, scaled_cost=scaled)
+            cost = certificate.cost
+        return replace(
+            result,
+            basis=V,
+            cost=cost,
+            norm_error=norm,
+            ratio=math.inf if certificate is None else certificate.ratio,
+            certificate=certificate,
+            method="k-subspaces",
+            history=(*(max(c, cost) for c in result.history), cost),
+        )
+
+    def _nearest(self, bases: list[Array]) -> tuple[Labels, Array]:
+        """The label of the nearest basis, and the distance times the row factor.
+
+        From residual vectors in float64: bases need no complements, which for n < d are large.
+        """
+        rows = plain_rows(self.problem)
+        xp, host = rows.place.xp, rows.place.host
+        placed = [xp.asarray(V) for V in bases]
+        n = rows.shape[0]
+        least = np.full(n, np.inf)
+        labels = np.zeros(n, dtype=np.intp)
+
+        def work(worker: int, workers: int, stopped: Stop) -> None:
+            for lo, hi, block, c in rows.blocks(worker, workers, stopped):
+                for label, V in enumerate(placed):
+                    residual = block - (block @ V) @ V.T
+                    t = host(c * row_dots(rows.place, residual, residual))
+                    closer = t < least[lo:hi]
+                    least[lo:hi][closer] = t[closer]
+                    labels[lo:hi][closer] = label
+
+        rows.run(work)
+        f = self.problem.factors
+        return labels, np.sqrt(least) if f is None else f * np.sqrt(least)
+
+    def _record(
+        self,
+        labels: Labels,
+        bases: list[Array],
+        results: tuple[SubspaceResult | None, ...],
+        single: SubspaceResult,
+        history: tuple[float, ...],
+        method: str,
+        n_iter: int,
+        converged: bool,
+    ) -> ClusterResult:
+        p = self.problem.p
+        parts = [r for r in results if r is not None]
+        norm = _norm([r.norm_error for r in parts], p)
+        proved = _norm([r.norm_error / r.ratio for r in parts], p)
+        ratio = 1.0 if norm <= proved else (norm / proved if proved > 0.0 else math.inf)
+        return ClusterResult(
+            labels=labels,
+            bases=np.stack(bases),
+            results=results,
+            cost=history[-1],
+            norm_error=norm,
+            lower_bound=min(sum(r.lower_bound for r in parts), LARGEST),
+            ratio=ratio,
+            single_cost=single.cost,
+            svd_cost=single.svd_cost,
+            history=history,
+            p=p,
+            k=self.k,
+            shape=single.shape,
+            method=method,
+            n_iter=n_iter,
+            converged=converged,
+            seconds=time.perf_counter() - self.started,
+            seed=self.seed,
+            row_weights=self.problem.omega,
+        )
+
+
+def _side_by_side(jobs: Sequence[Callable[[], T]], backend: str) -> list[T]:
+    """What each job returns: a worker for each, so that none depends on the number of threads."""
+    if backend == "cuda":
+        return [job() for job in jobs]
+    if requested_threads() is not None:  # every solve sets the BLAS's threads, which are everyone's
+        return [job() for job in jobs]
+    return each(lambda c: jobs[c](), len(jobs), math.inf)
+
+
+def _norm(parts: ArrayLike, p: float) -> float:
+    """``(sum x^p)^(1/p)`` for x >= 0, relative to the largest, so that no power leaves float64."""
+    x = np.asarray(parts, dtype=np.float64)
+    top = float(x.max(initial=0.0))
+    if top == 0.0 or math.isinf(top):
+        return top
+    return top * float(((x / top) ** p).sum()) ** (1.0 / p)

@@ -1,0 +1,12 @@
+"""Read a matrix from a file, without running anything in it.
+
+.npy and .safetensors are memory mapped, .zarr, .h5 and .parquet left where they are (`sources`):
+only the blocks that an algorithm reads come into memory.
+Everything that can be wrong with a file is a `ReadError` of one line that names the file.
+What is read is checked again, as every input is, at the public door (`validation`).
+"""
+
+from lpgeom.io.readers.door import NAMELESS, SUFFIXES, read_matrix, read_vector
+from lpgeom.io.readers.names import ReadError
+
+__all__ = ["NAMELESS", "SUFFIXES", "ReadError", "read_matrix", "read_vector"]

@@ -1,0 +1,65 @@
+"""Matrices in chunked storage: .zarr, .h5 and .parquet, left where they are."""
+
+from __future__ import annotations
+
+import os
+
+from lpgeom.io.readers.names import ReadError, choose
+from lpgeom.io.sources import ParquetTable, Stored, StoredArray
+
+
+def read_zarr(path: str | os.PathLike[str], tensor: str | None) -> Stored:
+    """The array, or one of a group's."""
+    import zarr
+
+    if not os.path.exists(path):
+        raise FileNotFoundError(2, "No such file or directory")
+    try:
+        found = zarr.open(os.fspath(path), mode="r")
+        if hasattr(found, "shape"):
+            if tensor is not None:
+                raise ReadError(f"{path}: holds one array, which has no name ({tensor!r})")
+            return StoredArray(found)
+        names = [name for name, item in found.members(max_depth=None) if hasattr(item, "shape")]
+        return StoredArray(found[choose(path, names, tensor)])
+    except (ReadError, OSError):
+        raise
+    except Exception as error:  # zarr has no base class for what can be wrong with a store
+        raise ReadError(f"{path}: not a Zarr array or group, or damaged ({error})") from error
+
+
+def read_hdf5(path: str | os.PathLike[str], tensor: str | None) -> Stored:
+    """A dataset, wherever in the file it lies."""
+    import h5py
+
+    with open(path, "rb"):  # h5py's own message for a missing file is about its flags
+        pass
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise ReadError(f"{path}: not an HDF5 file, or truncated ({error})") from error
+    names: list[str] = []
+    try:
+        file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+        dataset = file[choose(path, names, None if tensor is None else tensor.strip("/"))]
+        if dataset.dtype.kind not in "fiub":
+            raise ReadError(f"{path}: dtype {dataset.dtype}; expected real numbers")
+        return StoredArray(dataset)
+    except (ReadError, OSError):
+        raise
+    except Exception as error:  # h5py passes on what its C library finds, under many types
+        raise ReadError(f"{path}: damaged HDF5 file ({error})") from error
+
+
+def read_parquet(path: str | os.PathLike[str], tensor: str | None) -> Stored:
+    """All columns, of numbers; or the one of that name, of vectors."""
+    import pyarrow
+    from pyarrow import parquet
+
+    with open(path, "rb"):
+        pass
+    try:
+        file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+        return ParquetTable(file, None if tensor is None else [tensor])
+    except (pyarrow.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise ReadError(f"{path}: {error}") from error

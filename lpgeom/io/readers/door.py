@@ -1,0 +1,135 @@
+"""A matrix or a vector from a file: by its suffix to what reads it, and checked afterwards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpgeom.io.readers.chunked import read_hdf5, read_parquet, read_zarr
+from lpgeom.io.readers.delimited import read_csv
+from lpgeom.io.readers.names import ReadError
+from lpgeom.io.readers.numpy_files import read_npy, read_npz
+from lpgeom.io.readers.safetensors_file import read_safetensors
+from lpgeom.io.sources import Stored
+
+SUFFIXES = (".npy", ".npz", ".safetensors", ".csv", ".zarr", ".h5", ".hdf5", ".parquet")
+
+NAMELESS = (".npy", ".csv")
+"""Types of files that hold one array, without a name."""
+
+
+def read_matrix(path: str | os.PathLike[str], tensor: str | None = None) -> NDArray | Stored:
+    """Read a two-dimensional real matrix from a file.
+
+    Parameters
+    ----------
+    path : path-like
+        .npy (memory mapped), .npz, .safetensors (memory mapped), .csv, .zarr, .h5 or .hdf5, or
+        .parquet. In a .csv, the first line is a header if one of its fields is not a number;
+        fields are separated by commas. The columns of a .parquet are those of the matrix, unless
+        it has one only, of vectors.
+    tensor : str, optional
+        Name of the array, for .npz and .safetensors with more than one; its path inside a .zarr or
+        .h5; the column of vectors of a .parquet.
+
+    Returns
+    -------
+    ndarray, shape (n, d), or Stored
+        float64, float32 or integers as stored; float16 and bfloat16 become float32 (exactly).
+        From .zarr, .h5 and .parquet, which `approx_subspace`, `certify`, `cost` and `lewis_weights`
+        read block by block, a `Stored`: ``numpy.asarray`` of it is the whole matrix.
+
+    Raises
+    ------
+    ReadError
+        If the file is missing, not readable, truncated, of another format, holds objects or
+        complex numbers, is not two-dimensional, or `tensor` is not in it (the error lists what is);
+        or if the library that reads it is not installed.
+
+    Examples
+    --------
+    >>> import os, tempfile, numpy as np
+    >>> from lpgeom.io.readers import read_matrix
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "points.npy")
+    ...     np.save(path, np.eye(3, 2))
+    ...     read_matrix(path).shape
+    (3, 2)
+    """
+    array = _read(path, tensor)
+    if array.ndim != 2:
+        raise ReadError(f"{path}: {_called(tensor)}has shape {array.shape}, not two dimensions")
+    if isinstance(array, Stored):
+        return array
+    if Path(path).suffix.lower() == ".csv" and array.shape[1] == 1:
+        raise ReadError(f"{path}: one column only; are its fields separated by commas?")
+    return _usable(array, path)
+
+
+def read_vector(path: str | os.PathLike[str], tensor: str | None = None) -> NDArray:
+    """Read a vector, shape (n,), from the same formats; a single column or row is one too."""
+    array = _read(path, tensor)
+    if isinstance(array, Stored) and array.ndim in (1, 2):
+        try:
+            array = np.asarray(array)
+        except (ValueError, OSError) as error:
+            raise ReadError(f"{path}: {error}") from error
+        except MemoryError as error:
+            raise ReadError(f"{path}: does not fit into memory") from error
+    if isinstance(array, np.ndarray) and array.ndim == 2 and 1 in array.shape:
+        array = array.reshape(-1)
+    if isinstance(array, Stored) or array.ndim != 1:
+        raise ReadError(f"{path}: {_called(tensor)}has shape {array.shape}, not one dimension")
+    return _usable(array, path)
+
+
+def _called(tensor: str | None) -> str:
+    return f"array {tensor!r} " if tensor is not None else ""
+
+
+def _read(path: str | os.PathLike[str], tensor: str | None) -> NDArray | Stored:
+    suffix = Path(path).suffix.lower()
+    if os.path.isdir(path) and suffix != ".zarr":
+        raise ReadError(f"{path}: is a directory, not a file")
+    readers: dict[str, Callable[..., NDArray | Stored]] = {
+        ".npy": read_npy,
+        ".npz": read_npz,
+        ".safetensors": read_safetensors,
+        ".csv": read_csv,
+        ".zarr": read_zarr,
+        ".h5": read_hdf5,
+        ".hdf5": read_hdf5,
+        ".parquet": read_parquet,
+    }
+    if suffix not in readers:
+        known = ", ".join(SUFFIXES)
+        raise ReadError(f"{path}: unknown file type {suffix or '(no suffix)'!r}; known: {known}")
+    if tensor is not None and suffix in NAMELESS:
+        raise ReadError(f"{path}: a {suffix} file holds one array, which has no name ({tensor!r})")
+    try:
+        return readers[suffix](path, tensor)
+    except ReadError:
+        raise
+    except OSError as error:
+        raise ReadError(f"{path}: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise ReadError(f"{path}: does not fit into memory") from error
+    except ImportError as error:
+        raise ReadError(
+            f"{path}: a {suffix} file is read with {error.name or 'a library'}, which is not "
+            "installed: pip install 'lpgeom[chunked]'"
+        ) from error
+
+
+def _usable(array: NDArray, path: str | os.PathLike[str]) -> NDArray:
+    if array.dtype.kind not in "fiub":
+        raise ReadError(f"{path}: dtype {array.dtype}; expected real numbers")
+    if array.dtype == np.float16:
+        return array.astype(np.float32)
+    if not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    return array

@@ -1,0 +1,108 @@
+"""NumPy's files: .npy, memory mapped, and .npz."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+import zlib
+from typing import IO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpgeom.io.npy import MAGIC, Header, NotNumbers, read_header
+from lpgeom.io.readers.names import ReadError, choose
+
+INFLATION = 1032
+"""Deflate makes at most that many bytes out of one."""
+
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    ValueError,
+    EOFError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    RuntimeError,
+    AttributeError,
+)
+"""What zipfile raises on damaged archives."""
+
+
+def read_npy(path: str | os.PathLike[str], _: str | None) -> NDArray:
+    """Map the array; a .npy has no name for it."""
+    with open(path, "rb") as file:
+        if file.read(6) != MAGIC:
+            raise ReadError(f"{path}: not a NumPy .npy file")
+        file.seek(0)
+        try:
+            header = read_header(file)
+        except ValueError as error:
+            raise ReadError(f"{path}: {error}") from error
+        there = os.fstat(file.fileno()).st_size - header.offset
+    _check_size(path, header, there)
+    order: Literal["C", "F"] = "F" if header.fortran else "C"
+    if header.nbytes == 0:  # nothing to map
+        return np.zeros(header.shape, header.dtype, order)
+    return np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
+
+
+def _check_size(path: str | os.PathLike[str], header: Header, there: int) -> None:
+    if there < header.nbytes:
+        raise ReadError(
+            f"{path}: truncated: {there} of the {header.nbytes} bytes of a {header.shape} "
+            f"{header.dtype} array"
+        )
+
+
+def read_npz(path: str | os.PathLike[str], tensor: str | None) -> NDArray:
+    """One array of the archive, in memory; nothing is taken that the file cannot fill."""
+    if os.path.getsize(path) == 0 or not zipfile.is_zipfile(path):
+        raise ReadError(f"{path}: not an .npz file, or truncated")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            name = choose(path, members, tensor)
+            info = archive.getinfo(members[name])
+            _check_member(info, os.path.getsize(path))
+            with archive.open(info) as member:
+                return _array(path, name, info, member)
+    except ReadError:
+        raise
+    except NotNumbers as error:
+        raise ReadError(f"{path}: {error}") from error
+    except _DAMAGE as error:
+        raise ReadError(f"{path}: damaged .npz file ({error or type(error).__name__})") from error
+
+
+def _check_member(info: zipfile.ZipInfo, size: int) -> None:
+    """Its sizes must be possible: a name in an archive can claim any."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"compressed by method {info.compress_type}, which NumPy does not write")
+    most = info.compress_size * (INFLATION if info.compress_type == zipfile.ZIP_DEFLATED else 1)
+    if info.compress_size > size or info.file_size > most:
+        raise ValueError(f"{info.filename!r} claims to be larger than it can be")
+
+
+def _array(
+    path: str | os.PathLike[str], name: str, info: zipfile.ZipInfo, member: IO[bytes]
+) -> NDArray:
+    if not info.filename.endswith(".npy"):
+        raise ReadError(f"{path}: {name!r} is not an array")
+    header = read_header(member)
+    if info.file_size - header.offset < header.nbytes:
+        raise ValueError(f"{name!r} is truncated")
+    flat = np.empty(header.nbytes, np.uint8)
+    at = 0
+    while at < header.nbytes:
+        piece = member.read(min(1 << 22, header.nbytes - at))
+        if not piece:
+            raise EOFError(f"{name!r} is truncated")
+        flat[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+        at += len(piece)
+    member.read()  # to its end, where its checksum is compared
+    order: Literal["C", "F"] = "F" if header.fortran else "C"
+    return flat.view(header.dtype).reshape(header.shape, order=order)

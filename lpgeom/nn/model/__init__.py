@@ -1,0 +1,1 @@
+"""What a model has, and what is put in its place."""

@@ -1,0 +1,202 @@
+"""More or fewer tokens in a model whose embedding is in factors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lpgeom.io import validation
+from lpgeom.nn.model.sites import FACTORED, stored_in
+from lpgeom.nn.modules.embedding import LowRankEmbedding
+from lpgeom.nn.modules.linear import LowRankLinear
+from lpgeom.nn.modules.mixed import MixedRank, places_of
+from lpgeom.nn.modules.mixed_embedding import MixedRankEmbedding
+
+
+def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
+    """What a Hugging Face model's own ``resize_token_embeddings`` does, for factors.
+
+    Rows of `left` are added or cut at the end, in the input embedding and in every layer that
+    shares them; in an output layer of its own weights these; biases too, also the buffer
+    ``final_logits_bias`` of Marian, Pegasus, BART and their kin. A new token gets the mean of the
+    rows (of the largest subspace), and the bias 0. ``config.vocab_size`` follows, and Marian's
+    ``config.decoder_vocab_size``. Of mixed ranks, new tokens go to the group of the highest rank,
+    with the mean of its rows.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        With ``get_input_embeddings()``, a `LowRankEmbedding` or `MixedRankEmbedding`.
+    num_tokens : int
+
+    Returns
+    -------
+    LowRankEmbedding or MixedRankEmbedding
+
+    Raises
+    ------
+    TypeError
+        An embedding that is not in factors: use the model's own method; an output layer of another
+        kind. The model is as it was.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from lpgeom import nn
+    >>> class Net(torch.nn.Sequential):
+    ...     def get_input_embeddings(self):
+    ...         return self[0]
+    >>> model = Net(torch.nn.Embedding(300, 24))
+    >>> _ = nn.compress(model, rank=5, progress=False)
+    >>> nn.resize_token_embeddings(model, 310)
+    LowRankEmbedding(310, 24, rank=5)
+    """
+    num_tokens = validation.check_positive_int("num_tokens", num_tokens)
+    get = getattr(model, "get_input_embeddings", None)
+    embedding = None if get is None else get()
+    if not isinstance(embedding, LowRankEmbedding | MixedRankEmbedding):
+        raise TypeError(
+            f"the input embedding is a {type(embedding).__name__}, not in factors; use the model's "
+            "own resize_token_embeddings"
+        )
+    n = embedding.num_embeddings
+    if n == num_tokens:
+        return embedding
+    shared = _sharing(model, embedding)
+    head = _output_layer(model, n, shared)
+    with torch.no_grad():
+        outputs: list[Any] = []
+        _resize_factors(embedding, shared, num_tokens)
+        if isinstance(head, LowRankLinear | MixedRank):
+            more = _sharing(model, head)  # perhaps a decoder's own embedding too
+            _resize_factors(head, more, num_tokens)
+            shared += more
+        for module in shared:
+            if hasattr(module, "num_embeddings"):
+                module.num_embeddings = num_tokens
+                if module.padding_idx is not None and module.padding_idx >= num_tokens:
+                    module.padding_idx = None
+            else:
+                module.out_features = num_tokens
+                outputs.append(module)
+        if head is not None and head not in outputs:
+            _resize_head(model, head, num_tokens)
+            outputs.append(head)
+        biases = {
+            id(b): nn.Parameter(_resized(b, num_tokens, 0.0), requires_grad=b.requires_grad)
+            for b in (layer.bias for layer in outputs)
+            if b is not None
+        }
+        # A bias may be shared with a module beside the layer (as in masked language models).
+        for module in model.modules():
+            for key, parameter in module._parameters.items():
+                if parameter is not None and id(parameter) in biases and len(parameter) == n:
+                    module._parameters[key] = biases[id(parameter)]
+        if outputs:
+            _resize_logits_bias(model, n, num_tokens)
+    config = getattr(model, "config", None)
+    if getattr(config, "vocab_size", None) == n:
+        config.vocab_size = num_tokens  # type: ignore[union-attr]
+    if outputs and getattr(config, "decoder_vocab_size", None) == n:
+        config.decoder_vocab_size = num_tokens  # type: ignore[union-attr]
+    return embedding
+
+
+def _sharing(model: nn.Module, layer: Any) -> list[Any]:
+    """The layers in factors that share a layer's rows, itself among them."""
+    first = stored_in(layer)[0]
+    return [
+        module
+        for module in model.modules()
+        if isinstance(module, FACTORED) and stored_in(module)[0] is first
+    ]
+
+
+def _resize_factors(layer: Any, sharing: list[Any], num_tokens: int) -> None:
+    """Add or cut rows in a layer and those that share them."""
+    resized = _mixed if isinstance(layer, MixedRank) else _equal
+    resized(layer, sharing, num_tokens)
+
+
+def _equal(embedding: Any, sharing: list[Any], num_tokens: int) -> None:
+    shared, labels = embedding.left, embedding.labels
+    usual = 0 if labels is None else int(torch.bincount(labels.long()).argmax())
+    own = shared if labels is None else shared[labels == usual]
+    left = nn.Parameter(
+        _resized(shared, num_tokens, own.mean(0)), requires_grad=shared.requires_grad
+    )
+    new_labels = None if labels is None else _resized(labels, num_tokens, usual)
+    for module in sharing:
+        module.left, module.labels = left, new_labels
+
+
+def _mixed(embedding: Any, sharing: list[Any], num_tokens: int) -> None:
+    """`_equal` for groups of different rank."""
+    ranks, counts = embedding.ranks, embedding.counts
+    usual = max((c for c, n_c in enumerate(counts) if n_c), key=lambda c: ranks[c])
+    labels = _resized(embedding.labels, num_tokens, usual)
+    kept = min(num_tokens, sum(counts))
+    lefts = []
+    for c, left in enumerate(embedding.lefts):
+        # In the order of the tokens, as `places_of` counts them.
+        rows = left[embedding.places[:kept][labels[:kept] == c].long()]
+        more = num_tokens - kept if c == usual else 0
+        rows = _resized(rows, len(rows) + more, left.mean(0) if more else 0.0)
+        lefts.append(nn.Parameter(rows, requires_grad=left.requires_grad))
+    places = places_of(labels, len(lefts))
+    for module in sharing:
+        module.lefts = nn.ParameterList(lefts).train(module.training)
+        module.labels, module.places = labels, places
+
+
+def _output_layer(model: nn.Module, n: int, shared: list[Any]) -> Any:
+    """The output layer, if it has n rows of its own: it shares nothing with the embedding.
+
+    Raises
+    ------
+    TypeError
+        One whose rows cannot be told.
+    """
+    get = getattr(model, "get_output_embeddings", None)
+    head: Any = None if get is None else get()
+    if getattr(head, "out_features", None) != n or any(head is layer for layer in shared):
+        return None
+    if not isinstance(head, LowRankLinear | MixedRank):
+        rows = head._parameters.get("weight")
+        if rows is None or rows.shape[0] != n or not rows.is_floating_point():
+            raise TypeError(
+                f"the output layer is a {type(head).__name__} without a weight of {n} rows, which "
+                "cannot be resized; resize the model before it is compressed"
+            )
+    return head
+
+
+def _resize_head(model: nn.Module, head: Any, num_tokens: int) -> None:
+    """Rows of a dense output layer, and of what shares them: a decoder's own embedding."""
+    rows = head.weight
+    made = nn.Parameter(_resized(rows, num_tokens, rows.mean(0)), rows.requires_grad)
+    for module in model.modules():
+        if module._parameters.get("weight") is rows:
+            module._parameters["weight"] = made
+            if isinstance(module, nn.Embedding):
+                module.num_embeddings = num_tokens
+    head.out_features = num_tokens
+
+
+def _resize_logits_bias(model: nn.Module, n: int, num_tokens: int) -> None:
+    """What sequence-to-sequence models add to the output layer's logits: a (1, n) buffer."""
+    for module in model.modules():
+        bias = module._buffers.get("final_logits_bias")
+        if bias is not None and bias.shape == (1, n):
+            module._buffers["final_logits_bias"] = _resized(bias[0], num_tokens, 0.0)[None]
+
+
+def _resized(values: Tensor, n: int, filling: Any) -> Tensor:
+    """The first n rows, and rows of `filling` where there are fewer."""
+    made = values.new_empty(n, *values.shape[1:])
+    kept = min(n, len(values))
+    made[:kept] = values.detach()[:kept]
+    made[kept:] = filling
+    return made

@@ -1,0 +1,152 @@
+"""Which weights are meant: by kind, by name, by pattern."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from torch import nn
+
+from lpgeom.nn.model.sites import Group
+
+KINDS = ("embeddings", "linear", "all")
+
+SMALL = 16
+"""Linear layers with fewer rows or columns than this (a classifier's few classes) are taken only by
+name: a rank less is a class less."""
+
+T = TypeVar("T")
+
+
+def selected(
+    groups: Sequence[Group], model: nn.Module, layers: Any, exclude: Any
+) -> tuple[list[Group], dict[str, str]]:
+    """The groups that `layers` names and `exclude` does not, and why some are left alone.
+
+    A pattern matches whole names ("encoder.layer.*.output.dense", as in a shell), or everything
+    under the modules of such names ("encoder.layer.0", "encoder.layer.*.attention").
+
+    Raises
+    ------
+    ValueError
+        A pattern that matches nothing; the error lists near names.
+    TypeError
+        Something that is not a name or a sequence of names; a selected weight that is quantised,
+        sparse or without data.
+    """
+    wanted, unwanted = _names("layers", layers), _names("exclude", exclude)
+    if not wanted:
+        raise ValueError("layers is empty; name a kind (embeddings, linear, all) or patterns")
+    chosen: dict[int, Group] = {}
+    notes: dict[str, str] = {}
+    named: set[int] = set()
+    word = words(model)
+    for name in wanted:
+        if name in KINDS:
+            for group in groups:
+                if name == "all" or (group.kind == "embedding") == (name == "embeddings"):
+                    chosen[id(group)] = group
+            continue
+        matching = matches(groups, name, "layers")
+        chosen |= {id(group): group for group in matching}
+        named |= {id(group) for group in matching}
+    for name in unwanted:
+        if name in KINDS:
+            out = [
+                g for g in groups if name == "all" or (g.kind == "embedding") == (name == KINDS[0])
+            ]
+        else:
+            out = matches(groups, name, "exclude")
+        for group in out:
+            chosen.pop(id(group), None)
+    ordered = [group for group in groups if id(group) in chosen]
+    for group in ordered:
+        if group.fatal:
+            raise TypeError(f"{group.name} {group.obstacle}")
+        if group.obstacle:
+            notes[group.name] = group.obstacle
+        elif id(group) not in named:
+            if (
+                group.kind == "embedding"
+                and word
+                and not any(id(s.owner) in word for s in group.sites)
+            ):
+                notes[group.name] = "not a word embedding; name it to compress it"
+            elif group.kind != "embedding" and min(group.head.shape) < SMALL:
+                notes[group.name] = "small; name it to compress it"
+    if not ordered:
+        what = "the model has none" if not groups else "exclude takes away all that layers names"
+        raise ValueError(f"no layer to compress: {what}")
+    return ordered, notes
+
+
+def matches(groups: Sequence[Group], pattern: str, option: str) -> list[Group]:
+    """The groups with a site of that name, of a name that fits it, or under a module of that name.
+
+    A module in several places has several names.
+
+    Raises
+    ------
+    ValueError
+        None; the error lists near names.
+    """
+    found = [group for group in groups if any(_fits(path, pattern) for path in _paths(group))]
+    if not found:
+        names = [path for group in groups for path in _paths(group)]
+        near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.5)
+        near = near or [name for name in names if pattern.strip("*").lower() in name.lower()][:3]
+        hint = f"; near names: {', '.join(near)}" if near else ""
+        if not near and names:
+            hint = f"; there are: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        raise ValueError(f"{option}: no embedding or linear layer is called {pattern!r}{hint}")
+    return found
+
+
+def by_name(
+    groups: Sequence[Group], values: Mapping[str, T], option: str
+) -> Callable[[Group], T | None]:
+    """A look-up of what a mapping from names or patterns has for a group; the first that fits.
+
+    Raises
+    ------
+    ValueError
+        A pattern that matches nothing.
+    """
+    table: dict[int, T] = {}
+    for pattern, value in values.items():
+        if not isinstance(pattern, str):
+            raise TypeError(f"{option}: names of layers are strings, got {pattern!r}")
+        for group in matches(groups, pattern, option):
+            table.setdefault(id(group), value)
+    return lambda group: table.get(id(group))
+
+
+def _paths(group: Group) -> list[str]:
+    """Every name of a group, also of what keeps the dense weight."""
+    return [path for site in (*group.sites, *group.kept) for path in site.paths]
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
+
+
+def _names(option: str, value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, Sequence) or not all(isinstance(name, str) for name in value):
+        raise TypeError(f"{option} must be a name or a sequence of names, got {value!r}")
+    return list(value)
+
+
+def words(model: nn.Module) -> set[int]:
+    """ids of the modules in what a Hugging Face model calls its input embeddings; else empty."""
+    get = getattr(model, "get_input_embeddings", None)
+    if get is None:
+        return set()
+    try:
+        module = get()
+    except Exception:  # the model's own code: it has no such embedding, or wants arguments
+        return set()
+    return {id(m) for m in module.modules()} if isinstance(module, nn.Module) else set()

@@ -1,0 +1,1 @@
+"""A rank and factors for every weight."""

@@ -1,0 +1,312 @@
+"""From options to a rank for every weight, and from a rank to factors and a line of the report."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lpgeom.nn.model.select import by_name, selected, words
+from lpgeom.nn.model.sites import FACTORED, Group, stored_in
+from lpgeom.nn.modules.mixed import PLACES
+from lpgeom.nn.modules.split import label_dtype
+from lpgeom.nn.plan import ranks
+from lpgeom.nn.plan.factor import curve_of, factorise, factorise_mixed
+from lpgeom.nn.plan.factored import Factored, Metric, Spec
+from lpgeom.nn.plan.options import Options
+from lpgeom.nn.plan.row_weights import named, row_weights
+from lpgeom.nn.report.report import LayerReport
+from lpgeom.records.subspace import Array
+from lpgeom.subspace.svd_curve import SvdCurve
+
+Read = Callable[[Group], Tensor]
+"""Gives a group's weight as a matrix (n, d)."""
+
+RETRIES = 3
+"""Smaller ranks tried where the solver did better than the SVD whose error set the rank."""
+
+STEPS = 8
+"""Larger ranks tried where it did worse: an entrywise error, or one of a dtype's rounding."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A selected weight and what is to become of it.
+
+    `rank` None: left alone, and `note` says why. `budget`: how many numbers mixed ranks may take;
+    `rank` is then what equal ones would be.
+    """
+
+    group: Group
+    size: ranks.Size
+    spec: Spec
+    dtype: torch.dtype
+    row_weights: Array | None = None
+    weights: str = "none"
+    metric: Metric | None = None
+    curve: SvdCurve | None = None
+    rank: int | None = None
+    note: str = ""
+    error: float | None = None
+    budget: int | None = None
+
+
+def items_of(
+    groups: Sequence[Group], model: nn.Module, options: Options, metrics: Mapping[str, Metric]
+) -> list[Item]:
+    """The selected weights, without ranks yet.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Patterns, weights of rows or ranks that do not fit the model.
+    """
+    chosen, notes = selected(groups, model, options.layers, options.exclude)
+    weights = row_weights(chosen, notes, options, words(model))
+    items = []
+    for group in chosen:
+        n, d = group.head.shape
+        # A bare parameter has no room for labels; mixed ranks are for tokens, some more frequent.
+        mixed = options.spec.ranks == "mixed" and group.kind == "embedding"
+        one = group.kind == "parameter" or (options.spec.ranks == "mixed" and not mixed)
+        several = 1 if one else min(options.spec.subspaces, n)
+        omega, source = weights(group)
+        items.append(
+            Item(
+                group.untied() if options.tie == "untie" else group,
+                ranks.Size(n, d, several),
+                replace(options.spec, subspaces=several, ranks="mixed" if mixed else "equal"),
+                group.head.dtype,
+                row_weights=omega,
+                weights=source,
+                metric=metrics.get(group.name),
+                note=notes.get(group.name, ""),
+            )
+        )
+    return items
+
+
+def ranked(items: Sequence[Item], options: Options, read: Read) -> list[Item]:
+    """The items with their ranks; those that are not worth it are left alone."""
+    if options.allocate == "global":
+        return _from_budget(items, options, read)
+    asked = None
+    if isinstance(options.rank, Mapping):
+        asked = by_name([item.group for item in items], options.rank, "rank")
+    done = []
+    for item in items:
+        if item.note:
+            done.append(item)
+            continue
+        size = item.size
+        if options.ratio is not None and item.spec.ranks == "mixed":
+            budget = math.floor((1.0 - options.ratio) * size.dense + 1e-9)
+            done.append(_budgeted(item, budget, options.force))
+            continue
+        if options.ratio is not None:
+            k: int | None = size.for_ratio(options.ratio)
+        elif options.max_norm_error is not None:
+            item = _with_curve(item, read)
+            assert item.curve is not None
+            k = ranks.for_error(item.curve.cost, item.spec.p, options.max_norm_error)
+            item = replace(item, error=options.max_norm_error)
+            k = min(k, size.full)
+        elif asked is not None:
+            k = asked(item.group)
+            if k is None:
+                raise ValueError(f"rank: there is none for {item.group.name}")
+        else:
+            assert isinstance(options.rank, int)
+            k = options.rank
+        if options.rank is not None and k is not None and k > size.full:
+            raise ValueError(
+                f"rank must be at most min(n, d) = {size.full} for {item.group.name} "
+                f"({size.n} x {size.d}), got {k}"
+            )
+        done.append(_worth(item, k, options.force))
+    return done
+
+
+def _worth(item: Item, k: int | None, force: bool) -> Item:
+    """The item with that rank, or left alone."""
+    if k is None:
+        return replace(item, note="worth more as it is")
+    if k < 1:
+        return replace(item, note="too small for that ratio: rank 1 keeps more")
+    if not force and not item.size.worthwhile(k):
+        return replace(
+            item, note=f"rank {k} is at or above break-even ({item.size.break_even:.4g})"
+        )
+    if item.spec.ranks == "mixed":
+        return _budgeted(item, item.size.parameters(k), force)
+    return replace(item, rank=k)
+
+
+def _budgeted(item: Item, budget: int, force: bool) -> Item:
+    """The item with that many numbers for mixed ranks, or left alone."""
+    size = item.size
+    if budget < size.n + size.d:
+        return _worth(item, 0, force)
+    budget = min(budget, size.dense)
+    index = _index_bytes(item)
+    if not force and (size.dense - budget) * item.dtype.itemsize <= size.n * index:
+        return replace(
+            item, note=f"{index} bytes a row for its group outweigh that ratio; give subspaces=1"
+        )
+    k = max(1, min(size.full, budget // size.per_rank))
+    return replace(item, rank=k, budget=budget)
+
+
+def _from_budget(items: Sequence[Item], options: Options, read: Read) -> list[Item]:
+    assert options.ratio is not None
+    open_items = [_with_curve(item, read) for item in items if not item.note]
+    curves = [item.curve.cost for item in open_items if item.curve is not None]
+    sizes = [item.size for item in open_items]
+    budget = (1.0 - options.ratio) * sum(size.dense for size in sizes)
+    given = iter(ranks.share_budget(curves, sizes, budget)) if sizes else iter(())
+    after = iter(open_items)
+    return [item if item.note else _worth(next(after), next(given), False) for item in items]
+
+
+def _with_curve(item: Item, read: Read) -> Item:
+    with named(item.group.name):
+        curve = curve_of(read(item.group), item.spec.p, item.row_weights, item.metric)
+    return replace(item, curve=curve)
+
+
+def solve(item: Item, weight: Tensor) -> tuple[LayerReport, Factored]:
+    """Factors of an item with a rank, and its line of the report."""
+    assert item.rank is not None
+    started = time.perf_counter()
+    with named(item.group.name):
+        found = _meeting_error(item, weight)
+    ranks_ = tuple(left.shape[1] for left in found.lefts)
+    counts = tuple(left.shape[0] for left in found.lefts)
+    k = found.left.shape[1] if not ranks_ else round(np.dot(ranks_, counts) / item.size.n)
+    notes = [found.note, item.metric.note if item.metric is not None else ""]
+    report = replace(
+        line(item),
+        rank=k,
+        ranks=ranks_ or None,
+        counts=counts or None,
+        parameters_after=found.parameters,
+        bytes_after=found.nbytes,
+        size=found.size,
+        cost=found.cost,
+        lower_bound=found.lower_bound,
+        svd_cost=found.svd_cost,
+        failure_probability=found.failure_probability,
+        method=found.method,
+        spectrum=found.singular_values,
+        seconds=time.perf_counter() - started,
+        note="; ".join(note for note in notes if note),
+    )
+    return report, found
+
+
+def _meeting_error(item: Item, weight: Tensor) -> Factored:
+    """Factors of the item's rank, or of a smaller one that meets the error asked for as well."""
+    assert item.rank is not None
+    k = item.rank
+    if item.budget is not None:
+        return factorise_mixed(weight, item.budget, item.spec, item.row_weights, item.curve)
+    found = factorise(weight, k, item.spec, item.row_weights, item.metric, item.curve)
+    if item.error is None or item.curve is None:
+        return found
+    shares = (item.curve.cost / (item.curve.cost[0] or 1.0)) ** (1.0 / item.spec.p)
+    if _error(found, item.spec.p) > item.error:
+        return _grown(item, weight, found, shares)
+    for _ in range(RETRIES):
+        error = _error(found, item.spec.p)
+        # The SVD's errors at smaller ranks, less what the solver gained on it here.
+        enough = np.flatnonzero(shares - (shares[k] - error) <= item.error)
+        fewer = max(1, int(enough[0])) if enough.size else k
+        if fewer >= k:
+            break
+        tried = factorise(weight, fewer, item.spec, item.row_weights, item.metric, item.curve)
+        if _error(tried, item.spec.p) > item.error:
+            break
+        k, found = fewer, tried
+    return found
+
+
+def _grown(item: Item, weight: Tensor, found: Factored, shares: Array) -> Factored:
+    """Factors of a larger rank that meet the error asked for; if none does, the largest, noted."""
+    assert item.rank is not None
+    assert item.error is not None
+    k, size = item.rank, item.size
+    most = max([k, *(r for r in range(k, size.full + 1) if size.worthwhile(r))])
+    error = _error(found, item.spec.p)
+    for left in reversed(range(STEPS)):
+        if error <= item.error or k == most:
+            break
+        # Where the SVD's errors have fallen by as much as this one has to.
+        enough = np.flatnonzero(shares <= shares[k] * item.error / error)
+        k = min(most, max(k + 1, int(enough[0]))) if enough.size and left else most
+        found = factorise(weight, k, item.spec, item.row_weights, item.metric, item.curve)
+        error = _error(found, item.spec.p)
+    if error <= item.error:
+        return found
+    note = f"error {error:.3g}: no rank below break-even meets {item.error:g} in {item.dtype}"
+    warnings.warn(f"{item.group.name}: {note}", stacklevel=5)
+    return replace(found, note="; ".join(filter(None, (found.note, note))))
+
+
+def _error(found: Factored, p: float) -> float:
+    return (found.cost / found.size) ** (1.0 / p) if found.size else 0.0
+
+
+def line(item: Item) -> LayerReport:
+    """What is known of an item before it is solved."""
+    group, size = item.group, item.size
+    k = item.rank
+    index = _index_bytes(item)
+    entry = item.dtype.itemsize
+    now, now_bytes = size.dense, size.dense * entry
+    if isinstance(group.head.owner, FACTORED):
+        held = stored_in(group.head.owner)
+        now = sum(x.numel() for x in held if x.is_floating_point())
+        now_bytes = sum(x.nbytes for x in held)
+    after = now
+    if k is not None:
+        after = size.parameters(k) if item.budget is None else item.budget
+    kept = () if k is None else tuple(site.name for site in group.kept)
+    shared = group.sites[1:] if kept else (*group.sites[1:], *group.kept)
+    predicted: dict[str, Any] = {}
+    if item.curve is not None and item.spec.objective == "rows":
+        predicted = {
+            "size": float(item.curve.cost[0]),
+            "svd_cost": None if k is None else float(item.curve.cost[k]),
+        }
+    return LayerReport(
+        name=group.name,
+        kind=group.kind,
+        shape=(size.n, size.d),
+        rank=k,
+        parameters_before=now,
+        parameters_after=after,
+        bytes_before=now_bytes,
+        bytes_after=now_bytes if k is None else after * entry + size.n * index,
+        p=item.spec.p,
+        objective=item.spec.objective,
+        subspaces=size.subspaces,
+        tied=tuple(site.name for site in shared),
+        untied=kept,
+        metric="weights" if item.metric is None else "activations",
+        note=item.note,
+        weights=item.weights,
+        **predicted,
+    )
+
+
+def _index_bytes(item: Item) -> int:
+    """What says which row is where, for each row."""
+    label = label_dtype(item.size.subspaces).itemsize if item.size.subspaces > 1 else 0
+    return label + (PLACES.itemsize if item.spec.ranks == "mixed" else 0)

@@ -1,0 +1,159 @@
+"""How many ranks a layer gets: from a ratio, from an error, or out of one budget for all. No torch.
+
+A weight (n, d) in factors of rank k over j subspaces has ``n k + j d k`` parameters; its break-even
+rank is where these reach n d.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lpgeom.groups.allocation import lower_hull, slope
+from lpgeom.records.subspace import Array
+
+
+@dataclass(frozen=True)
+class Size:
+    """A weight (n, d) to be split among `subspaces`."""
+
+    n: int
+    d: int
+    subspaces: int = 1
+
+    @property
+    def dense(self) -> int:
+        """Parameters as it is."""
+        return self.n * self.d
+
+    @property
+    def per_rank(self) -> int:
+        """Parameters that one more rank costs."""
+        return self.n + self.subspaces * self.d
+
+    @property
+    def full(self) -> int:
+        """The rank that loses nothing."""
+        return min(self.n, self.d)
+
+    @property
+    def break_even(self) -> float:
+        """The rank at which factors are as large as the weight."""
+        return self.dense / self.per_rank
+
+    def parameters(self, k: int) -> int:
+        """Of factors of rank k."""
+        return k * self.per_rank
+
+    def worthwhile(self, k: int) -> bool:
+        """Whether factors of rank k are smaller than the weight."""
+        return self.parameters(k) < self.dense
+
+    def for_ratio(self, ratio: float) -> int:
+        """The largest rank that removes at least a share `ratio` of the parameters; may be 0."""
+        # A share written as a decimal, .28, is not one in binary: do not lose a rank to that.
+        return min(self.full, math.floor((1.0 - ratio) * self.dense / self.per_rank + 1e-9))
+
+
+def for_error(curve: Array, p: float, error: float) -> int:
+    """The smallest rank at which the truncated SVD's relative norm error is at most `error`.
+
+    `curve[k]` is the SVD's cost at rank k (a p-th power), k = 0..d. The solver's subspace of that
+    rank costs no more, so it meets `error` too.
+    """
+    if curve[0] == 0.0:
+        return 1
+    # Relative before the root: p-th powers may be beyond float64 where the ratio is not.
+    within = (curve / curve[0]) ** (1.0 / p) <= error
+    return max(1, int(within.argmax())) if within.any() else len(curve) - 1
+
+
+def share_budget(curves: Sequence[Array], sizes: Sequence[Size], budget: float) -> list[int | None]:
+    """Ranks for all layers whose parameters add up to at most `budget`; None: left as it is.
+
+    Minimises the sum over layers of ``curve[k] / curve[0]``, the share of each layer's p-th power
+    cost that is lost, by giving the next parameters to the layer where they take off most. On the
+    lower convex hulls of the curves, the dense weight (no loss, n d parameters) being their end,
+    this greedy choice is optimal for every budget at which it uses a hull up. What is left where
+    no hull's next corner fits goes, again, where it takes off most.
+
+    Raises
+    ------
+    ValueError
+        If not even rank 1 everywhere fits.
+    """
+    hulls = [_hull(curve, size) for curve, size in zip(curves, sizes, strict=True)]
+    at = [0] * len(hulls)
+    left = budget - sum(hull[0][0] for hull in hulls)
+    if left < 0:
+        raise ValueError(
+            f"rank 1 everywhere takes {budget - left:.0f} parameters, more than the {int(budget)} "
+            "allowed"
+        )
+    heap = [(slope(*hull[:2]), i) for i, hull in enumerate(hulls) if len(hull) > 1]
+    heapq.heapify(heap)
+    while heap:
+        _, i = heapq.heappop(heap)
+        hull = hulls[i]
+        price = hull[at[i] + 1][0] - hull[at[i]][0]
+        if price <= left:  # else a later layer may still reach one of its own corners
+            left -= price
+            at[i] += 1
+            if at[i] + 1 < len(hull):
+                heapq.heappush(heap, (slope(*hull[at[i] : at[i] + 2]), i))
+    ranks = [
+        None if hull[j][0] >= size.dense else round(hull[j][0] / size.per_rank)
+        for hull, size, j in zip(hulls, sizes, at, strict=True)
+    ]
+    return _rest_spent(ranks, curves, sizes, left)
+
+
+def _rest_spent(
+    ranks: list[int | None], curves: Sequence[Array], sizes: Sequence[Size], left: float
+) -> list[int | None]:
+    """More ranks for what no corner could use."""
+    steps = [_best_step(*layer, left) for layer in zip(ranks, curves, sizes, strict=True)]
+    while steps:
+        i = max(range(len(steps)), key=lambda i: steps[i][0])
+        gain, k, price = steps[i]
+        if gain <= 0.0:
+            break
+        if price <= left:
+            left -= price
+            ranks[i] = k
+        steps[i] = _best_step(ranks[i], curves[i], sizes[i], left)
+    return ranks
+
+
+def _best_step(
+    k: int | None, curve: Array, size: Size, left: float
+) -> tuple[float, int | None, float]:
+    """(share taken off for each parameter, new rank, price) of the best affordable step from k."""
+    if k is None or curve[k] == 0.0:
+        return 0.0, k, 0.0
+    last = min(size.full, len(curve) - 1, k + int(left // size.per_rank))
+    best: tuple[float, int | None, float] = (0.0, k, 0.0)
+    for more in range(k + 1, last + 1):
+        if not size.worthwhile(more):
+            break
+        price = float((more - k) * size.per_rank)
+        best = max(best, (float((curve[k] - curve[more]) / curve[0]) / price, more, price))
+    price = float(size.dense - size.parameters(k))
+    if 0.0 < price <= left:
+        gain = float(curve[k] / curve[0]) / price
+        best = (gain, None, price) if gain > best[0] else best
+    return best
+
+
+def _hull(curve: Array, size: Size) -> list[tuple[float, float]]:
+    """Corners (parameters, share of the cost lost) of the lower convex hull, rank 1 first."""
+    total = float(curve[0]) or 1.0
+    points = [
+        (float(size.parameters(k)), float(curve[k]) / total)
+        for k in range(1, min(size.full, len(curve) - 1) + 1)
+        if size.worthwhile(k)
+    ]
+    points.append((float(size.dense), 0.0))
+    return lower_hull(points)

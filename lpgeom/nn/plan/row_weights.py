@@ -1,0 +1,121 @@
+"""How much each row of a weight counts: as the call says, or as often as its token occurs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lpgeom.io import validation
+from lpgeom.nn.model.select import by_name
+from lpgeom.nn.model.sites import Group
+from lpgeom.nn.plan.options import Options
+from lpgeom.nn.plan.tokens import read_tokenizer
+from lpgeom.nn.plan.vocabulary import vocabulary_weights
+from lpgeom.nn.plan.weights import frequency_weights
+from lpgeom.records.subspace import Array
+
+
+class named:
+    """Adds a layer's name to what goes wrong with it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, ValueError | TypeError) and type(error) in (ValueError, TypeError):
+            raise type(error)(f"{self.name}: {error}") from error
+
+
+def row_weights(
+    chosen: Sequence[Group], notes: Mapping[str, str], options: Options, word: set[int]
+) -> Callable[[Group], tuple[Array | None, str]]:
+    """For each group the weights of its rows, and where they are from: as `LayerReport.weights`.
+
+    `word` has the ids of the modules that the model says embed words.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Weights or a tokenizer that do not fit the model.
+    """
+    given = _given(chosen, notes, options.row_weights)
+    tokens = _of_tokens(chosen, notes, options, word)
+
+    def of(group: Group) -> tuple[Array | None, str]:
+        if id(group) in tokens:
+            return tokens[id(group)], "tokens"
+        weights = given(group)
+        return weights, "none" if weights is None else "given"
+
+    return of
+
+
+def _given(
+    chosen: Sequence[Group], notes: Mapping[str, str], given: Any
+) -> Callable[[Group], Array | None]:
+    """Row weights of each group, or None."""
+    if isinstance(given, Mapping):
+        by = by_name(chosen, given, "row_weights")
+        return lambda group: _vector(group, by(group))
+    if given is None or (isinstance(given, str) and given == "auto"):
+        return lambda group: None
+    if isinstance(given, str):
+        # A frequency is one of tokens: linear layers have none.
+        return lambda group: _vector(group, given if group.kind == "embedding" else None)
+    open_groups = [group for group in chosen if group.name not in notes]
+    if len(open_groups) != 1:
+        names = ", ".join(group.name for group in open_groups[:5])
+        raise ValueError(
+            f"row_weights is an array, but {len(open_groups)} layers are selected ({names}): pass "
+            "a mapping from names to arrays"
+        )
+    return lambda group: _vector(group, given) if group is open_groups[0] else None
+
+
+def _of_tokens(
+    chosen: Sequence[Group], notes: Mapping[str, str], options: Options, word: set[int]
+) -> dict[int, Array]:
+    """Roots of the frequencies of the tokens of embeddings, by the tokenizer or by Zipf's law.
+
+    Roots: rare words say more of a text than their number does. Of what may be the word embedding,
+    the tokenizer's tokens are the rows of the table (or tables) with least rows of those that have
+    one for each; others are positions, segments. Without a tokenizer the rows are taken to be in
+    the order of their frequency only where the model names a single table.
+    """
+    if options.spec.ranks != "mixed" or not options.asks_for_tokens:
+        return {}
+    tables = [
+        group
+        for group in chosen
+        if group.kind == "embedding"
+        and group.name not in notes
+        and (not word or any(id(site.owner) in word for site in group.sites))
+    ]
+    if options.tokenizer is None:
+        ordered = tables if word and len(tables) == 1 else []
+        return {id(group): np.sqrt(frequency_weights(group.head.shape[0])) for group in ordered}
+    if not tables:
+        return {}
+    with named(f"tokenizer, for {tables[0].name}"):
+        vocabulary = read_tokenizer(options.tokenizer)
+    fitting = [n for group in tables if (n := group.head.shape[0]) >= vocabulary.n]
+    found = {}
+    for group in tables:
+        n = group.head.shape[0]
+        if not fitting or n == min(fitting):
+            with named(f"tokenizer, for {group.name}"):
+                found[id(group)] = np.sqrt(vocabulary_weights(vocabulary, n))
+    return found
+
+
+def _vector(group: Group, value: Any) -> Array | None:
+    if isinstance(value, str):
+        validation.check_choice("row_weights", value, ("frequency",))
+        return frequency_weights(group.head.shape[0])
+    with named(group.name):
+        return validation.check_weights(value, group.head.shape[0])

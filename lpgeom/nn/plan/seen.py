@@ -1,0 +1,171 @@
+"""A weight as the solver sees it, and its left factor as it is stored: where the numbers live.
+
+`seen_by` is the one place that decides it. Whatever it returns has the rows in a form that the
+solvers take, and fills and judges left factors beside them; `factor.py` knows no more of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lpgeom.nn.plan.factored import Metric, Spec
+from lpgeom.records.subspace import Array, to_cost_units
+
+_BLOCK_ENTRIES = 1 << 20
+
+
+class Seen:
+    """The rows of a weight (n, d), and the products with them, on the weight's own device.
+
+    Right factors and coordinates come as float64 NumPy arrays, in the weight's own units; left
+    factors are tensors (n, k) of the weight's dtype, beside it. Products are made in float64, in
+    blocks of `_BLOCK_ENTRIES` entries: O(n d k) time, no second copy of the weight.
+
+    Attributes
+    ----------
+    weight : Tensor, shape (n, d)
+        In the dtype in which it was given.
+    rows : ndarray or Tensor, shape (n, d)
+        What is approximated, as the solvers take it: NumPy's view of a weight in host memory, the
+        tensor itself on a CUDA device. Without a copy unless it is bfloat16 (which becomes float32)
+        or there is a metric (float64).
+    metric : Metric or None
+    """
+
+    def __init__(self, weight: Tensor, metric: Metric | None = None) -> None:
+        self.weight = weight.detach()
+        self.metric = metric
+        if not self.weight.is_cuda:
+            self.weight = self.weight.cpu()
+        narrow = weight.dtype == torch.bfloat16  # which NumPy does not have
+        self._rows = self.weight.float() if narrow else self.weight
+        if metric is not None:
+            self._rows = self._rows.double() @ self._beside(metric.root)
+        self.rows: Any = self._rows if self.weight.is_cuda else self._rows.numpy()
+
+    def take(self, indices: NDArray[Any]) -> Seen:
+        """Some of the rows, without a metric."""
+        return Seen(self.weight[torch.from_numpy(indices).to(self.weight.device)])
+
+    def itself(self) -> Tensor:
+        """The left factor of the identity."""
+        return self.weight.clone()
+
+    def nearest(self, right: Array, labels: NDArray[Any] | None) -> Tensor:
+        """The left factor that has each row nearest, for a right one (k, d) or (j, k, d)."""
+        inverse = self._beside(np.linalg.pinv(self._in_metric(right)))
+        left = self._empty(right.shape[-2])
+        for rows in self._blocks():
+            block = self._rows[rows].double()
+            if labels is None:
+                left[rows] = (block @ inverse).to(left.dtype)
+                continue
+            out = block.new_empty(len(block), inverse.shape[2])
+            for c, of_c in self._labelled(labels[rows]):
+                out[of_c] = block[of_c] @ inverse[c]
+            left[rows] = out.to(left.dtype)
+        return left
+
+    def turned(self, left: Array, turn: Array) -> Tensor:
+        """``left @ turn`` in the weight's dtype."""
+        out = self._empty(turn.shape[1])
+        there = self._beside(turn)
+        for rows in self._blocks():
+            out[rows] = (self._beside(left[rows]) @ there).to(out.dtype)
+        return out
+
+    def cost(
+        self,
+        left: Tensor,
+        right: Array,
+        labels: NDArray[Any] | None,
+        spec: Spec,
+        row_weights: Array | None,
+    ) -> float:
+        """The cost of ``left @ right`` in float64, in units of the largest residual meanwhile."""
+        there = self._beside(self._in_metric(right))
+        largest, total = 0.0, 0.0
+        for rows in self._blocks():
+            z = left[rows].double()
+            residual = self._rows[rows].to(torch.float64, copy=True)
+            if labels is None:
+                residual -= z @ there
+            else:
+                for c, of_c in self._labelled(labels[rows]):
+                    residual[of_c] -= z[of_c] @ there[c]
+            top = float(residual.abs().max()) if residual.numel() else 0.0
+            if top == 0.0:
+                continue
+            residual = residual.abs_().div_(top)
+            if spec.objective == "entries":
+                share = (residual**spec.p).sum(dim=1)
+            else:
+                share = residual.square_().sum(dim=1) ** (spec.p / 2.0)
+            if row_weights is not None:
+                share *= self._beside(row_weights[rows])
+            if top > largest:
+                total *= (largest / top) ** spec.p
+                largest = top
+            total += float(share.sum()) * (top / largest) ** spec.p
+        return to_cost_units(total, largest, spec.p) if largest else 0.0
+
+    def cost_of_zero(self, spec: Spec, row_weights: Array | None) -> float:
+        """What the rows cost where nothing is kept of them."""
+        n, d = self.weight.shape
+        nothing = torch.zeros(n, 1, device=self.weight.device)
+        return self.cost(nothing, np.zeros((1, d)), None, spec, row_weights)
+
+    def _beside(self, values: Any) -> Tensor:
+        """A float64 array on the weight's device.
+
+        Contiguous: a product of the same numbers in another layout rounds differently.
+        """
+        plain = np.ascontiguousarray(values, np.float64)
+        return torch.tensor(plain, device="cpu").to(self.weight.device)
+
+    def _labelled(self, labels: NDArray[Any]) -> Iterator[tuple[int, Tensor]]:
+        """Each label that occurs, and the mask of its rows."""
+        for c in np.unique(labels).tolist():
+            yield c, torch.from_numpy(labels == c).to(self.weight.device)
+
+    def _empty(self, k: int) -> Tensor:
+        w = self.weight
+        return torch.empty(len(w), k, dtype=w.dtype, device=w.device)
+
+    def _in_metric(self, right: Array) -> Array:
+        return right if self.metric is None else right @ self.metric.root
+
+    def _blocks(self) -> Iterator[slice]:
+        n, d = self.weight.shape
+        step = max(1, _BLOCK_ENTRIES // d)
+        for lo in range(0, n, step):
+            yield slice(lo, min(n, lo + step))
+
+
+def seen_by(weight: Tensor, metric: Metric | None = None) -> Seen:
+    """The weight's rows where they are best worked on."""
+    return Seen(weight, metric)
+
+
+def rounded(values: Array, like: Tensor) -> Tensor:
+    """A tensor of the dtype and on the device of another."""
+    # Contiguous: a product of the same numbers in another layout rounds differently.
+    values = np.ascontiguousarray(values, np.float64)
+    return torch.tensor(values, device="cpu").to(like.dtype).to(like.device)
+
+
+def exactly(factor: Tensor) -> Array:
+    """A right factor as it is stored, in float64."""
+    return factor.double().cpu().numpy()
+
+
+def check_finite(left: Tensor, right: Tensor) -> None:
+    """Raise a ValueError for factors that their dtype cannot hold."""
+    if not (bool(left.isfinite().all()) and bool(right.isfinite().all())):
+        raise ValueError(f"has factors beyond the range of {left.dtype}")

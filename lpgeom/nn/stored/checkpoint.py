@@ -1,0 +1,296 @@
+"""``save_pretrained`` and ``load_pretrained``: a compressed model without its original weights."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lpgeom.io.checksum import sha256_of
+from lpgeom.nn.modules.mixed import PLACES, are_places
+from lpgeom.nn.report.report import CompressionReport
+from lpgeom.nn.stored.huggingface import config_from, transformers_class
+from lpgeom.nn.stored.outline import layers_of, prepare
+from lpgeom.nn.stored.recipe import NAME, CheckpointError, Recipe, read_recipe
+from lpgeom.nn.stored.tensors import TensorWriter, aliases_of
+
+
+def save_pretrained(
+    model: nn.Module,
+    directory: str | os.PathLike[str],
+    *,
+    report: CompressionReport | None = None,
+) -> None:
+    """Write a compressed model: its tensors, a recipe, and a Hugging Face model's own config.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any; layers that are not in factors are stored as they are, shared tensors once.
+    directory : path-like
+        Made if it is not there. Tensors go into a .safetensors file named after their checksum;
+        then ``lpgeom.json``, which holds the config too, is moved over an older one in a single
+        step, so that at every moment the directory holds the old model or the new one. Other files
+        stay.
+    report : CompressionReport, optional
+        Kept in the recipe.
+
+    Raises
+    ------
+    TypeError
+        A model that is not a Module, tensors that .safetensors cannot hold (quantised, sparse).
+    ValueError
+        A model without data (meta).
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from lpgeom import nn
+    >>> make = lambda: torch.nn.Sequential(torch.nn.Embedding(300, 24), torch.nn.Linear(24, 2))
+    >>> model = make()
+    >>> report = nn.compress(model, ratio=0.5, progress=False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nn.save_pretrained(model, folder, report=report)
+    ...     again = nn.load_pretrained(folder, model=make())
+    >>> ids = torch.tensor([1, 2, 3])
+    >>> torch.equal(again(ids), model(ids))
+    True
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    state = model.state_dict(keep_vars=True)
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name}: extra state of a module cannot be stored")
+        if value.is_meta:
+            raise ValueError(f"{name} has no data (it is on the meta device)")
+    aliases = aliases_of(state)
+    library = "transformers" if transformers_class(type(model).__name__, type(model)) else None
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    others: list[Any] = []
+    config = None
+    if library:
+        model.config.architectures = [type(model).__name__]
+        config = model.config.to_json_string()
+        others = [model.config, getattr(model, "generation_config", None)]
+    recipe = Recipe(
+        type(model).__name__, library, tuple(layers_of(model)), aliases,
+        report=report, config=config,
+    )  # fmt: skip
+    names = [name for name in state if name not in aliases]
+    write(folder, names, ((name, state[name]) for name in names), lambda: recipe)
+    for other in others:
+        if other is not None:
+            other.save_pretrained(folder)
+
+
+def write(
+    folder: Path,
+    names: list[str],
+    tensors: Iterable[tuple[str, Tensor]],
+    recipe: Callable[[], Recipe],
+) -> None:
+    """Write tensors as they come, then the recipe that makes them the directory's model.
+
+    `recipe` is asked once all tensors are written; it may depend on what their making told.
+    """
+    temporary = folder / f".lpgeom.{secrets.token_hex(6)}.tmp"
+    try:
+        with TensorWriter(temporary, names) as writer:
+            for name, tensor in tensors:
+                writer.write(name, tensor)
+        digest = sha256_of(temporary)
+        file = f"lpgeom-{digest[:8]}.safetensors"
+        os.replace(temporary, folder / file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    replace(recipe(), tensors=file, sha256=digest).write(folder)
+    for old in folder.glob("lpgeom-????????.safetensors"):
+        if old.name != file:
+            old.unlink()
+
+
+def load_pretrained(
+    directory: str | os.PathLike[str],
+    *,
+    model: nn.Module | None = None,
+    device: Any = None,
+) -> nn.Module:
+    """Read what `save_pretrained` or ``lpgeom compress`` wrote: the same model, bit for bit.
+
+    Parameters
+    ----------
+    directory : path-like
+    model : torch.nn.Module, optional
+        A freshly made model of the same structure, for classes that transformers does not have; its
+        layers are replaced and its tensors filled in place. Its own weights do not matter.
+    device : optional
+        Where to put it; the CPU if not given.
+
+    Returns
+    -------
+    torch.nn.Module
+        In evaluation mode, in the dtypes it was saved with.
+
+    Raises
+    ------
+    CheckpointError (a ValueError)
+        A directory of another kind, an older or newer format, damaged or missing files, a `model`
+        of another structure.
+    ImportError
+        A Hugging Face model without transformers.
+
+    Notes
+    -----
+    Loading runs nothing that is in the files: JSON, .safetensors, and classes by their names in
+    transformers. The tensors' checksum is compared.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import torch
+    >>> from lpgeom import nn
+    >>> model = torch.nn.Sequential(torch.nn.Embedding(200, 16), torch.nn.Linear(16, 4))
+    >>> report = nn.compress(model, rank=4, progress=False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nn.save_pretrained(model, folder, report=report)
+    ...     empty = torch.nn.Sequential(torch.nn.Embedding(200, 16), torch.nn.Linear(16, 4))
+    ...     again = nn.load_pretrained(folder, model=empty)
+    >>> ids = torch.tensor([3, 199])
+    >>> torch.equal(again(ids), model(ids))
+    True
+    """
+    folder = Path(directory)
+    recipe = read_recipe(folder)
+    path = folder / recipe.tensors
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: {recipe.tensors} is missing")
+    if sha256_of(path) != recipe.sha256:
+        raise CheckpointError(f"{path}: damaged (its checksum is not the one in {NAME})")
+    try:
+        state = load_file(path)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    if model is None:
+        model = _rebuilt(folder, recipe, state)
+    prepare(model, recipe.layers)
+    _check(model, state, recipe, folder)
+    _fill(model, state, recipe)
+    model.eval()
+    return model if device is None else model.to(device)
+
+
+def _check(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe, folder: Path) -> None:
+    """Raise a CheckpointError where the stored tensors are not those of the model."""
+    expected = model.state_dict(keep_vars=True)
+    wrong = next(
+        (
+            name
+            for name, tensor in state.items()
+            if name not in expected or expected[name].shape != tensor.shape
+        ),
+        None,
+    )
+    if wrong is not None:
+        raise CheckpointError(f"{folder}: the stored tensor {wrong} does not fit the model")
+    missing = expected.keys() - state.keys() - recipe.aliases.keys()
+    if missing:
+        raise CheckpointError(f"{folder}: {sorted(missing)[0]} is missing")
+    for name, source in recipe.aliases.items():
+        if (
+            name not in expected
+            or source not in state
+            or expected[name].shape != expected[source].shape
+            or isinstance(expected[name], nn.Parameter)
+            is not isinstance(expected[source], nn.Parameter)
+        ):
+            raise CheckpointError(f"{folder}: {name} cannot be the same tensor as {source}")
+    for layer in recipe.layers:
+        labels, places = (
+            state.get(recipe.aliases.get(name, name))
+            for name in (f"{layer.name}.labels", f"{layer.name}.places")
+        )
+        if labels is not None and not _are_labels(labels, layer.subspaces):
+            raise CheckpointError(f"{folder}: {layer.name} has labels that are none")
+        if layer.counts is None:
+            continue
+        if (
+            labels is None
+            or places is None
+            or places.dtype != PLACES
+            or not are_places(labels, places, layer.counts)
+        ):
+            raise CheckpointError(f"{folder}: {layer.name} has places that are none")
+
+
+def _are_labels(labels: Tensor, j: int) -> bool:
+    whole = labels.dtype in (torch.uint8, torch.int32)
+    return whole and bool(((labels >= 0) & (labels < j)).all())
+
+
+def _fill(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe) -> None:
+    """Put the stored tensors in, and share again what was shared."""
+    for name, tensor in state.items():
+        owner, _, key = name.rpartition(".")
+        # In memory of its own: products of mapped, unaligned numbers may round differently.
+        _set(model.get_submodule(owner), key, tensor.clone())
+    for name, source in recipe.aliases.items():
+        from_owner, _, from_key = source.rpartition(".")
+        held = model.get_submodule(from_owner)
+        shared = held._parameters.get(from_key, held._buffers.get(from_key))
+        owner, _, key = name.rpartition(".")
+        target = model.get_submodule(owner)
+        if isinstance(shared, nn.Parameter):
+            target._parameters[key] = shared
+        else:
+            target._buffers[key] = shared
+
+
+def _set(owner: nn.Module, key: str, tensor: Tensor) -> None:
+    if key in owner._parameters:
+        old = owner._parameters[key]
+        grad = bool(old is not None and old.requires_grad) and tensor.is_floating_point()
+        owner._parameters[key] = nn.Parameter(tensor, requires_grad=grad)
+    else:
+        owner._buffers[key] = tensor
+
+
+def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Module:
+    """A model of the recipe's class from its config."""
+    if recipe.library is None:
+        raise CheckpointError(
+            f"{folder}: {recipe.model} is not a class of transformers; pass "
+            "load_pretrained(..., model=a new one)"
+        )
+    cls = transformers_class(recipe.model)
+    if cls is None:
+        raise CheckpointError(f"{folder}: this transformers has no model class {recipe.model}")
+    if recipe.config is None and not (folder / "config.json").is_file():
+        raise CheckpointError(f"{folder}: config.json is missing")
+    try:
+        config = config_from(cls.config_class, folder, recipe.config)
+        with torch.random.fork_rng(devices=[]):  # new weights, thrown away, disturb no seed
+            with torch.device("meta"):
+                outline = cls(config)
+            # Before memory is taken for what a damaged config may ask for.
+            prepare(outline, recipe.layers)
+            _check(outline, state, recipe, folder)
+            made = cls(config)
+        generation = getattr(made, "generation_config", None)
+        if generation is not None and (folder / "generation_config.json").is_file():
+            made.generation_config = type(generation).from_pretrained(folder)
+        return made
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever a class raises that is given another one's config
+        raise CheckpointError(f"{folder}: its config makes no {recipe.model} ({error})") from error

@@ -1,0 +1,245 @@
+"""A Hugging Face model as it lies in a directory: structure, tensors one at a time, other files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from lpgeom.nn.stored.huggingface import transformers_class
+from lpgeom.nn.stored.recipe import NAME, CheckpointError
+
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".ot",
+           ".gguf", ".index.json")  # fmt: skip
+"""Endings of files that hold weights; the others are copied."""
+
+RENAMED = ((".weight", ".gamma"), (".bias", ".beta"))
+"""Ends of names, and what old checkpoints of layer norms call them."""
+
+
+def structure(source: Path) -> nn.Module:
+    """The model of a directory's config, without data."""
+    if not source.is_dir():
+        raise CheckpointError(f"{source}: there is no such directory")
+    path = source / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"{source}: no config.json; not a Hugging Face model's directory")
+    try:
+        values = json.loads(path.read_bytes())
+        names = values.get("architectures") or []
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: damaged ({error})") from error
+    transformers_class("PreTrainedModel")  # says what to install
+    from transformers import AutoConfig, AutoModel
+
+    try:
+        config = AutoConfig.from_pretrained(source, local_files_only=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    try:
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            if not names:
+                return AutoModel.from_config(config)
+            cls = transformers_class(str(names[0]))
+            if cls is None:
+                raise CheckpointError(
+                    f"{path}: transformers has no model class {names[0]!r} (code that comes with a "
+                    "model is not run)"
+                )
+            return cls(config)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path}: makes no model ({error})") from error
+
+
+class Stored:
+    """Tensors by name, read one at a time."""
+
+    def __init__(self, opened: Mapping[str, Any]) -> None:
+        self._opened = opened
+
+    @property
+    def names(self) -> set[str]:
+        """What there is."""
+        return set(self._opened)
+
+    def tensor(self, key: str) -> Tensor:
+        """One tensor, in memory."""
+        value = self._opened[key]
+        return value if isinstance(value, Tensor) else value.get_tensor(key)
+
+    def size(self, key: str) -> tuple[int, int]:
+        """(numbers, bytes) of a tensor."""
+        value = self._opened[key]
+        if isinstance(value, Tensor):
+            return value.numel(), value.numel() * value.element_size()
+        count = 1
+        for size in value.get_slice(key).get_shape():
+            count *= size
+        return count, count * self.dtype(key).itemsize
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Of a tensor."""
+        value = self._opened[key]
+        return tuple(value.shape if isinstance(value, Tensor) else value.get_slice(key).get_shape())
+
+    def dtype(self, key: str) -> torch.dtype:
+        """Of a tensor."""
+        value = self._opened[key]
+        if isinstance(value, Tensor):
+            return value.dtype
+        name = value.get_slice(key).get_dtype()
+        return _DTYPES.get(name, torch.uint8)
+
+
+_DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
+    "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+
+
+class open_tensors:
+    """The tensors of a directory, open while the context lasts."""
+
+    def __init__(self, source: Path, weights: str | None) -> None:
+        self._stack = ExitStack()
+        self._source, self._weights = source, weights
+
+    def __enter__(self) -> Stored:
+        source, weights = self._source, self._weights
+        if weights is not None:
+            path = source / weights
+            if not path.is_file():
+                raise CheckpointError(f"{path}: there is no such file")
+            if path.suffix != ".safetensors":
+                return Stored(_unpickled(path))
+            return Stored(self._read([path]))
+        if (source / NAME).is_file():
+            raise CheckpointError(f"{source}: is compressed already (it has {NAME})")
+        index = source / "model.safetensors.index.json"
+        if (source / "model.safetensors").is_file():
+            return Stored(self._read([source / "model.safetensors"]))
+        if index.is_file():
+            return Stored(self._read(_shards(index)))
+        pickles = sorted(p.name for p in source.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
+        hint = (
+            f"; {pickles[0]} is a pickle, which can run code: name it with --weights to read it "
+            "with torch's weights_only"
+            if pickles
+            else ""
+        )
+        raise CheckpointError(f"{source}: no model.safetensors{hint}")
+
+    def _read(self, paths: list[Path]) -> dict[str, Any]:
+        opened: dict[str, Any] = {}
+        for path in paths:
+            try:
+                file = self._stack.enter_context(safe_open(path, framework="pt"))
+            except (SafetensorError, OSError) as error:
+                raise CheckpointError(f"{path}: {error}") from error
+            opened |= dict.fromkeys(file.keys(), file)
+        return opened
+
+    def __exit__(self, *exception: Any) -> None:
+        self._stack.close()
+
+
+def _shards(index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{index}: damaged ({error})") from error
+    paths = [index.parent / str(name) for name in names]
+    for path in paths:
+        if path.parent != index.parent or path.suffix != ".safetensors" or not path.is_file():
+            raise CheckpointError(f"{index}: names {path.name}, which is not there")
+    return paths
+
+
+def _unpickled(path: Path) -> dict[str, Tensor]:
+    """A pickle of tensors, read by torch's restricted unpickler."""
+    # Before 2.6 a file could make even that one run code (CVE-2025-32434). pip's lower bound does
+    # not hold for a torch that was there before.
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
+        raise CheckpointError(
+            f"{path}: a pickle, which only torch 2.6 and newer read safely (this is "
+            f"{torch.__version__}): install a newer torch, or pass a .safetensors file"
+        )
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # whatever the restricted unpickler raises
+        raise CheckpointError(f"{path}: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, Mapping) or not all(isinstance(v, Tensor) for v in values.values()):
+        raise CheckpointError(f"{path}: not a mapping from names to tensors")
+    return dict(values)
+
+
+def keys_of(model: nn.Module, stored: Stored, source: Path) -> dict[str, str]:
+    """Name in the model -> name in the checkpoint, for every tensor of the model.
+
+    A checkpoint of a bare model lacks the prefix that a model with a head puts before its names,
+    and the other way round; tied tensors are stored under one of their names.
+    """
+    state = model.state_dict(keep_vars=True)
+    prefix = getattr(model, "base_model_prefix", "") + "."
+    shared: dict[int, list[str]] = {}
+    for name, tensor in state.items():
+        shared.setdefault(id(tensor), []).append(name)
+    found: dict[str, str] = {}
+    missing = []
+    for name, tensor in state.items():
+        names = [name, *shared[id(tensor)]]
+        names += [n.removeprefix(prefix) for n in names] + [prefix + n for n in names]
+        names += [
+            n.removesuffix(new) + old for n in names for new, old in RENAMED if n.endswith(new)
+        ]
+        key = next((n for n in names if n in stored.names), None)
+        if key is None:
+            missing.append(name)
+        elif stored.shape(key) != tuple(tensor.shape):
+            raise CheckpointError(
+                f"{source}: {key} has shape {stored.shape(key)}, {type(model).__name__} wants "
+                f"{tuple(tensor.shape)}"
+            )
+        else:
+            found[name] = key
+    if missing:
+        raise CheckpointError(
+            f"{source}: {type(model).__name__} needs {len(missing)} tensors that are not there, "
+            f"such as {missing[0]}"
+        )
+    unused = stored.names - set(found.values())
+    unused = {name for name in unused if not name.endswith("position_ids")}
+    if unused:
+        warnings.warn(
+            f"{len(unused)} tensors of the checkpoint are not part of {type(model).__name__} and "
+            f"are left out, such as {min(unused)}",
+            stacklevel=3,
+        )
+    return found
+
+
+def copy_others(source: Path, target: Path) -> None:
+    """Copy everything but weights, hidden files and links to other directories."""
+
+    def ignored(folder: str, names: list[str]) -> list[str]:
+        paths = [Path(folder) / name for name in names]
+        return [
+            path.name
+            for path in paths
+            if path.name.startswith(".")
+            or path.name.endswith(WEIGHTS)
+            or (path.is_symlink() and not path.is_file())
+        ]
+
+    shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)

@@ -1,0 +1,258 @@
+"""``lpgeom.json``: which layers of a stored model are factors, and of what shape. No torch here."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lpgeom._version import __version__
+from lpgeom.io.atomic import write_atomically
+from lpgeom.nn.report.report import CompressionReport, _finite
+
+FORMAT, VERSION = "lpgeom.nn", 2
+NAME = "lpgeom.json"
+OLDEST = 1
+"""Files that need no more are of this version, which an older lpgeom reads: they scale nothing."""
+KINDS = ("embedding", "linear", "parameter")
+EMBEDDING_OPTIONS = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
+SCALE = "scale"
+"""A further option, of embeddings that multiply what they look up by another number than 1."""
+
+_LARGEST = 64 << 20
+"""A recipe of more bytes than this is none."""
+
+_TENSORS = re.compile(r"lpgeom-[0-9a-f]{8}\.safetensors")
+
+
+class CheckpointError(ValueError):
+    """A directory that does not hold what `save_pretrained` writes."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module in factors.
+
+    Attributes
+    ----------
+    name : str
+        Path of the module in the model.
+    kind : {"embedding", "linear", "parameter"}
+    n, d, rank, subspaces : int
+        Of mixed ranks, the largest.
+    ranks, counts : tuple of int, or None
+        Of mixed ranks: the rank of each group of rows, and its rows.
+    options : dict
+        Of the module: bias, padding_idx, ...; the shape of a bare parameter.
+    """
+
+    name: str
+    kind: str
+    n: int
+    d: int
+    rank: int
+    subspaces: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+    ranks: tuple[int, ...] | None = None
+    counts: tuple[int, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; without ranks where they are equal, as files had them before."""
+        values = _with_infinities(vars(self))
+        for name in ("ranks", "counts"):
+            given = values.pop(name)
+            if given is not None:
+                values[name] = list(given)
+        return values
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to rebuild a model around its stored tensors.
+
+    Attributes
+    ----------
+    model : str
+        Name of the model's class.
+    library : str or None
+        "transformers" where the class is found there by its name; None: the caller brings a model.
+    layers : tuple of Layer
+    aliases : dict
+        Name of a tensor -> name under which it is stored.
+    tensors, sha256 : str
+        The file with the tensors, in the same directory, and its checksum.
+    report : CompressionReport or None
+    config : str or None
+        A Hugging Face model's config.json. Here it changes in one step with the tensors; None: it
+        is the one in the directory.
+    """
+
+    model: str
+    library: str | None
+    layers: tuple[Layer, ...]
+    aliases: dict[str, str]
+    tensors: str = ""
+    sha256: str = ""
+    report: CompressionReport | None = None
+    config: str | None = None
+
+    @property
+    def _scales(self) -> bool:
+        return any(SCALE in layer.options for layer in self.layers)
+
+    def write(self, directory: Path) -> None:
+        """Write it into a directory; appears complete or not at all."""
+        values = {
+            "format": FORMAT,
+            "version": VERSION if self._scales else OLDEST,
+            "lpgeom": __version__,
+            "model": self.model,
+            "library": self.library,
+            "layers": [layer.to_dict() for layer in self.layers],
+            "aliases": self.aliases,
+            "tensors": self.tensors,
+            "sha256": self.sha256,
+            "report": None if self.report is None else self.report.to_dict(),
+            "config": self.config,
+        }
+        text = json.dumps(_finite(values), indent=1, allow_nan=False) + "\n"
+        write_atomically(directory / NAME, lambda file: file.write(text.encode()))
+
+
+def read_recipe(directory: str | os.PathLike[str]) -> Recipe:
+    """Read and check a directory's recipe.
+
+    Raises
+    ------
+    CheckpointError
+        There is none, or it is of another kind, newer, or damaged.
+    """
+    path = Path(directory) / NAME
+    if not Path(directory).is_dir():
+        raise CheckpointError(f"{directory}: there is no such directory")
+    if not path.is_file():
+        raise CheckpointError(
+            f"{directory}: no {NAME}; this is not a model saved by lpgeom.nn.save_pretrained"
+        )
+    if path.stat().st_size > _LARGEST:
+        raise CheckpointError(f"{path}: larger than any recipe")
+    try:
+        values = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: damaged ({error})") from error
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a recipe of {FORMAT}")
+    if values.get("version") not in range(OLDEST, VERSION + 1):
+        raise CheckpointError(
+            f"{path}: version {values.get('version')!r} of the format; this lpgeom {__version__} "
+            f"reads versions {OLDEST} to {VERSION} (written by lpgeom {values.get('lpgeom')!r})"
+        )
+    try:
+        return _checked(values)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+
+
+def _checked(values: Mapping[str, Any]) -> Recipe:
+    layers = tuple(_layer(layer) for layer in values["layers"])
+    if len({layer.name for layer in layers}) != len(layers):
+        raise ValueError("a layer is there twice")
+    tensors, digest, model = values["tensors"], values["sha256"], values["model"]
+    if not isinstance(tensors, str) or not _TENSORS.fullmatch(tensors):
+        raise ValueError(f"tensors in {tensors!r}")
+    if not isinstance(digest, str) or not isinstance(model, str) or not model.isidentifier():
+        raise ValueError("model or checksum is not a string")
+    if values["library"] not in (None, "transformers"):
+        raise ValueError(f"library {values['library']!r}")
+    aliases = values["aliases"]
+    if not all(isinstance(k, str) and isinstance(v, str) for k, v in aliases.items()):
+        raise ValueError("aliases are not names")
+    report, config = values.get("report"), values.get("config")
+    if not isinstance(config, str | None):
+        raise ValueError("config is not a text")
+    return Recipe(
+        model,
+        values["library"],
+        layers,
+        dict(aliases),
+        tensors,
+        digest,
+        None if report is None else CompressionReport.from_dict(report),
+        config,
+    )
+
+
+def _layer(values: Mapping[str, Any]) -> Layer:
+    layer = Layer(**_with_infinities(values))
+    numbers = (layer.n, layer.d, layer.rank, layer.subspaces)
+    if not all(type(number) is int and 0 < number < 2**62 for number in numbers):
+        raise ValueError(f"sizes {numbers}")
+    if not isinstance(layer.name, str) or layer.kind not in KINDS:
+        raise ValueError(f"layer {layer.name!r} of kind {layer.kind!r}")
+    if not _possible(layer):
+        raise ValueError(f"options {layer.options!r} of {layer.name}")
+    if layer.ranks is None and layer.counts is None:
+        return layer
+    ranks: Any = layer.ranks
+    counts: Any = layer.counts
+    if not _are_groups(layer, ranks, counts):
+        raise ValueError(f"ranks {ranks!r}, counts {counts!r} of {layer.name}")
+    return replace(layer, ranks=tuple(ranks), counts=tuple(counts))
+
+
+def _are_groups(layer: Layer, ranks: Any, counts: Any) -> bool:
+    """Whether a layer of that size can have groups of these ranks."""
+    return (
+        layer.kind in ("embedding", "linear")
+        and all(
+            type(values) is list
+            and len(values) == layer.subspaces
+            and all(type(value) is int and value >= 0 for value in values)
+            for values in (ranks, counts)
+        )
+        and layer.rank == max(1, *ranks) <= layer.d
+        and sum(counts) == layer.n
+    )
+
+
+def _possible(layer: Layer) -> bool:
+    """Whether a layer of its kind and size can have these options."""
+    options = layer.options
+    if layer.kind == "linear":
+        return options.keys() == {"bias"} and type(options["bias"]) is bool
+    if layer.kind == "parameter":
+        shape = options["shape"]
+        whole = len(shape) > 1 and all(type(size) is int and size > 0 for size in shape)
+        return whole and shape[0] == layer.n and math.prod(shape[1:]) == layer.d
+    padding = options["padding_idx"]
+    return (
+        options.keys() - {SCALE} == set(EMBEDDING_OPTIONS)
+        and (SCALE not in options or _is_scale(options[SCALE]))
+        and (padding is None or (type(padding) is int and -layer.n <= padding < layer.n))
+        and (options["max_norm"] is None or _is_number(options["max_norm"]))
+        and _is_number(options["norm_type"])
+        and all(type(options[key]) is bool for key in ("scale_grad_by_freq", "sparse"))
+    )
+
+
+def _is_scale(value: Any) -> bool:
+    return _is_number(value) and math.isfinite(value)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and not math.isnan(value)
+
+
+def _with_infinities(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """A layer with "inf" for infinite options, which JSON has not, and the other way round."""
+    options = dict(layer["options"])
+    for key in ("max_norm", "norm_type"):
+        value = options.get(key)
+        if value in ("inf", math.inf):
+            options[key] = math.inf if value == "inf" else "inf"
+    return {**layer, "options": options}

@@ -1,0 +1,1 @@
+"""What is stated: frozen records, with no algorithm in them."""

@@ -1,0 +1,1 @@
+"""How anyone checks a statement: NumPy and records only."""

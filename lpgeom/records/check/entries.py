@@ -1,0 +1,143 @@
+"""Independent re-check of a certificate for entries: NumPy, the records, and the data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lpgeom.io.interchange import as_numpy
+from lpgeom.records.check.verify import verify
+from lpgeom.records.factors import EntriesBound, EntriesCertificate
+from lpgeom.records.subspace import Array, CertificateError
+
+_EPS = float(np.finfo(np.float64).eps)
+_ROWS = 4096
+
+
+def verify_entries(certificate: EntriesCertificate, A: ArrayLike, *, rtol: float = 1e-9) -> None:
+    """Recompute the cost of the factors, and follow every bound back to the rows objective.
+
+    Parameters
+    ----------
+    certificate : EntriesCertificate
+    A : array_like, shape (n, d)
+        The data, in user units, NaN where an entry is missing.
+    rtol : float
+        Relative rounding slack allowed between the two computations.
+
+    Raises
+    ------
+    CertificateError
+        Names the first thing that fails: shape, factors, weights, cost, or a bound.
+
+    Notes
+    -----
+    A bound holds if its blocks are disjoint, each block's certificate holds for its part of A, and
+    that certificate's row weights are nowhere above the least weight of the entries they stand for.
+    """
+    array = as_numpy(A, "A", missing=True)
+    _check_statement(certificate, array)
+    gone = np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, dtype=bool)
+    if gone.any() and certificate.missing != "ignore":
+        raise CertificateError("A has NaN, and the certificate does not speak of missing entries")
+    weights = _Weights(certificate, gone)
+    filled = np.where(gone, 0.0, np.asarray(array, dtype=np.float64))
+    _check_cost(certificate, filled, weights, rtol)
+    for bound in certificate.bounds:
+        _check_bound(certificate, bound, filled, weights, rtol)
+
+
+class _Weights:
+    """What entries weigh: omega_i w_ij, and 0 where one is missing."""
+
+    def __init__(self, certificate: EntriesCertificate, gone: NDArray[np.bool_]) -> None:
+        self.omega = certificate.row_weights
+        self.entries = certificate.entry_weights
+        self.gone = gone
+        self.plain = self.omega is None and self.entries is None and not gone.any()
+
+    def part(self, rows: Any, columns: Any) -> Array:
+        """The weights of some rows and columns."""
+        w = np.where(self.gone[rows][:, columns], 0.0, 1.0)
+        if self.entries is not None:
+            w *= self.entries[rows][:, columns]
+        if self.omega is not None:
+            with np.errstate(over="ignore"):
+                w = np.minimum(w * self.omega[rows][:, None], np.finfo(np.float64).max)
+        return w
+
+
+def _check_statement(c: EntriesCertificate, A: NDArray[Any]) -> None:
+    """The certificate speaks of data of this shape, and its parts agree with one another."""
+    if A.ndim != 2 or A.dtype.kind not in "fiub":
+        raise CertificateError("A is not a two-dimensional array of real numbers")
+    if A.shape != tuple(c.shape):
+        raise CertificateError(f"the certificate is for shape {tuple(c.shape)}, A has {A.shape}")
+    n, d = A.shape
+    if not 1.0 <= c.p < math.inf:
+        raise CertificateError(f"p = {c.p!r} is not a finite number >= 1")
+    if c.left.shape != (n, c.k) or c.right.shape != (c.k, d) or not 1 <= c.k < d:
+        raise CertificateError(f"factors have shapes {c.left.shape} and {c.right.shape}, k = {c.k}")
+    if not (np.isfinite(c.left).all() and np.isfinite(c.right).all()):
+        raise CertificateError("factors have entries that are not finite")
+    if not (math.isfinite(c.unit) and c.unit > 0.0):
+        raise CertificateError(f"unit {c.unit!r} is not a positive number")
+    for name, w, shape in (("row", c.row_weights, (n,)), ("entry", c.entry_weights, (n, d))):
+        if w is None:
+            continue
+        if w.shape != shape or not (np.isfinite(w) & (w >= 0.0)).all() or not w.any():
+            raise CertificateError(f"{name} weights are not {shape} finite numbers >= 0")
+
+
+def _check_cost(c: EntriesCertificate, A: Array, weights: _Weights, rtol: float) -> None:
+    """The factors cost what is stated."""
+    total = slack = 0.0
+    everything = np.arange(A.shape[1])
+    with np.errstate(over="ignore", under="ignore"):
+        for lo in range(0, len(A), _ROWS):
+            part = np.arange(lo, min(lo + _ROWS, len(A)))
+            # Roots of the weights and residuals in units of the certificate: no overflow.
+            roots = weights.part(part, everything) ** (1.0 / c.p)
+            left = c.left[part]
+            r = roots * (np.abs(A[part] / c.unit - (left / c.unit) @ c.right))
+            size = np.abs(A[part] / c.unit) + (np.abs(left) / c.unit) @ np.abs(c.right)
+            off = 8.0 * _EPS * c.k * roots * size
+            total += float((r**c.p).sum())
+            slack += float(((r + off) ** c.p - r**c.p).sum())
+    if not abs(c.scaled_cost - total) <= rtol * total + slack:
+        raise CertificateError(f"cost is stated as {c.scaled_cost!r}, recomputed {total!r}")
+
+
+def _check_bound(
+    c: EntriesCertificate, bound: EntriesBound, A: Array, weights: _Weights, rtol: float
+) -> None:
+    """Disjoint blocks, weights that are not too large, and certificates that hold."""
+    if bound.axis not in ("rows", "columns"):
+        raise CertificateError(f"bound {bound.name!r} has the unknown axis {bound.axis!r}")
+    if bound.p != c.p or bound.unit != c.unit:
+        raise CertificateError(f"bound {bound.name!r} is for p = {bound.p:g}, unit {bound.unit:g}")
+    n, d = A.shape
+    width, points = (d, n) if bound.axis == "rows" else (n, d)
+    used = np.zeros(width, dtype=bool)
+    for block in bound.blocks:
+        J = np.asarray(block.indices)
+        inside = J.ndim == 1 and J.dtype.kind in "iu" and J.size > 0
+        if not inside or J.min() < 0 or J.max() >= width or np.unique(J).size != J.size:
+            raise CertificateError(f"bound {bound.name!r} has a block of no valid indices")
+        if used[J].any():
+            raise CertificateError(f"bound {bound.name!r} counts an index twice")
+        used[J] = True
+        inner = block.certificate
+        if inner.p != c.p or inner.k != c.k or inner.shape != (points, J.size):
+            raise CertificateError(f"bound {bound.name!r} has a block for another problem")
+        if bound.axis == "rows":
+            part, least = A[:, J], weights.part(np.arange(n), J).min(axis=1)
+        else:
+            part, least = A[J].T, weights.part(J, np.arange(d)).min(axis=0)
+        claimed = np.ones(points) if inner.row_weights is None else inner.row_weights
+        if not (claimed <= least).all():
+            raise CertificateError(f"bound {bound.name!r} gives an entry more than its weight")
+        verify(inner, part, rtol=rtol)

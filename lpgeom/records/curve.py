@@ -1,0 +1,291 @@
+"""``CostCurve``: cost and lower bound over the rank, as a frozen record with no algorithm in it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpgeom.io.tables import frame
+from lpgeom.records.subspace import Array, CertificateError, SubspaceResult, norm_ratio
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+COLUMNS = (
+    "k", "cost", "norm_error", "lower_bound", "ratio", "share", "svd_cost", "cost_over_svd",
+    "bound", "method", "n_iter", "converged",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class CostCurve:
+    """What subspaces of several ranks cost, and what no subspace of these ranks can cost less than.
+
+    Costs are p-th powers in user units (at p = inf largest distances: norms), one for each rank of
+    `ks`. They never rise with k, and neither do the lower bounds: a bound on rank k + 1 holds for
+    rank k too.
+
+    Attributes
+    ----------
+    results : tuple of SubspaceResult
+        One for each rank, ascending, each with its certificate.
+    total : float
+        What rank 0 costs: ``sum_i omega_i ||a_i||^p``, the largest norm at p = inf.
+    n_passes : float
+        Passes over A in the whole call.
+    seconds : float
+        Wall time of the call.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((60, 5))
+    >>> curve = lpgeom.cost_curve(A, 1.0, [1, 3])
+    >>> curve.ks.tolist(), bool((curve.lower_bound <= curve.cost).all())
+    ([1, 3], True)
+    """
+
+    results: tuple[SubspaceResult, ...] = field(repr=False)
+    total: float
+    n_passes: float
+    seconds: float
+
+    @property
+    def ks(self) -> NDArray[np.int64]:
+        """The ranks, ascending, each once: (r,) int64."""
+        return np.array([r.k for r in self.results], dtype=np.int64)
+
+    @property
+    def p(self) -> float:
+        """The exponent."""
+        return self.results[0].p
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        return self.results[0].shape
+
+    @property
+    def cost(self) -> Array:
+        """Cost of the subspace found for each rank, (r,)."""
+        return np.array([r.cost for r in self.results])
+
+    @property
+    def norm_error(self) -> Array:
+        """``cost^(1/p)``, finite even where the cost is not, (r,)."""
+        return np.array([r.norm_error for r in self.results])
+
+    @property
+    def svd_cost(self) -> Array:
+        """Cost of the truncated SVD, (r,)."""
+        return np.array([r.svd_cost for r in self.results])
+
+    @property
+    def lower_bound(self) -> Array:
+        """Proved lower bound on the cost of every subspace of rank k, (r,); 0 if not certified.
+
+        The largest of those of the certificates for this rank and for larger ones.
+        """
+        own = np.array([r.lower_bound for r in self.results])
+        return np.asarray(np.maximum.accumulate(own[::-1])[::-1])
+
+    @property
+    def ratio(self) -> Array:
+        """``(cost / lower_bound)^(1/p) >= 1`` for each rank, (r,); inf if not certified."""
+        found = []
+        for r, lower in zip(self.results, self.lower_bound, strict=True):
+            whole = norm_ratio(r.cost, float(lower), r.p) if math.isfinite(r.cost) else math.inf
+            found.append(min(r.ratio, whole))
+        return np.array(found)
+
+    @property
+    def certified(self) -> bool:
+        """Whether there are lower bounds."""
+        return all(r.certificate is not None for r in self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def at(self, k: int) -> SubspaceResult:
+        """The result of rank k.
+
+        Raises
+        ------
+        KeyError
+            k is not among the ranks of the curve.
+        """
+        for result in self.results:
+            if result.k == k:
+                return result
+        raise KeyError(f"rank {k} is not on this curve; there are {self.ks.tolist()}")
+
+    def rank_for(self, share: float) -> tuple[int | None, int | None]:
+        """Ranks that leave at most this share of the cost of rank 0.
+
+        Parameters
+        ----------
+        share : float
+            In cost units: 0.05 means ``cost <= 0.05 total``.
+
+        Returns
+        -------
+        least : int or None
+            The smallest rank of the curve that may do it: of every smaller one on the curve it is
+            proved that no subspace does. None if that is so for all of them.
+        found : int or None
+            The smallest rank whose subspace does it; None if none of the curve's does.
+
+        Examples
+        --------
+        >>> import numpy as np, lpgeom
+        >>> A = np.random.default_rng(0).standard_normal((200, 12)) * 0.7 ** np.arange(12)
+        >>> curve = lpgeom.cost_curve(A, p=1.0, ks=range(1, 12))
+        >>> least, found = curve.rank_for(0.2)
+        >>> least <= found
+        True
+        """
+        limit = share * self.total
+        may, does = self.lower_bound <= limit, self.cost <= limit
+        least = int(self.ks[np.argmax(may)]) if may.any() else None
+        found = int(self.ks[np.argmax(does)]) if does.any() else None
+        return least, found
+
+    def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
+        """Recompute every cost and every lower bound from A with independent NumPy code.
+
+        Raises
+        ------
+        CertificateError
+            A certificate that does not hold, names the rank; a figure that is not its
+            certificate's; ranks that are not ascending.
+        """
+        if (np.diff(self.ks) <= 0).any():
+            raise CertificateError(f"the ranks {self.ks.tolist()} are not ascending")
+        for r in self.results:
+            if r.certificate is None:
+                raise CertificateError(f"rank {r.k} has no certificate")
+            if not (
+                math.isclose(r.cost, r.certificate.cost, rel_tol=1e-9)
+                or r.cost == r.certificate.cost
+            ):
+                raise CertificateError(
+                    f"rank {r.k}: the cost is stated as {r.cost!r}, the certificate says "
+                    f"{r.certificate.cost!r}"
+                )
+            if r.lower_bound > r.certificate.lower_bound * (1.0 + 1e-9):
+                raise CertificateError(
+                    f"rank {r.k}: the lower bound is stated as {r.lower_bound!r}, the certificate "
+                    f"says {r.certificate.lower_bound!r}"
+                )
+            if r.ratio < r.certificate.ratio * (1.0 - 1e-9):
+                raise CertificateError(
+                    f"rank {r.k}: the ratio is stated as {r.ratio!r}, the certificate says "
+                    f"{r.certificate.ratio!r}"
+                )
+            if (r.k, r.p, r.shape) != (r.certificate.k, r.certificate.p, r.certificate.shape) or (
+                not np.array_equal(r.basis, r.certificate.basis)
+            ):
+                raise CertificateError(f"rank {r.k}: the certificate is of another subspace")
+            try:
+                r.certificate.verify(A, rtol=rtol)
+            except CertificateError as error:
+                raise CertificateError(f"rank {r.k}: {error}") from error
+
+    def to_frame(self) -> Any:
+        """A ``pandas.DataFrame`` with a row for each rank; `lpgeom.io.tables.Table` without pandas.
+
+        Columns: k, cost, norm_error, lower_bound, ratio, share (cost over that of rank 0),
+        svd_cost, cost_over_svd, bound (the name of the lower bound), method, n_iter, converged.
+        ``attrs``: "p", "shape", "total".
+        """
+        columns: dict[str, Sequence[Any]] = {
+            "k": self.ks.tolist(),
+            "cost": self.cost.tolist(),
+            "norm_error": self.norm_error.tolist(),
+            "lower_bound": self.lower_bound.tolist(),
+            "ratio": self.ratio.tolist(),
+            "share": [_over(c, self.total) for c in self.cost.tolist()],
+            "svd_cost": self.svd_cost.tolist(),
+            "cost_over_svd": [_over(r.cost, r.svd_cost) for r in self.results],
+            "bound": [_bound_name(r) for r in self.results],
+            "method": [r.method for r in self.results],
+            "n_iter": [r.n_iter for r in self.results],
+            "converged": [r.converged for r in self.results],
+        }
+        attrs = {"p": self.p, "shape": self.shape, "total": self.total}
+        return frame({name: columns[name] for name in COLUMNS}, attrs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings, ready for JSON (arrays left out).
+
+        p = inf, for which JSON has no number, is the string "inf".
+        """
+        return {
+            "shape": list(self.shape),
+            "p": "inf" if math.isinf(self.p) else self.p,
+            "total": self.total,
+            "ks": self.ks.tolist(),
+            "cost": self.cost.tolist(),
+            "lower_bound": self.lower_bound.tolist(),
+            "ratio": self.ratio.tolist(),
+            "svd_cost": self.svd_cost.tolist(),
+            "n_passes": self.n_passes,
+            "seconds": self.seconds,
+            "results": [r.to_dict() for r in self.results],
+        }
+
+    def summary(self) -> str:
+        """A few lines of text: the problem, and a table over the ranks."""
+        n, d = self.shape
+        lines = [
+            f"cost over {len(self)} ranks of {n} x {d} rows, p = {self.p:g}; rank 0 costs "
+            f"{self.total:.6g}",
+            f"{'k':>6}{'cost':>14}{'share':>10}{'lower bound':>14}{'ratio':>10}{'cost/SVD':>10}",
+        ]
+        for r, lower, ratio in zip(self.results, self.lower_bound, self.ratio, strict=True):
+            bound = f"{lower:>14.6g}{ratio:>10.5f}" if r.certificate else f"{'-':>14}{'-':>10}"
+            share, over = _over(r.cost, self.total), _over(r.cost, r.svd_cost)
+            lines.append(f"{r.k:>6}{r.cost:>14.6g}{share:>10.5f}{bound}{over:>10.5f}")
+        lines.append(f"  {self.n_passes:.1f} passes over A, {self.seconds:.2f} s")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        ks = self.ks
+        return (
+            f"CostCurve({len(self)} ranks from {ks[0]} to {ks[-1]}, p={self.p:g}, "
+            f"shape={self.shape}, largest ratio={self.ratio.max():.6f})"
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything, certificates included, to an .npz file (no pickle inside).
+
+        The file appears complete or not at all. Certificates that share a matrix share it there.
+        """
+        from lpgeom.records.storage import save_curve
+
+        save_curve(self, path)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> CostCurve:
+        """Read what `save` wrote. Loading never runs code; a damaged file is a ValueError."""
+        from lpgeom.records.storage import load_curve
+
+        return load_curve(path)
+
+
+def _over(a: float, b: float) -> float:
+    """a / b with 0 / 0 = 1, and inf where b alone is 0; inf / inf is NaN."""
+    if a == b:
+        return 1.0 if math.isfinite(a) else math.nan
+    return a / b if b > 0.0 else math.inf
+
+
+def _bound_name(result: SubspaceResult) -> str:
+    best = result.certificate.best if result.certificate is not None else None
+    return "" if best is None else best.name

@@ -1,0 +1,314 @@
+"""Records on disk: one npz file, arrays plus a JSON header, no pickle.
+
+The archive's members are stored, not compressed, so a file can never unfold into more than its own
+size. `header.npy` holds the JSON text as bytes; every array of the record lies in a member of its
+own and is named in the header by ``{"$array": name}``. Non-finite floats, tuples and nested
+mappings have such tags too, so that what is loaded equals what was saved, type for type.
+
+Loading builds the records from checked pieces and never runs code. Whatever is wrong with a file,
+once it could be opened, is a ValueError that names the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import math
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpgeom._version import __version__
+from lpgeom.io.atomic import write_atomically
+from lpgeom.io.npy import read_header
+
+Record = TypeVar("Record")
+
+FORMAT_VERSION = 1
+
+_HEADER = "header"
+_ARRAY_KINDS = "fiub"
+_MAX_ARRAYS = 10_000
+# What zipfile, NumPy's header parser and the JSON decoder raise on damaged input.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    OverflowError,
+    RuntimeError,
+    RecursionError,
+    MemoryError,
+    OSError,
+)
+
+
+def write_record(path: str | os.PathLike[str], kind: str, values: Mapping[str, Any]) -> None:
+    """Write nested mappings of numbers, strings and arrays to `path`, completely or not at all.
+
+    `kind` is the last word of the file's format, "lpgeom.<kind>".
+    """
+    encoder = _Encoder()
+    body = encoder.encode(values, kind)
+    header = {
+        "format": f"lpgeom.{kind}",
+        "version": FORMAT_VERSION,
+        "written_by": f"lpgeom {__version__}",
+        "result": body,
+    }
+    text = json.dumps(header, allow_nan=False).encode()
+    members = {_HEADER: np.frombuffer(text, dtype=np.uint8), **encoder.arrays}
+
+    def write(file: IO[bytes]) -> None:
+        with _archive(file) as archive:
+            for name, array in members.items():
+                # A fixed date: the same record gives the same bytes.
+                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+
+    write_atomically(path, write)
+
+
+def read_record(
+    path: str | os.PathLike[str], kind: str, word: str, build: Callable[[Any], Record]
+) -> Record:
+    """What `build` makes of the values that `write_record` wrote; `word` names it in messages."""
+    name = os.fspath(path)
+    with open(path, "rb") as file:  # a missing or unreadable file stays an OSError
+        try:
+            arrays = _read_members(file)
+            header = _read_header(arrays, kind)
+            return build(_decode(header["result"], arrays))
+        except _DAMAGE as error:
+            detail = str(error) or type(error).__name__
+            raise ValueError(f"{name}: not a readable lpgeom {word} ({detail})") from error
+
+
+def record_kind(path: str | os.PathLike[str]) -> str | None:
+    """The `kind` a file was written with; None if it is not a readable record."""
+    with open(path, "rb") as file:
+        try:
+            header = json.loads(_read_members(file)[_HEADER].tobytes())
+            return str(header["format"]).removeprefix("lpgeom.")
+        except _DAMAGE:
+            return None
+
+
+@contextlib.contextmanager
+def _archive(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
+    """A ZipFile to write to, whose closing never takes the place of what ended the writing.
+
+    After an interrupt inside a member, ZipFile's own exit raises a ValueError about the open
+    member, and Ctrl-C would look like a bad file.
+    """
+    archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
+    try:
+        yield archive
+        archive.close()
+    except BaseException:
+        # The file is given up; closed now, so that the collector does not try it again later.
+        with contextlib.suppress(Exception):
+            archive.close()
+        raise
+
+
+class _Encoder:
+    """Turns a value into JSON, and puts its arrays aside under names."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, NDArray] = {}
+        # Equal arrays, such as the result's and the certificate's basis, are stored once.
+        self._known: dict[tuple[tuple[int, ...], str, bytes], str] = {}
+
+    def encode(self, value: Any, where: str) -> Any:
+        if isinstance(value, np.ndarray):
+            return {"$array": self._put_aside(value, where)}
+        if isinstance(value, np.generic):
+            value = value.item()
+        if value is None or isinstance(value, bool | int | str):
+            return value
+        if isinstance(value, float):
+            return value if math.isfinite(value) else {"$float": repr(value)}
+        if isinstance(value, tuple):
+            return {"$tuple": [self.encode(v, f"{where}.{i}") for i, v in enumerate(value)]}
+        if isinstance(value, list):
+            return [self.encode(v, f"{where}.{i}") for i, v in enumerate(value)]
+        if isinstance(value, Mapping):
+            for key in value:
+                if not isinstance(key, str) or key.startswith("$"):
+                    raise TypeError(f"cannot save {where}: keys are plain strings, got {key!r}")
+            return {key: self.encode(v, f"{where}.{key}") for key, v in value.items()}
+        raise TypeError(f"cannot save {where}: a value of type {type(value).__name__}")
+
+    def _put_aside(self, array: NDArray, where: str) -> str:
+        if array.dtype.kind not in _ARRAY_KINDS or array.dtype.itemsize > 8:
+            raise TypeError(f"cannot save {where}: an array of dtype {array.dtype}")
+        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        digest = hashlib.sha256(little.tobytes()).digest()
+        name = self._known.setdefault(
+            (little.shape, little.dtype.str, digest), f"a{len(self._known)}"
+        )
+        self.arrays[name] = little
+        return name
+
+
+def _read_members(file: IO[bytes]) -> dict[str, NDArray]:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    with zipfile.ZipFile(file) as archive:
+        infos = archive.infolist()
+        if len(infos) > _MAX_ARRAYS:
+            raise ValueError(f"{len(infos)} members")
+        if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
+            raise ValueError("compressed members; lpgeom stores them plain")
+        if sum(info.file_size for info in infos) > size:
+            raise ValueError("members larger than the file")
+        arrays: dict[str, NDArray] = {}
+        for info in infos:
+            name, suffix = os.path.splitext(info.filename)
+            if suffix != ".npy" or name in arrays:
+                raise ValueError(f"unexpected member {info.filename!r}")
+            arrays[name] = _parse_array(archive.read(info), name)
+        return arrays
+
+
+def _parse_array(data: bytes, name: str) -> NDArray:
+    """An .npy member, with its claimed shape held against the bytes that are there."""
+    try:
+        header = read_header(io.BytesIO(data))
+    except ValueError as error:
+        raise ValueError(f"array {name!r}: {error}") from error
+    dtype, there = header.dtype, len(data) - header.offset
+    if data[6:8] != b"\x01\x00":
+        raise ValueError(f"array {name!r} has an unknown .npy version")
+    if dtype.kind not in _ARRAY_KINDS or dtype.itemsize > 8:
+        raise ValueError(f"array {name!r} has dtype {dtype}")
+    if header.nbytes != there:
+        raise ValueError(f"array {name!r} has shape {header.shape} but {there} bytes")
+    flat = np.frombuffer(data, dtype, math.prod(header.shape), header.offset)
+    # A copy, in native order: writable and free of the member's bytes.
+    native = flat.astype(dtype.newbyteorder("="))
+    return native.reshape(header.shape, order="F" if header.fortran else "C")
+
+
+def _read_header(arrays: Mapping[str, NDArray], kind: str) -> dict[str, Any]:
+    if _HEADER not in arrays:
+        raise ValueError("no header: written by another program?")
+    header = json.loads(arrays[_HEADER].tobytes().decode(), parse_constant=_refuse_constant)
+    if not isinstance(header, dict) or not str(header.get("format")).startswith("lpgeom."):
+        raise ValueError("its header is not lpgeom's")
+    if header["format"] != f"lpgeom.{kind}":
+        raise ValueError(f"it holds a {str(header['format']).removeprefix('lpgeom.')[:40]}")
+    version = header.get("version")
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"format version {version!r}; lpgeom {__version__} reads version {FORMAT_VERSION}"
+        )
+    return header
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _decode(value: Any, arrays: Mapping[str, NDArray]) -> Any:
+    if isinstance(value, list):
+        return [_decode(v, arrays) for v in value]
+    if not isinstance(value, dict):
+        return value
+    tag = next((key for key in value if key.startswith("$")), "")
+    if not tag:
+        return {key: _decode(v, arrays) for key, v in value.items()}
+    (content,) = value.values()
+    if tag == "$array":
+        return arrays[content]
+    if tag == "$tuple":
+        return tuple(_decode(v, arrays) for v in content)
+    if tag == "$float" and content in ("inf", "-inf", "nan"):
+        return float(content)
+    raise ValueError(f"unknown tag {tag!r}")
+
+
+class Fields:
+    """The fields of one record, taken out one by one and checked."""
+
+    def __init__(self, values: Any, record: str, names: Mapping[str, Any]) -> None:
+        if not isinstance(values, dict):
+            raise ValueError(f"{record} is not a record")
+        if missing := sorted(set(names) - set(values)):
+            raise ValueError(f"{record} lacks {', '.join(missing)}")
+        if foreign := sorted(set(values) - set(names)):
+            raise ValueError(f"{record} has the unknown field {foreign[0]!r}")
+        self.values = values
+        self.record = record
+
+    def fail(self, name: str, wanted: str) -> ValueError:
+        return ValueError(f"{self.record}.{name} is not {wanted}")
+
+    def text(self, name: str) -> str:
+        value = self.values[name]
+        if not isinstance(value, str):
+            raise self.fail(name, "a string")
+        return value
+
+    def flag(self, name: str) -> bool:
+        value = self.values[name]
+        if not isinstance(value, bool):
+            raise self.fail(name, "true or false")
+        return value
+
+    def integer(self, name: str, low: int | None = None) -> int:
+        value = self.values[name]
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.fail(name, "an integer")
+        if low is not None and value < low:
+            raise self.fail(name, f">= {low}")
+        return value
+
+    def real(self, name: str, low: float, high: float = math.inf, *, finite: bool = True) -> float:
+        value = self.values[name]
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise self.fail(name, "a number")
+        value = float(value)
+        # Written so that NaN fails.
+        if not low <= value <= high or (finite and math.isinf(value)):
+            raise self.fail(name, f"a {'finite ' if finite else ''}number in [{low:g}, {high:g}]")
+        return value
+
+    def costs(self, name: str) -> tuple[float, ...]:
+        value = self.values[name]
+        if not isinstance(value, tuple) or not all(
+            isinstance(cost, float) and cost >= 0.0 for cost in value
+        ):
+            raise self.fail(name, "a sequence of costs")
+        return value
+
+    def shape(self, name: str) -> tuple[int, int]:
+        value = self.values[name]
+        if (
+            not isinstance(value, tuple)
+            or len(value) != 2
+            or not all(type(extent) is int and extent >= 1 for extent in value)
+        ):
+            raise self.fail(name, "a pair of positive integers")
+        return value
+
+    def matrix(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        value = self.values[name]
+        if not isinstance(value, np.ndarray) or value.dtype != np.float64 or value.shape != shape:
+            raise self.fail(name, f"a float64 array of shape {shape}")
+        if not np.isfinite(value).all():
+            raise self.fail(name, "finite")
+        return value

@@ -1,0 +1,308 @@
+"""Reading matrices: what is in the file comes out, and a bad file is one clear line."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lpgeom.io.readers import ReadError, read_matrix, read_vector
+
+DTYPES = ["f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1"]
+
+
+def sample(dtype: str, shape: tuple[int, ...] = (4, 3)) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+
+
+def safetensors_bytes(
+    tensors: dict[str, tuple[str, tuple[int, ...], bytes]], header: bytes | None = None
+) -> bytes:
+    """A .safetensors file by its published layout: length, JSON header, data."""
+    entries: dict[str, Any] = {}
+    data = b""
+    for name, (code, shape, raw) in tensors.items():
+        offsets = [len(data), len(data) + len(raw)]
+        entries[name] = {"dtype": code, "shape": list(shape), "data_offsets": offsets}
+        data += raw
+    text = json.dumps(entries).encode() if header is None else header
+    return len(text).to_bytes(8, "little") + text + data
+
+
+# ---------------------------------------------------------------- .npy and .npz
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy_is_mapped_as_stored(tmp_path: Path, dtype: str, order: Any) -> None:
+    A = np.array(sample(dtype), order=order)
+    np.save(tmp_path / "a.npy", A)
+    B = read_matrix(tmp_path / "a.npy")
+    assert isinstance(B, np.memmap)
+    assert B.dtype == A.dtype
+    np.testing.assert_array_equal(A, B)
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_npy_versions(tmp_path: Path, version: tuple[int, int]) -> None:
+    with open(tmp_path / "a.npy", "wb") as file:
+        np.lib.format.write_array(file, sample("f8"), version=version)
+    np.testing.assert_array_equal(read_matrix(tmp_path / "a.npy"), sample("f8"))
+
+
+def test_half_precision_and_foreign_byte_order_are_converted(tmp_path: Path) -> None:
+    np.save(tmp_path / "half.npy", sample("f2"))
+    np.save(tmp_path / "big.npy", sample(">f8"))
+    assert read_matrix(tmp_path / "half.npy").dtype == np.float32
+    assert read_matrix(tmp_path / "big.npy").dtype.isnative
+    np.testing.assert_array_equal(read_matrix(tmp_path / "half.npy"), sample("f4"))
+    np.testing.assert_array_equal(read_matrix(tmp_path / "big.npy"), sample("f8"))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz(tmp_path: Path, save: Any) -> None:
+    path = tmp_path / "a.npz"
+    save(path, one=sample("f4"))
+    np.testing.assert_array_equal(read_matrix(path), sample("f4"))
+    save(path, one=sample("f4"), two=sample("f8", (2, 2)))
+    np.testing.assert_array_equal(read_matrix(path, "two"), sample("f8", (2, 2)))
+    with pytest.raises(ReadError, match="holds 2 arrays, choose one with --tensor: one, two"):
+        read_matrix(path)
+    with pytest.raises(ReadError, match="no array named 'three'; .*there are: one, two"):
+        read_matrix(path, "three")
+
+
+# ---------------------------------------------------------------- .safetensors
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, "f2"])
+def test_safetensors_written_by_the_library(tmp_path: Path, dtype: str) -> None:
+    from safetensors.numpy import save_file
+
+    other = np.zeros((2, 2), dtype=np.float32)
+    save_file({"other": other, "a.weight": sample(dtype)}, tmp_path / "m.safetensors")
+    A = read_matrix(tmp_path / "m.safetensors", "a.weight")
+    assert A.dtype == (np.float32 if dtype == "f2" else np.dtype(dtype))
+    np.testing.assert_array_equal(A, sample(dtype))
+    if dtype != "f2":
+        assert isinstance(A, np.memmap)
+
+
+def test_bfloat16_is_exact(tmp_path: Path) -> None:
+    values = np.array([[1.0, -2.5, 3.0e38], [0.0, 2.0**-126, -(2.0**-130)]], dtype=np.float32)
+    bits = (values.view(np.uint32) >> 16).astype("<u2")
+    exact = (bits.astype(np.uint32) << 16).view(np.float32)
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(safetensors_bytes({"w": ("BF16", (2, 3), bits.tobytes())}))
+    A = read_matrix(path)
+    assert A.dtype == np.float32
+    np.testing.assert_array_equal(A, exact)
+
+
+def test_a_missing_tensor_lists_near_matches(tmp_path: Path) -> None:
+    names = [f"encoder.layer.{i}.weight" for i in range(30)] + ["embeddings.word_embeddings.weight"]
+    raw = np.zeros((1, 2), "f4").tobytes()
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(safetensors_bytes(dict.fromkeys(names, ("F32", (1, 2), raw))))
+    with pytest.raises(ReadError, match=r"near matches: embeddings\.word_embeddings\.weight.*more"):
+        read_matrix(path, "embeddings.word_embedding.weight")
+    with pytest.raises(ReadError, match=r"near matches: embeddings\.word_embeddings\.weight"):
+        read_matrix(path, "word_embeddings")
+
+
+# ---------------------------------------------------------------- .csv
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    A=hnp.arrays(
+        np.float64,
+        hnp.array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=5),
+        elements=st.floats(allow_nan=False, allow_infinity=False),
+    ),
+    header=st.booleans(),
+    newline=st.sampled_from(["\n", "\r\n"]),
+    bom=st.booleans(),
+    blank=st.booleans(),
+)
+def test_csv_round_trip(
+    tmp_path_factory: pytest.TempPathFactory,
+    A: np.ndarray,
+    header: bool,
+    newline: str,
+    bom: bool,
+    blank: bool,
+) -> None:
+    lines = [",".join(map(repr, row)) for row in A.tolist()]
+    if header:
+        lines.insert(0, ",".join(f'"column, {j}"' for j in range(A.shape[1])))
+    if blank:
+        lines.insert(1, "  ")
+        lines.append("")
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    text = ("\ufeff" if bom else "") + newline.join(lines) + newline
+    path.write_bytes(text.encode())
+    np.testing.assert_array_equal(read_matrix(path), A)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no rows of numbers"),
+        ("\n\n", "no rows of numbers"),
+        ("a,b\n", "no rows of numbers"),
+        ("a,b\n1,2\n3,x\n", "line 3, column 2: 'x' is not a number"),
+        ("1,2\n\n3,x\n", "line 3, column 2: 'x' is not a number"),
+        ("1,2\n3,\n", "line 2, column 2: empty"),
+        ("1,2\n3,4,5\n", "line 2 has 3 fields, expected 2"),
+        ("a,b,c\n1,2\n", "line 2 has 2 fields, expected 3"),
+        ("1,2\n3,1_000\n", "line 2, column 2: '1_000' is not a number"),
+        (",a,b\n0,1,2\n", "line 1, column 1: empty field .*row index"),
+        ("1;2\n3;4\n", "line 2|no rows|one column"),
+        ("1\n2\n", "one column only"),
+    ],
+)
+def test_csv_errors_name_line_and_column(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    with pytest.raises(ReadError, match=message):
+        read_matrix(path)
+
+
+# ---------------------------------------------------------------- vectors
+
+
+def test_vectors_from_every_format(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    w = sample("f8", (5,))
+    np.save(tmp_path / "flat.npy", w)
+    np.save(tmp_path / "column.npy", w[:, None])
+    np.savez(tmp_path / "w.npz", w=w)
+    save_file({"w": w}, tmp_path / "w.safetensors")
+    (tmp_path / "w.csv").write_text("weight\n" + "\n".join(map(str, w)))
+    for path in tmp_path.iterdir():
+        np.testing.assert_array_equal(read_vector(path), w)
+
+
+def test_a_matrix_is_no_vector(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", sample("f8"))
+    with pytest.raises(ReadError, match="not one dimension"):
+        read_vector(tmp_path / "a.npy")
+
+
+# ---------------------------------------------------------------- files that are not what they say
+
+
+class _Trap:
+    def __reduce__(self) -> Any:
+        return (pytest.fail, ("reading ran code",))
+
+
+def npy(array: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=True)
+    return buffer.getvalue()
+
+
+def npz_with(name: str, data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+TENSOR = {"w": ("F32", (2, 2), np.eye(2, dtype="f4").tobytes())}
+BAD = {
+    "empty.npy": (b"", "not a NumPy .npy file"),
+    "empty.npz": (b"", "not an .npz file"),
+    "empty.safetensors": (b"", "empty file"),
+    "text.npy": (b"1,2\n3,4\n", "not a NumPy .npy file"),
+    "text.npz": (b"1,2\n3,4\n", "not an .npz file"),
+    "text.safetensors": (b"1,2\n3,4\n5,6\n", "not a safetensors file"),
+    "binary.csv": (bytes(range(128, 256)), "not a text file"),
+    "zeros.csv": (bytes(10), "not a|no rows"),
+    "pickle.npy": (pickle.dumps(_Trap()), "not a NumPy .npy file"),
+    "objects.npy": (npy(np.array([[_Trap()]], dtype=object)), "holds Python objects"),
+    "objects.npz": (
+        npz_with("a.npy", npy(np.array([[_Trap()]], dtype=object))),
+        "holds Python objects",
+    ),
+    "truncated.npy": (npy(np.eye(9))[:-1], "truncated: 647 of the 648 bytes"),
+    "header.npy": (npy(np.eye(9))[:40], "header is damaged"),
+    "truncated.npz": (npz_with("a.npy", npy(np.eye(9)))[:-30], "not an .npz file, or truncated"),
+    "inner.npz": (npz_with("a.npy", npy(np.eye(9))[:-1]), "damaged .npz"),
+    "member.npz": (npz_with("readme.txt", b"hello"), "not an array"),
+    "none.npz": (npz_with("x", b"")[-22:].replace(b"\x01\x00\x01\x00", bytes(4)), ".npz"),
+    "truncated.safetensors": (safetensors_bytes(TENSOR)[:-1], "not a safetensors file"),
+    "header.safetensors": (safetensors_bytes(TENSOR)[:20], "not a safetensors file"),
+    "length.safetensors": (b"\xff" * 8 + b"{}", "not a safetensors file"),
+    "json.safetensors": (safetensors_bytes({}, b"{not json"), "not a safetensors file"),
+    "none.safetensors": (safetensors_bytes({}), "holds no arrays"),
+    "complex.npy": (npy(np.eye(2) * 1j), "dtype complex128; expected real numbers"),
+    "text_array.npy": (npy(np.array([["a", "b"]])), "expected real numbers"),
+    "records.npy": (npy(np.zeros((2, 2), dtype=[("x", "f8")])), "expected real numbers"),
+    "vector.npy": (npy(np.zeros(3)), r"shape \(3,\), not two dimensions"),
+    "cube.npy": (npy(np.zeros((2, 2, 2))), "not two dimensions"),
+    "scalar.npy": (npy(np.float64(1)), "not two dimensions"),
+    "weights.pt": (b"PK", "unknown file type '.pt'; known: .npy, .npz, .safetensors, .csv"),
+    "nothing": (b"", "unknown file type"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_told_in_one_line(tmp_path: Path, name: str) -> None:
+    content, message = BAD[name]
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ReadError, match=message) as caught:
+        read_matrix(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors", ".csv"])
+def test_missing_files_and_directories(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(ReadError, match="No such file"):
+        read_matrix(tmp_path / f"none{suffix}")
+    (tmp_path / f"folder{suffix}").mkdir()
+    with pytest.raises(ReadError, match="is a directory"):
+        read_matrix(tmp_path / f"folder{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".csv"])
+def test_a_name_for_a_file_of_one_array_is_refused(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(ReadError, match="holds one array"):
+        read_matrix(tmp_path / f"a{suffix}", "w")
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_empty_arrays_are_left_to_validation(tmp_path: Path, shape: tuple[int, int]) -> None:
+    from safetensors.numpy import save_file
+
+    np.save(tmp_path / "a.npy", np.zeros(shape))
+    save_file({"w": np.zeros(shape)}, tmp_path / "a.safetensors")
+    assert read_matrix(tmp_path / "a.npy").shape == shape
+    assert read_matrix(tmp_path / "a.safetensors").shape == shape
+
+
+def test_every_truncation_of_every_format_is_a_read_error(tmp_path: Path) -> None:
+    whole = {
+        ".npy": npy(np.eye(4)),
+        ".npz": npz_with("a.npy", npy(np.eye(4))),
+        ".safetensors": safetensors_bytes(TENSOR),
+    }
+    for suffix, data in whole.items():
+        path = tmp_path / f"a{suffix}"
+        for length in range(0, len(data), 3):
+            path.write_bytes(data[:length])
+            with pytest.raises(ReadError):
+                read_matrix(path)
