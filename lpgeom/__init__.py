@@ -6,6 +6,8 @@ of them is first used; nothing is compiled before that.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ from lpgeom.records.subspace import (
 
 if TYPE_CHECKING:
     from lpgeom.affine.affine import AffineResult, approx_affine
+    from lpgeom.approx import approx_subspace
     from lpgeom.comparison.compare import compare
     from lpgeom.coresets.record import Coreset
     from lpgeom.coresets.sampling import coreset
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
     from lpgeom.geometry.median import Median, lp_median
     from lpgeom.groups.clusters import approx_subspaces
     from lpgeom.groups.mixed import approx_mixed
-    from lpgeom.subspace.approx import approx_subspace
     from lpgeom.subspace.certify import certify, cost
     from lpgeom.subspace.refine import refine
     from lpgeom.warm import warmup
@@ -96,7 +98,7 @@ _LAZY = {
     "lp_median": "lpgeom.geometry.median",
     "approx_factors": "lpgeom.entries.factors",
     "approx_mixed": "lpgeom.groups.mixed",
-    "approx_subspace": "lpgeom.subspace.approx",
+    "approx_subspace": "lpgeom.approx",
     "approx_subspaces": "lpgeom.groups.clusters",
     "certify": "lpgeom.subspace.certify",
     "compare": "lpgeom.comparison.compare",
@@ -117,16 +119,19 @@ _LAZY = {
     "warmup": "lpgeom.warm",
 }
 
+# Former public names: each warns, and is its successor.
+_RENAMED = {
+    "readers": "io",
+}
+
 
 def __getattr__(name: str) -> Any:
+    successor = _RENAMED.get(name)
+    if successor is not None:
+        message = f"lpgeom.{name} is lpgeom.{successor} now"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return getattr(sys.modules[__name__], successor)
     module = _LAZY.get(name)
-    if name == "readers":
-        import warnings
-
-        from lpgeom.io import readers
-
-        warnings.warn("lpgeom.readers is lpgeom.io now", DeprecationWarning, stacklevel=2)
-        return readers
     if module is None:
         raise AttributeError(f"module 'lpgeom' has no attribute {name!r}")
     value = getattr(import_module(module), name)

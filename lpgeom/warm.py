@@ -20,16 +20,16 @@ def warmup() -> None:
     from lpgeom.geometry.ellipsoids.john import john_ellipsoid
     from lpgeom.geometry.ellipsoids.lp_svd import lp_svd
     from lpgeom.geometry.ellipsoids.mvee import min_volume_ellipsoid
-    from lpgeom.subspace.approx import approx_subspace
+    from lpgeom.subspace.approx import approx_rows
 
     A = np.random.default_rng(0).standard_normal((64, 8))
     weights = np.ones(64)
     for dtype in (np.float32, np.float64):
         for p in (1.0, 1.5, 3.0):
-            approx_subspace(A.astype(dtype), 3, p)
-        approx_subspace(A.astype(dtype), 3, 1.0, row_weights=weights)
+            approx_rows(A.astype(dtype), 3, p)
+        approx_rows(A.astype(dtype), 3, 1.0, row_weights=weights)
         split(A.astype(dtype), A[:, :3], np.eye(3, 8), 1.0, max_iter=2)
-    approx_subspace(A, 3, np.inf)
+    approx_rows(A, 3, np.inf)
     min_volume_ellipsoid(A)
     john_ellipsoid(A)
     lp_svd(A, 1.0, "shallow-cut")

@@ -17,7 +17,7 @@ from lpgeom.geometry.spectrum import LARGE
 from lpgeom.io import validation
 from lpgeom.records.subspace import Certificate, norm_ratio
 from lpgeom.rows.base import Array
-from lpgeom.subspace.approx import approx_subspace
+from lpgeom.subspace.approx import approx_rows
 from lpgeom.subspace.certify import certify as certify_given
 from lpgeom.subspace.certify import cost as given_cost
 
@@ -236,7 +236,7 @@ class _Problem:
 
     def through(self, c: Array, name: str) -> _Found:
         """The best subspace through a given centre."""
-        r = approx_subspace(
+        r = approx_rows(
             self.rows - c, self.k, self.p,
             method=self.method, row_weights=self.omega, certify=False, seed=self.seed,
         )  # fmt: skip
@@ -255,7 +255,7 @@ class _Problem:
         B /= unit
         norms = np.sqrt(np.einsum("ij,ij->i", B, B))
         lift = SEARCH_LIFT * mean_norm(norms, self.omega, self.p)
-        r = approx_subspace(
+        r = approx_rows(
             lifted(B, np.zeros(B.shape[1]), lift), self.k + 1, self.p,
             method=self.method, row_weights=self.omega, certify=False, seed=self.seed,
         )  # fmt: skip

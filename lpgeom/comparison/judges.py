@@ -14,7 +14,7 @@ from lpgeom.heuristics import HEURISTICS, SEEDED, SLOW, entrywise
 from lpgeom.heuristics.entrywise import ENTRYWISE
 from lpgeom.records.factors import FactorResult
 from lpgeom.records.subspace import Array, SubspaceResult, to_cost_units
-from lpgeom.subspace.approx import approx_subspace
+from lpgeom.subspace.approx import approx_rows
 from lpgeom.subspace.certify import cost
 
 LARGE = 1 << 20
@@ -55,7 +55,7 @@ class Judge:
 
 
 def _own_rows(A: Array, k: int, p: float, seed: int, certify: Any) -> SubspaceResult:
-    return approx_subspace(A, k, p, seed=seed, certify=certify)
+    return approx_rows(A, k, p, seed=seed, certify=certify)
 
 
 def _slow_rows(shape: tuple[int, int], ranks: Sequence[int]) -> set[str]:

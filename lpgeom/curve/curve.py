@@ -29,7 +29,7 @@ from lpgeom.subspace.approx import (
     DEFAULT_MAX_ITER,
     METHODS,
     SMALL_TOL,
-    approx_subspace,
+    approx_rows,
 )
 from lpgeom.subspace.assemble import (
     check_cost,
@@ -292,7 +292,7 @@ class _Builder:
 
 def _one_by_one(data: Any, ranks: list[int], started: float, **options: Any) -> CostCurve:
     """p = inf: nothing is shared."""
-    results: list[SubspaceResult] = [approx_subspace(data, k, **options) for k in ranks]
+    results: list[SubspaceResult] = [approx_rows(data, k, **options) for k in ranks]
     weights, backend = options["row_weights"], options["backend"]
     problem = open_anywhere(data, math.inf, weights, infinite=True, backend=backend)
     total = lp_cost(problem.rows.squared_norms(), math.inf) * problem.unit

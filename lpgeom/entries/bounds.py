@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lpgeom.entries.problem import Entries
 from lpgeom.records.factors import EntriesBlock, EntriesBound
 from lpgeom.rows.vectors import beside
-from lpgeom.subspace.approx import approx_subspace
+from lpgeom.subspace.approx import approx_rows
 
 MANY = 16
 """Groups that an orientation is cut into, at most."""
@@ -88,7 +88,7 @@ def _block(
         return None
     index = beside(entries.A, J)
     try:
-        result = approx_subspace(
+        result = approx_rows(
             entries.A[:, index] if axis == "rows" else entries.A[index].T,
             entries.k,
             entries.p,

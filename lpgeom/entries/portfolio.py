@@ -20,7 +20,7 @@ from lpgeom.progress import Progress
 from lpgeom.records.factors import EntriesBlock
 from lpgeom.records.subspace import SubspaceResult
 from lpgeom.rows.vectors import beside
-from lpgeom.subspace.approx import approx_subspace
+from lpgeom.subspace.approx import approx_rows
 
 CLIP = 3.0
 """Entries beyond this many times their median size count no more than that in one of the starts."""
@@ -76,7 +76,7 @@ def projections(
         # B has the row weights inside, A has not: for the certificate it must be A.
         omega = entries.row_weights
         d = entries.shape[1]
-        best = approx_subspace(
+        best = approx_rows(
             entries.A,
             k,
             p,
@@ -86,7 +86,7 @@ def projections(
             backend=entries.place.backend,
             seed=seed,
         )
-        lewis = approx_subspace(
+        lewis = approx_rows(
             entries.A, k, p, method="lewis", row_weights=omega, certify=False,
             backend=entries.place.backend, seed=seed,
         )  # fmt: skip
@@ -112,7 +112,7 @@ def _columns(entries: Entries, seed: int) -> SubspaceResult | None:
     n, d = entries.shape
     if min(n, d) <= entries.k or n * d >= LARGE:
         return None
-    return approx_subspace(
+    return approx_rows(
         entries.B.T, entries.k, entries.p, method="irls", certify=False,
         backend=entries.place.backend, seed=seed,
     )  # fmt: skip

@@ -22,7 +22,7 @@ from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import BlockRows, Stop
 from lpgeom.rows.door import Problem, open_array, plain_rows, some_rows
 from lpgeom.rows.pairs import row_dots
-from lpgeom.subspace.approx import approx_subspace
+from lpgeom.subspace.approx import approx_rows
 from lpgeom.threads import limited, requested_threads, sized
 
 if TYPE_CHECKING:
@@ -164,12 +164,12 @@ class _Task:
         """`approx_subspace` on some rows; None: on all of them."""
         A, omega = self.problem.A, self.problem.omega
         if index is None:
-            return approx_subspace(
+            return approx_rows(
                 A, self.k, self.problem.p,
                 row_weights=omega, certify=certify, backend=self.problem.backend, seed=self.seed,
             )  # fmt: skip
         tol, steps = LARGE_SOLVE if is_large(self.problem) else (None, None)
-        return approx_subspace(
+        return approx_rows(
             some_rows(A, index),
             self.k,
             self.problem.p,

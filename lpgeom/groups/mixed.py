@@ -24,7 +24,7 @@ from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.door import Problem, open_array, plain_rows, some_rows
 from lpgeom.rows.vectors import fetched
-from lpgeom.subspace.approx import approx_subspace
+from lpgeom.subspace.approx import approx_rows
 from lpgeom.subspace.svd_curve import tails
 from lpgeom.threads import limited, sized
 
@@ -381,7 +381,7 @@ class _Solver:
             return Part.zero(d, to_cost_units(1.0, norm, problem.p), norm)
         tol, steps = LARGE_SOLVE if is_large(problem) else (None, None)
         return Part.of(
-            approx_subspace(
+            approx_rows(
                 A, k, problem.p,
                 method="auto" if index is None else "irls",
                 tol=None if index is None else tol, max_iter=None if index is None else steps,

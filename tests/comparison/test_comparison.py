@@ -181,7 +181,7 @@ def test_a_bound_above_a_cost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
         certificate = dataclasses.replace(result.certificate, bounds=bounds)
         return dataclasses.replace(result, certificate=certificate)
 
-    monkeypatch.setattr(judges, "approx_subspace", doctored)
+    monkeypatch.setattr(judges, "approx_rows", doctored)
     with pytest.raises(lpgeom.CertificateError, match="rank 2: .* below the lower bound"):
         lpgeom.compare(A, 2, methods=["lpgeom", "svd"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lpgeom.heuristics.entrywise.base import Found, HeuristicFactors, Task, run
-from lpgeom.subspace.approx import approx_subspace
+from lpgeom.subspace.approx import approx_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -57,6 +57,6 @@ def rows(
 
 
 def _solve(task: Task) -> Found:
-    found = approx_subspace(task.B, task.k, task.p, certify=False, seed=task.seed)
+    found = approx_rows(task.B, task.k, task.p, certify=False, seed=task.seed)
     left = task.B @ found.basis
     return Found(left, found.basis.T, found.n_iter, found.converged, found.method)

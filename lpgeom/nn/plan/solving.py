@@ -15,7 +15,7 @@ from lpgeom.entries.factors import approx_factors
 from lpgeom.groups.clusters import approx_subspaces
 from lpgeom.nn.plan.factored import Spec
 from lpgeom.records.subspace import Array
-from lpgeom.subspace.approx import approx_subspace
+from lpgeom.subspace.approx import approx_rows
 
 MANY_STEPS = (1 << 17, 1 << 20)
 """Weights of this many entries (a transformer's linear layers): smaller ones are searched in no
@@ -101,7 +101,7 @@ def _in_place(A: Any, k: int, spec: Spec, row_weights: Array | None) -> Solved:
         proofs = [found.certificate]
     else:
         brisk: dict[str, Any] = BRISK if MANY_STEPS[0] <= math.prod(A.shape) < MANY_STEPS[1] else {}
-        found = approx_subspace(A, k, spec.p, **options, **brisk)
+        found = approx_rows(A, k, spec.p, **options, **brisk)
         right = found.components
         proofs = [found.certificate]
     chance = sum((proof.failure_probability for proof in proofs if proof is not None), 0.0)
