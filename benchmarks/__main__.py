@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from lpgeom.datasets import MissingData
 
@@ -51,12 +52,17 @@ BENCHMARKS = {
 }
 
 
+def first_line(module: ModuleType) -> str:
+    """The first line of a module's docstring, in which argparse would take a % for its own."""
+    return (module.__doc__ or "").splitlines()[0].replace("%", "%%")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="name", required=True, metavar="NAME")
     commands.add_parser("demo", help="the command line on a real word embedding (make demo)")
     for name, module in BENCHMARKS.items():
-        command = commands.add_parser(name, help=(module.__doc__ or "").splitlines()[0])
+        command = commands.add_parser(name, help=first_line(module))
         command.add_argument("--quick", action="store_true", help="small seeded input")
         command.add_argument(
             "--json",

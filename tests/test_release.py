@@ -76,7 +76,7 @@ def test_there_is_a_workflow() -> None:
 # ---------------------------------------------------------------- tools/release.py
 
 INFO = f"lpgeom-{lpgeom.__version__}.dist-info"
-SOURCES = {"lpgeom/__init__.py", "lpgeom/py.typed"}
+SOURCES = {"lpgeom/__init__.py", "lpgeom/py.typed", "lpgeom/nn/report/report.html.jinja"}
 WHEEL = SOURCES | {
     f"{INFO}/{name}"
     for name in (
@@ -101,6 +101,7 @@ def test_a_good_wheel() -> None:
         (WHEEL | {"tests/test_a.py"}, METADATA),
         (WHEEL | {"lpgeom/__pycache__/a.nbi"}, METADATA),
         (WHEEL - {"lpgeom/py.typed"}, METADATA),
+        (WHEEL - {"lpgeom/nn/report/report.html.jinja"}, METADATA),
         (WHEEL - {f"{INFO}/licenses/LICENSE"}, METADATA),
         (WHEEL, METADATA.replace(lpgeom.__version__, "9.9.9")),
         (WHEEL, METADATA.replace("License-Expression", "Licence")),
@@ -119,6 +120,6 @@ def test_an_sdist() -> None:
 
 def test_the_sources_are_the_package() -> None:
     known = release.sources()
-    assert {"lpgeom/py.typed", "lpgeom/__init__.py", "lpgeom/_version.py"} <= known
+    assert {"lpgeom/py.typed", "lpgeom/__init__.py", "lpgeom/nn/report/report.html.jinja"} <= known
     assert all(name.startswith("lpgeom/") for name in known)
     assert not [name for name in known if "__pycache__" in name]

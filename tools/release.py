@@ -66,7 +66,7 @@ def sources() -> set[str]:
         names = git("ls-files", "lpgeom")
     except (OSError, subprocess.CalledProcessError):
         found = (ROOT / "lpgeom").rglob("*")
-        names = [str(p.relative_to(ROOT)) for p in found if p.suffix in (".py", ".typed")]
+        names = [str(p.relative_to(ROOT)) for p in found if p.suffix in (".py", ".typed", ".jinja")]
     return {name for name in names if (ROOT / name).is_file()}
 
 

@@ -30,7 +30,8 @@ def command(*arguments: str) -> str:
 def main(version: str) -> None:
     where = Path(lpgeom.__file__).resolve()
     assert where.is_relative_to(Path(sys.prefix).resolve()), f"imported from {where}"
-    assert resources.files("lpgeom").joinpath("py.typed").is_file()
+    for name in ("py.typed", "nn/report/report.html.jinja"):
+        assert resources.files("lpgeom").joinpath(name).is_file(), name
     stated = [lpgeom.__version__, metadata.version("lpgeom"), command("--version").split()[-1]]
     assert stated == [version] * 3, f"{stated}, expected {version}"
     assert not [name for name in lpgeom.__all__ if not hasattr(lpgeom, name)]

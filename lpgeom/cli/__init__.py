@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from lpgeom._version import __version__
 from lpgeom.cli import approx, compare, compress, data, verify
 from lpgeom.cli.approx import table_lines
-from lpgeom.cli.common import to_json
+from lpgeom.io.strict_json import to_json
 from lpgeom.records.subspace import CertificateError
 
 __all__ = ["main", "table_lines", "to_json"]

@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lpgeom.cli.common import UsageError, add_matrix, check_writable, open_matrix, to_json
+from lpgeom.cli.common import UsageError, add_matrix, check_writable, open_matrix
 from lpgeom.io.readers import read_vector
+from lpgeom.io.strict_json import to_json
 from lpgeom.io.validation import check_k, check_p, check_rows
 from lpgeom.records.factors import FactorResult
 from lpgeom.records.subspace import SubspaceResult, norm_ratio

@@ -1,13 +1,10 @@
-"""What the commands share: the matrix they read, the files they write, JSON."""
+"""What the commands share: the matrix they read, the files they write."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import os
 from pathlib import Path
-from typing import Any
 
 from numpy.typing import NDArray
 
@@ -71,18 +68,3 @@ def check_writable(path: Path, options: argparse.Namespace, option: str = "--out
         raise UsageError(f"{option} {path}: is an input file")
     if not options.force:
         raise UsageError(f"{option} {path}: the file exists (--force replaces it)")
-
-
-def to_json(value: Any) -> str:
-    """Strict JSON: NaN and the infinities, which JSON has no word for, become null."""
-    return json.dumps(_finite(value), indent=2, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(v) for key, v in value.items()}
-    if isinstance(value, list):
-        return [_finite(v) for v in value]
-    return value

@@ -18,10 +18,10 @@ from lpgeom.cli.common import (
     check_writable,
     open_dataset,
     open_matrix,
-    to_json,
 )
 from lpgeom.io.atomic import write_atomically
 from lpgeom.io.readers import read_matrix
+from lpgeom.io.strict_json import to_json
 from lpgeom.io.validation import check_k, check_matrix, check_p
 
 SHOWN = (

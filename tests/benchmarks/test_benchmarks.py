@@ -213,3 +213,14 @@ def test_layers_in_factors_are_timed(tmp_path: Path) -> None:
     ]
     assert all(line["time_1"] > 0.0 and line["time_32"] > 0.0 for line in lines)
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["coresets", "--help"]])
+def test_the_help_has_the_first_lines_as_they_are(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert ("2% coreset" in words) == (len(argv) == 1)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lpgeom.nn import CompressionReport
-from lpgeom.nn.report.page import page
+from lpgeom.nn.report.page import page, write_html
 from lpgeom.plots.layers import count
 from tests.reports import EVERY, bert, entries, layer, minilm, nasty, report, several, untouched
 
@@ -174,18 +174,19 @@ def test_the_reader_s_style_of_matplotlib_does_not_matter() -> None:
         assert matplotlib.rcParams["font.size"] == 30.0
 
 
-def test_without_matplotlib_the_error_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("missing", "extra"), [("matplotlib", "plot"), ("jinja2", "torch")])
+def test_without_a_library_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, extra: str
 ) -> None:
     original = builtins.__import__
 
     def refuse(name: str, *rest: Any, **options: Any) -> Any:
-        if name.split(".")[0] == "matplotlib":
+        if name.split(".")[0] == missing:
             raise ImportError(name)
         return original(name, *rest, **options)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(ImportError, match=r"pip install 'lpgeom\[plot\]'"):
+    with pytest.raises(ImportError, match=rf"pip install 'lpgeom\[{extra}\]'"):
         minilm().save(tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
     minilm().save(tmp_path / "report.json")
@@ -193,3 +194,16 @@ def test_without_matplotlib_the_error_says_what_to_install(
 
 def test_a_report_read_back_gives_the_same_page() -> None:
     assert page(CompressionReport.from_dict(bert().to_dict())) == page(bert())
+
+
+def test_what_a_report_says_is_never_a_template() -> None:
+    text = page(report(layer("{{ 7 * 6 }}", note="{% include 'x' %}")))
+    assert "{{ 7 * 6 }}" in Elements(text).text
+    assert "{% include 'x' %}" in Elements(text).text
+
+
+def test_writing_is_a_function_too(tmp_path: Path) -> None:
+    write_html(minilm(), tmp_path / "a.html")
+    minilm().save(tmp_path / "b.html")
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == page(minilm())

@@ -1,28 +1,65 @@
 """A compression report as one page: text, pictures and tables in a single HTML file.
 
-Nothing is fetched: styles and pictures are inside, a policy in the head forbids the rest, and the
-one script (it sorts the table) is named there by its hash. Whatever comes from the model is
-escaped.
+The page is the template ``report.html.jinja`` beside this module, styles and script included; here
+is what it is filled with. A report is whatever has the fields of one: no record is imported.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import os
 from functools import partial
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 from lpgeom import plots
 from lpgeom._version import __version__
-from lpgeom.nn.report.reading import how_to_read
-from lpgeom.nn.report.report import CompressionReport
-from lpgeom.nn.report.style import SCRIPT, STYLE, VARIABLES
-from lpgeom.nn.report.tables import layers_table, left_alone
-from lpgeom.nn.report.text import bytes_of, escaped, plain, seconds_of
-from lpgeom.plots.layers import MANY, count, ratio_text
+from lpgeom.io.atomic import write_atomically
+from lpgeom.plots.compression import BEFORE, PICTURES
+from lpgeom.plots.layers import MANY, count, printable, ratio_text
+from lpgeom.plots.style import BAND, COLOURS, QUIET
+
+if TYPE_CHECKING:
+    from lpgeom.nn.report.report import CompressionReport, LayerReport
+
+VARIABLES = {
+    drawn.lower(): f"var(--{name})"
+    for drawn, name in (
+        ("#000000", "ink"), (QUIET, "quiet"), ("#ffffff", "card"), (BAND, "band"),
+        (BEFORE, "before"), *((colour, f"c{i}") for i, colour in enumerate(COLOURS, 1)),
+    )
+}  # fmt: skip
+"""What the page, in light or in dark, writes for a colour that the pictures are drawn in."""
+
+ROW_WEIGHTS = {
+    "tokens": "rows weighted by how often their tokens occur",
+    "given": "rows weighted as the call says",
+}
+"""What is said of where a layer's row weights are from."""
+
+
+def write_html(report: CompressionReport, path: str | os.PathLike[str]) -> None:
+    """Write a report as one self-contained HTML page, complete or not at all.
+
+    Parameters
+    ----------
+    report : CompressionReport
+    path : path-like
+
+    Raises
+    ------
+    ImportError
+        Jinja2, which fills the page, or matplotlib, which draws the pictures, is missing; the error
+        says what to install.
+    """
+    text = page(report)
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def page(report: CompressionReport) -> str:
-    """Write a report as one self-contained HTML page.
+    """Return a report as one self-contained HTML page.
 
     Parameters
     ----------
@@ -36,7 +73,7 @@ def page(report: CompressionReport) -> str:
     Raises
     ------
     ImportError
-        matplotlib, which draws the pictures, is missing.
+        Jinja2 or matplotlib is missing.
 
     Examples
     --------
@@ -47,140 +84,110 @@ def page(report: CompressionReport) -> str:
     >>> text[:15], text.count("<svg")
     ('<!DOCTYPE html>', 3)
     """
-    sections = [
-        _header(report),
-        _tiles(report),
-        _pictures(report),
-        how_to_read(report),
-        _options(report),
-        layers_table(report),
-        left_alone(report),
-        f"<footer>Written by lpgeom {escaped(__version__)}.</footer>",
-    ]
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escaped(report.model)}: compression report</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<main>
-{chr(10).join(filter(None, sections))}
-</main>
-<script>{SCRIPT}</script>
-</body>
-</html>
-"""
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError as error:
+        raise ImportError("a report's page needs Jinja2: pip install 'lpgeom[torch]'") from error
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True, finalize=_one_line,
+    )  # fmt: skip
+    environment.filters |= {
+        "about": _about, "bytes": _bytes, "digest": _digest, "figures": count, "plain": _plain,
+        "ratio": ratio_text, "seconds": _seconds,
+    }  # fmt: skip
+    template = files("lpgeom.nn.report").joinpath("report.html.jinja").read_text("utf-8")
+    return environment.from_string(template).render(
+        report=report, version=__version__, many=MANY, table=_table(report.compressed),
+        pictures={
+            name: plots.svg(
+                partial(plots.compression_picture, report, name), name=name, colours=VARIABLES
+            )
+            for name in PICTURES
+        },
+    )  # fmt: skip
 
 
-# ---------------------------------------------------------------- totals
+def _one_line(value: Any) -> Any:
+    """Text from a report without control characters; what is markup already stays as it is."""
+    return printable(value) if type(value) is str else value
 
 
-def _header(report: CompressionReport) -> str:
-    verb = "would become" if report.dry_run else "are now"
-    lead = (
-        f"{report.parameters_before:,} parameters {verb} "
-        f"{report.parameters_after:,}: <strong>{_less(report.saved)}</strong>."
-    )
-    done, selected = len(report.compressed), len(report.layers)
-    if not selected:
-        lead = "No weight was selected: the model is as it was."
-    elif not done:
-        lead = "No selected weight was compressed: the model is as it was."
-    plan = (
-        '<p class="plan">This is a plan (a dry run). Nothing was solved, the model is as it was, '
-        "and there are no errors to report yet.</p>"
-        if report.dry_run
-        else ""
-    )
-    return f"""<header>
-<p class="eyebrow">Compression report</p>
-<h1>{escaped(report.model)}</h1>
-<p class="lead">{lead}</p>
-{plan}
-</header>"""
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(str(script).encode()).digest()).decode()
 
 
-def _less(saved: float) -> str:
-    return f"{saved:.1%} less" if saved >= 0.0 else f"{-saved:.1%} more"
+def _plain(value: Any) -> str:
+    """An option's value: a string as it is, else JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _tiles(report: CompressionReport) -> str:
-    was = "now" if report.dry_run else "was"
-    tiles = [
-        ("Parameters", count(report.parameters_after), f"{was} {count(report.parameters_before)}"),
-        ("Size on disk", bytes_of(report.bytes_after), f"{was} {bytes_of(report.bytes_before)}"),
-        ("Layers compressed", f"{len(report.compressed)}", f"of {len(report.layers)} selected"),
-    ]
-    ratios = [layer.ratio for layer in report.compressed if layer.ratio is not None]
-    if ratios:
-        worst = f"≤ {ratio_text(max(ratios))} ×"
-        best = "the least possible at that rank"
-        if len(ratios) < len(report.compressed):
-            best += f"; {len(ratios)} of {len(report.compressed)} layers are certified"
-        tiles.append(("Error, certified", worst, best))
-    if not report.dry_run:
-        tiles.append(("Time", seconds_of(report.seconds), "in all"))
-    body = "\n".join(
-        f'<div><dt>{name}</dt><dd>{value}<span class="sub">{sub}</span></dd></div>'
-        for name, value, sub in tiles
-    )
-    return f'<dl class="tiles">\n{body}\n</dl>'
+def _seconds(value: float) -> str:
+    """A time in seconds, or minutes where they are many."""
+    if value >= 90.0:
+        return f"{value / 60.0:.1f} min"
+    return f"{value:.1f} s" if value >= 1.0 else f"{value:.2f} s"
 
 
-# ---------------------------------------------------------------- pictures
+def _bytes(number: int) -> str:
+    """A size in powers of 1024."""
+    value, units = float(number), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024.0 and len(units) > 1:
+        value /= 1024.0
+        units.pop(0)
+    return f"{value:.3g} {units[0]}" if value < 999.5 else f"{value:.0f} {units[0]}"
 
 
-CAPTIONS = {
-    "errors": (
-        "Each layer’s error against what is possible. Grey is proved impossible at that rank, for "
-        "any factors however found; the best possible lies on the line between the grey and the "
-        "dot."
-    ),
-    "parameters": "What each layer takes of the model, before and after.",
-    "spectra": (
-        "How fast the singular values of each weight fall: the faster, the better it compresses. "
-        "What lies right of the dot is beyond the rank kept."
-    ),
-}
-
-
-def _pictures(report: CompressionReport) -> str:
-    figures = []
-    shown = {
-        "errors": any(layer.error is not None for layer in report.compressed),
-        "parameters": True,
-        "spectra": any(layer.spectrum for layer in report.compressed),
-    }
-    for name, caption in CAPTIONS.items():
-        draw = partial(plots.compression_picture, report, name)
-        drawing = plots.svg(draw, name=name, colours=VARIABLES)
-        drawing = drawing.replace("<svg", f'<svg role="img" aria-label="{escaped(caption)}"', 1)
-        below = f"<figcaption>{caption}</figcaption>" if shown[name] else ""
-        figures.append(f'<figure id="{name}">{drawing}{below}</figure>')
-    shared = ""
-    if len(report.layers) > MANY:
-        shared = (
-            '<p class="hint">Layers whose names differ in numbers only share a row; a * stands '
-            "for the number. The table has each of them.</p>"
+def _about(layer: LayerReport) -> str:
+    """What stands below a layer's name."""
+    return "; ".join(
+        filter(
+            None,
+            (
+                layer.kind,
+                f"metric: {layer.metric}" if layer.metric != "weights" else "",
+                ROW_WEIGHTS.get(layer.weights or "", ""),
+                f"shared with {', '.join(layer.tied)}" if layer.tied else "",
+                layer.method,
+                layer.note,
+            ),
         )
-    return f'<section class="pictures">{"".join(figures)}</section>\n{shared}'
-
-
-def _options(report: CompressionReport) -> str:
-    if not report.options:
-        return ""
-    items = "".join(
-        f"<div><dt>{escaped(name)}</dt><dd>{escaped(plain(value))}</dd></div>"
-        for name, value in report.options.items()
     )
-    return f'<section>\n<h2>Options of the call</h2>\n<dl class="options">{items}</dl>\n</section>'
+
+
+Cell = tuple[object, str]
+"""What to sort by, and what to show."""
+
+
+def _table(layers: tuple[LayerReport, ...]) -> list[dict[str, Cell]]:
+    """For each layer its cells after the name, by their columns' titles.
+
+    A column that says nothing of any layer is left out, and so is certainty that is everywhere.
+    """
+    lines = [_cells(layer) for layer in layers]
+    said = {t for line in lines for t, (_, shown) in line.items() if shown not in ("–", "always")}
+    return [{title: cell for title, cell in line.items() if title in said} for line in lines]
+
+
+def _cells(layer: LayerReport) -> dict[str, Cell]:
+    n, d = layer.shape
+    before, after = layer.parameters_before, layer.parameters_after
+    saved = 1.0 - after / max(1, before)
+    failing, seconds = layer.failure_probability, layer.seconds
+    counts = (count(number).replace(" ", "\N{NO-BREAK SPACE}") for number in (before, after))
+    return {
+        "Shape": (n * d, f"{n:,} × {d:,}"),
+        "Rank": (layer.rank, layer.rank_text.replace(" x ", " × ")),
+        "Parameters": (before, " → ".join(counts)),
+        "Saved": (saved, f"{saved:.1%}".replace("-", "−")),
+        "Error": _known(layer.error, "{:.4f}".format),
+        "Least possible": _known(layer.error_bound, "{:.4f}".format),
+        "SVD’s error": _known(layer.svd_error, "{:.4f}".format),
+        "Ratio": _known(layer.ratio, ratio_text),
+        "Certainty": (failing, "always" if failing == 0.0 else f"1 − {failing:.2g}"),
+        "Seconds": (seconds, _seconds(seconds) if seconds else "–"),
+    }
+
+
+def _known(value: float | None, text: Any) -> Cell:
+    return ("", "–") if value is None else (value, text(value))

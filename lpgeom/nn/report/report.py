@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lpgeom.io.atomic import write_atomically
+from lpgeom.io.strict_json import to_json
 from lpgeom.records.subspace import norm_ratio
 
 if TYPE_CHECKING:
@@ -282,7 +281,7 @@ class CompressionReport:
 
     def to_json(self) -> str:
         """Strict JSON; NaN and the infinities, which JSON has no word for, become null."""
-        return json.dumps(_finite(self.to_dict()), indent=2, allow_nan=False)
+        return to_json(self.to_dict())
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> CompressionReport:
@@ -299,18 +298,18 @@ class CompressionReport:
         ValueError
             Another suffix.
         ImportError
-            .html without matplotlib; the error says what to install.
+            .html without Jinja2 or matplotlib; the error says what to install.
         """
         suffix = Path(path).suffix.lower()
         if suffix == ".json":
             text = self.to_json() + "\n"
+            write_atomically(path, lambda file: file.write(text.encode()))
         elif suffix in (".html", ".htm"):
-            from lpgeom.nn.report.page import page
+            from lpgeom.nn.report.page import write_html
 
-            text = page(self)
+            write_html(self, path)
         else:
             raise ValueError(f"{path}: a report is saved as .html or .json")
-        write_atomically(path, lambda file: file.write(text.encode()))
 
     def plot(self, axes: Sequence[Any] | None = None) -> Any:
         """Three pictures: errors with their certified bands, parameters, singular values.
@@ -361,13 +360,3 @@ def _bytes(count: int) -> str:
             break
         value /= 1024.0
     return f"{value:.4g} {unit}"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value

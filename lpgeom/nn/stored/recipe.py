@@ -13,7 +13,8 @@ from typing import Any
 
 from lpgeom._version import __version__
 from lpgeom.io.atomic import write_atomically
-from lpgeom.nn.report.report import CompressionReport, _finite
+from lpgeom.io.strict_json import to_json
+from lpgeom.nn.report.report import CompressionReport
 
 FORMAT, VERSION = "lpgeom.nn", 2
 NAME = "lpgeom.json"
@@ -120,7 +121,7 @@ class Recipe:
             "report": None if self.report is None else self.report.to_dict(),
             "config": self.config,
         }
-        text = json.dumps(_finite(values), indent=1, allow_nan=False) + "\n"
+        text = to_json(values, indent=1) + "\n"
         write_atomically(directory / NAME, lambda file: file.write(text.encode()))
 
 
