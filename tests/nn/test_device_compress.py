@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from lpgeom.nn import compress
-from lpgeom.nn.plan.factor import factorise, factorise_mixed
-from lpgeom.nn.plan.factored import Metric, Spec
+from lpgeom.nn.factors.factor import factorise, factorise_mixed
+from lpgeom.nn.factors.factored import Metric, Spec
 from lpgeom.rows import device
 from tests.strict_device import strict_device, to_device
 

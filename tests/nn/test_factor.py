@@ -11,10 +11,10 @@ from models import generator
 from torch import Tensor
 
 from lpgeom import approx_subspace
-from lpgeom.nn.plan import solving
+from lpgeom.nn.factors import solving
+from lpgeom.nn.factors.factor import curve_of, factorise
+from lpgeom.nn.factors.factored import Metric, Spec
 from lpgeom.nn.plan.calibration import RIDGE
-from lpgeom.nn.plan.factor import curve_of, factorise
-from lpgeom.nn.plan.factored import Metric, Spec
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 

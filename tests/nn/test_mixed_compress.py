@@ -26,9 +26,9 @@ from lpgeom import nn
 from lpgeom.cli import main
 from lpgeom.io.checksum import sha256_of
 from lpgeom.nn import MixedRankEmbedding, MixedRankLinear
+from lpgeom.nn.factors.factor import factorise_mixed
+from lpgeom.nn.factors.factored import Spec
 from lpgeom.nn.modules.mixed import are_places
-from lpgeom.nn.plan.factor import factorise_mixed
-from lpgeom.nn.plan.factored import Spec
 from lpgeom.nn.report.page import page
 from lpgeom.nn.stored.recipe import CheckpointError, read_recipe
 

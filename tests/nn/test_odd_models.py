@@ -16,9 +16,9 @@ from tokenizers import models as kinds
 
 from lpgeom import nn
 from lpgeom.nn import MixedRankEmbedding
+from lpgeom.nn.factors.factor import factorise_mixed
+from lpgeom.nn.factors.factored import Spec
 from lpgeom.nn.model.sites import groups
-from lpgeom.nn.plan.factor import factorise_mixed
-from lpgeom.nn.plan.factored import Spec
 from lpgeom.nn.plan.options import Options
 from lpgeom.nn.plan.plan import items_of
 
@@ -188,7 +188,7 @@ def test_powers_out_of_range_cost_no_descent(monkeypatch: pytest.MonkeyPatch) ->
     def never(*args: Any, **options: Any) -> Any:
         raise AssertionError("it was solved first")
 
-    monkeypatch.setattr("lpgeom.nn.plan.factor.approx_mixed", never)
+    monkeypatch.setattr("lpgeom.nn.factors.factor.approx_mixed", never)
     weight = 1e200 * torch.randn(100, 8, dtype=torch.float64)
     with pytest.raises(ValueError, match="leave the range of float64"):
         factorise_mixed(weight, 300, Spec(p=2.0, subspaces=2, ranks="mixed"))

@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from lpgeom.io import validation
+from lpgeom.nn.factors.factor import factorise
+from lpgeom.nn.factors.factored import Factored, Spec
 from lpgeom.nn.model.sites import Group, Site, _sites
 from lpgeom.nn.modules.embedding import LowRankEmbedding
 from lpgeom.nn.modules.linear import LowRankLinear
@@ -15,8 +17,6 @@ from lpgeom.nn.modules.mixed_embedding import MixedRankEmbedding
 from lpgeom.nn.modules.mixed_linear import MixedRankLinear
 from lpgeom.nn.modules.parameter import LowRankParameter
 from lpgeom.nn.modules.scaled import scaling_of
-from lpgeom.nn.plan.factor import factorise
-from lpgeom.nn.plan.factored import Factored, Spec
 from lpgeom.nn.stored.recipe import EMBEDDING_OPTIONS
 
 _HOOKS = (

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from lpgeom.nn.factors.factored import FLOATING
 from lpgeom.nn.modules.embedding import LowRankEmbedding
 from lpgeom.nn.modules.linear import LowRankLinear
 from lpgeom.nn.modules.mixed import MixedRank
@@ -16,7 +17,6 @@ from lpgeom.nn.modules.mixed_embedding import MixedRankEmbedding
 from lpgeom.nn.modules.mixed_linear import MixedRankLinear
 from lpgeom.nn.modules.parameter import LowRankParameter
 from lpgeom.nn.modules.scaled import SCALE, scaling_of
-from lpgeom.nn.plan.factored import FLOATING
 
 BARE = {"XLNetRelativeAttention": ("q", "k", "v", "o", "r")}
 """Type of module -> its parameters that multiply as a layer's weight does."""

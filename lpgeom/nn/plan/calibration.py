@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lpgeom.nn.factors.factored import Metric
 from lpgeom.nn.model.sites import Group
-from lpgeom.nn.plan.factored import Metric
 from lpgeom.records.subspace import Array
 
 RIDGE = 1e-6

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lpgeom.io import validation
-from lpgeom.nn.plan.factored import Spec
+from lpgeom.nn.factors.factored import Spec
 
 SUBSPACES = 8
 """Groups of different rank where their number is not given, see docs/accuracy.md."""

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lpgeom.nn.factors.factor import curve_of, factorise, factorise_mixed
+from lpgeom.nn.factors.factored import Factored, Metric, Spec
 from lpgeom.nn.model.select import by_name, selected, words
 from lpgeom.nn.model.sites import FACTORED, Group, stored_in
 from lpgeom.nn.modules.mixed import PLACES
 from lpgeom.nn.modules.split import label_dtype
 from lpgeom.nn.plan import ranks
-from lpgeom.nn.plan.factor import curve_of, factorise, factorise_mixed
-from lpgeom.nn.plan.factored import Factored, Metric, Spec
 from lpgeom.nn.plan.options import Options
 from lpgeom.nn.plan.row_weights import named, row_weights
 from lpgeom.nn.report.report import LayerReport

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lpgeom.nn.compression import counted, totalled
+from lpgeom.nn.factors.factored import FLOATING
 from lpgeom.nn.model.sites import Group, Site, groups
 from lpgeom.nn.modules.scaled import scaling_of
-from lpgeom.nn.plan.factored import FLOATING
 from lpgeom.nn.plan.options import Options
 from lpgeom.nn.plan.plan import Item, items_of, line, ranked, solve
 from lpgeom.nn.report.report import CompressionReport, LayerReport

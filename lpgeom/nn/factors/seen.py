@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpgeom.nn.plan.factored import Metric, Spec
+from lpgeom.nn.factors.factored import Metric, Spec
 from lpgeom.records.subspace import Array, to_cost_units
 
 _BLOCK_ENTRIES = 1 << 20

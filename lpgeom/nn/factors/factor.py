@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from lpgeom.groups.mixed import approx_mixed
+from lpgeom.nn.factors.factored import Factored, Metric, Spec
+from lpgeom.nn.factors.seen import Seen, check_finite, exactly, rounded, seen_by
+from lpgeom.nn.factors.solving import solved
 from lpgeom.nn.modules.mixed import places_of
 from lpgeom.nn.modules.split import label_dtype
-from lpgeom.nn.plan.factored import Factored, Metric, Spec
-from lpgeom.nn.plan.seen import Seen, check_finite, exactly, rounded, seen_by
-from lpgeom.nn.plan.solving import solved
 from lpgeom.records.subspace import Array
 from lpgeom.subspace.svd_curve import SvdCurve, svd_cost_curve
 

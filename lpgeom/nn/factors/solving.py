@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lpgeom.entries.factors import approx_factors
 from lpgeom.groups.clusters import approx_subspaces
-from lpgeom.nn.plan.factored import Spec
+from lpgeom.nn.factors.factored import Spec
 from lpgeom.records.subspace import Array
 from lpgeom.subspace.approx import approx_rows
 
