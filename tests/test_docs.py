@@ -9,6 +9,7 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 import pytest
 
@@ -55,6 +56,27 @@ def test_docstring_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.M
     module = importlib.import_module(name)
     outcome = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert outcome.failed == 0
+    for function in decorated(module):
+        for test in doctest.DocTestFinder().find(function, module=False):
+            assert test.examples
+            assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test).failed == 0
+
+
+def decorated(module: ModuleType) -> list[FunctionType]:
+    """Functions of a module whose code a decorator lent: doctest leaves them out by itself."""
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, FunctionType)
+        and value.__module__ == module.__name__
+        and value.__globals__ is not vars(module)
+    ]
+
+
+def test_decorated_functions_are_among_those_whose_examples_run() -> None:
+    module = importlib.import_module("lpgeom.heuristics._fms")
+    assert [function.__name__ for function in decorated(module)] == ["fms"]
+    assert doctest.testmod(module).attempted == 0
 
 
 def test_public_functions_have_examples() -> None:

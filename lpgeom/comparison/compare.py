@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lpgeom.comparison.judges import JUDGES, Judge
+from lpgeom.heuristics.base import HeuristicResult
+from lpgeom.heuristics.entrywise.base import HeuristicFactors
 from lpgeom.io import validation
 from lpgeom.io.tables import frame
 from lpgeom.progress import Progress
@@ -133,13 +135,13 @@ def compare(
     validation.check_choice("objective", objective, tuple(JUDGES))
     judge = JUDGES[objective]
     A = validation.check_matrix(A)
-    p = validation.check_p(p, infinite=objective == "rows")
+    p = validation.check_p(p, infinite=judge.infinite)
     ranks = [validation.check_k(rank, A.shape[1]) for rank in np.atleast_1d(np.asarray(k)).tolist()]
     seeds = [validation.check_seed(seed) for seed in seeds]
     if not seeds:
         raise ValueError("seeds is empty: name at least one")
     validation.check_choice("certify", certify, (False, True, "tight"))
-    basis = None if truth is None else _check_truth(truth, A.shape[1])
+    basis = None if truth is None else validation.check_basis(truth, A.shape[1])
     chosen, left_out = _chosen(judge, methods, (A.shape[0], A.shape[1]), ranks)
     view = A.view()
     view.flags.writeable = False
@@ -149,14 +151,14 @@ def compare(
         for rank in ranks:
             bar.stage(f"k = {rank}: {OURS}")
             own = [
-                judge.own(view, rank, p, seed, certify)
+                judge.own(view, rank, p, seed=seed, certify=certify)
                 for seed in (seeds if OURS in chosen else seeds[:1])
             ]
             runs = [_of_result(r, judge, view) for r in own] if OURS in chosen else []
             for name, method in chosen.items():
                 if name == OURS:
                     continue
-                once = name in judge.methods and name not in judge.seeded
+                once = name in judge.methods and not judge.methods[name].seeded
                 for seed in seeds[:1] if once else seeds:
                     bar.stage(f"k = {rank}: {name}")
                     runs.append(_run(name, method, judge, view, rank, p, seed))
@@ -170,7 +172,7 @@ def compare(
             if bound is not None:
                 bounds[rank] = {"name": bound.name, "value": lower, "certainty": bound.certainty}
             # At rank(A) and above the optimum is 0, which other methods reach up to rounding.
-            rounding = (max(A.shape) * _EPS) * _norm_of(view, p, objective)
+            rounding = (max(A.shape) * _EPS) * judge.size(view, p)
             if own[0].norm_error > rounding:
                 rounding = 0.0
             rows += _judged(runs, rank, p, lower, own[0].svd_cost, rounding, basis)
@@ -178,14 +180,6 @@ def compare(
         "objective": objective, "p": p, "shape": A.shape, "bounds": bounds, "left_out": left_out,
     }  # fmt: skip
     return frame({name: [row[name] for row in rows] for name in COLUMNS}, attrs)
-
-
-def _norm_of(A: Array, p: float, objective: str) -> float:
-    """What a norm error of all of A's is measured in: Frobenius, or the p-th root of A's cost."""
-    if objective == "rows":
-        return float(np.linalg.norm(A))
-    top = float(np.abs(A).max())
-    return top * float(((np.abs(A) / (top or 1.0)) ** p).sum()) ** (1.0 / p)
 
 
 def _chosen(
@@ -216,7 +210,7 @@ def _chosen(
 
 def _by_name(judge: Judge, name: str) -> Method:
     if name == OURS:
-        return lambda A, k, p, seed: judge.own(A, k, p, seed, False)
+        return lambda A, k, p, seed: judge.own(A, k, p, seed=seed, certify=False)
     if name not in judge.methods:
         raise ValueError(
             f"there is no method {name!r} for {judge.objective}; known: "
@@ -228,7 +222,7 @@ def _by_name(judge: Judge, name: str) -> Method:
 
 def _of_result(r: SubspaceResult | FactorResult, judge: Judge, A: Array) -> _Run:
     basis, cost = judge.measured(A, r, r.k, r.p)
-    passes = float(getattr(r, "n_passes", math.nan))
+    passes = float(r.n_passes) if isinstance(r, SubspaceResult) else math.nan
     note = r.method + ("" if r.certificate is None else ", certificate included")
     return _Run(OURS, r.seed, basis, cost, r.seconds, passes, r.n_iter, r.converged, note)
 
@@ -245,9 +239,9 @@ def _run(name: str, method: Method, judge: Judge, A: Array, k: int, p: float, se
     except (ArithmeticError, ImportError, MemoryError, RuntimeError, TypeError, ValueError) as e:
         note = " ".join(f"{type(e).__name__}: {e}".split())
         return _Run(name, seed, seconds=time.perf_counter() - started, note=note)
-    passes = float(getattr(found, "passes", math.nan))
-    if not hasattr(found, "note"):
+    if not isinstance(found, HeuristicResult | HeuristicFactors):
         return _Run(name, seed, basis, cost, seconds)
+    passes = found.passes if isinstance(found, HeuristicResult) else math.nan
     return _Run(name, seed, basis, cost, seconds, passes, found.n_iter, found.converged, found.note)
 
 
@@ -302,10 +296,6 @@ def _over(cost: float, other: float) -> float:
     if math.isnan(cost) or cost == other:
         return cost if math.isnan(cost) else 1.0
     return cost / other if other > 0.0 else math.inf
-
-
-def _check_truth(truth: ArrayLike, d: int) -> Array:
-    return validation.check_basis(truth, d)
 
 
 def _angle(V: Array | None, U: Array | None) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,18 +9,12 @@ from typing import Any
 import numpy as np
 
 from lpgeom.entries.factors import approx_factors
-from lpgeom.heuristics import HEURISTICS, SEEDED, SLOW, entrywise
+from lpgeom.heuristics import HEURISTICS
+from lpgeom.heuristics.base import Heuristic
 from lpgeom.heuristics.entrywise import ENTRYWISE
-from lpgeom.records.factors import FactorResult
-from lpgeom.records.subspace import Array, SubspaceResult, to_cost_units
+from lpgeom.records.subspace import Array, to_cost_units
 from lpgeom.subspace.approx import approx_rows
 from lpgeom.subspace.certify import cost
-
-LARGE = 1 << 20
-"""From this many entries of A on, methods for rows that are slow run only if named."""
-
-LARGE_WORK = 1e10
-"""From this n d k^2 on, methods for entries that are slow run only if named."""
 
 _BLOCK = 2048
 
@@ -34,32 +27,32 @@ class Judge:
     ----------
     objective : str
     methods : mapping
-        Name -> heuristic.
-    seeded : sequence of str
-        Those whose answer depends on the seed.
+        Name -> heuristic, as an entry that says whether it is seeded and from where it is slow.
     own : callable
-        ``own(A, k, p, seed, certify)``: the solver of this library, with its certificate.
-    slow : callable
-        ``slow(shape, ranks)``: the heuristics that take too long to run unasked.
+        ``own(A, k, p, *, seed, certify)``: the solver of this library, with its certificate.
+    work : callable
+        ``work(n, d, k)``: the work that the entries' `slow_from` is stated in.
     measured : callable
         ``measured(A, found, k, p)``: (basis (d, k), cost in user units), recomputed from what a
         method returned; ValueError if that is nothing of rank k.
+    size : callable
+        ``size(A, p)``: what rounding of a norm error is relative to.
+    infinite : bool
+        Whether p may be inf.
     """
 
     objective: str
-    methods: dict[str, Callable[..., Any]]
-    seeded: Sequence[str]
-    own: Callable[[Array, int, float, int, Any], SubspaceResult | FactorResult]
-    slow: Callable[[tuple[int, int], Sequence[int]], set[str]]
+    methods: dict[str, Heuristic[Any]]
+    own: Callable[..., Any]
+    work: Callable[[int, int, int], float]
     measured: Callable[[Array, Any, int, float], tuple[Array, float]]
+    size: Callable[[Array, float], float]
+    infinite: bool = False
 
-
-def _own_rows(A: Array, k: int, p: float, seed: int, certify: Any) -> SubspaceResult:
-    return approx_rows(A, k, p, seed=seed, certify=certify)
-
-
-def _slow_rows(shape: tuple[int, int], ranks: Sequence[int]) -> set[str]:
-    return set(SLOW) if math.prod(shape) >= LARGE else {"cvxpy_reaper"}
+    def slow(self, shape: tuple[int, int], ranks: Sequence[int]) -> set[str]:
+        """The heuristics that take too long to run unasked."""
+        work = self.work(*shape, max(ranks))
+        return {name for name, entry in self.methods.items() if work >= entry.slow_from}
 
 
 def _measured_rows(A: Array, found: Any, k: int, p: float) -> tuple[Array, float]:
@@ -67,15 +60,6 @@ def _measured_rows(A: Array, found: Any, k: int, p: float) -> tuple[Array, float
     if V.shape != (A.shape[1], k):
         raise ValueError(f"returned shape {V.shape}, not {(A.shape[1], k)}")
     return V, cost(A, V, p)
-
-
-def _own_entries(A: Array, k: int, p: float, seed: int, certify: Any) -> FactorResult:
-    return approx_factors(A, k, p, seed=seed, certify=certify)
-
-
-def _slow_entries(shape: tuple[int, int], ranks: Sequence[int]) -> set[str]:
-    work = float(math.prod(shape)) * max(ranks) ** 2
-    return set(entrywise.CUBIC) if work >= LARGE_WORK else set()
 
 
 def _measured_entries(A: Array, found: Any, k: int, p: float) -> tuple[Array, float]:
@@ -105,9 +89,31 @@ def entries_cost(A: Array, left: Array, right: Array, p: float) -> float:
     return to_cost_units(total, top, p)
 
 
+def _size_of_entries(A: Array, p: float) -> float:
+    top = float(np.abs(A).max())
+    return top * float(((np.abs(A) / (top or 1.0)) ** p).sum()) ** (1.0 / p)
+
+
 JUDGES = {
-    "rows": Judge("rows", HEURISTICS, SEEDED, _own_rows, _slow_rows, _measured_rows),
-    "entries": Judge(
-        "entries", ENTRYWISE, entrywise.SEEDED, _own_entries, _slow_entries, _measured_entries
-    ),
+    judge.objective: judge
+    for judge in (
+        Judge(
+            "rows",
+            HEURISTICS,
+            approx_rows,
+            work=lambda n, d, k: float(n) * d,
+            measured=_measured_rows,
+            size=lambda A, p: float(np.linalg.norm(A)),
+            infinite=True,
+        ),
+        Judge(
+            "entries",
+            ENTRYWISE,
+            approx_factors,
+            work=lambda n, d, k: float(n) * d * k**2,
+            measured=_measured_entries,
+            size=_size_of_entries,
+        ),
+    )
 }
+"""What `compare` knows of each objective; a new one is an entry here."""

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpgeom.heuristics.base import Found, Task, completed, run
-from lpgeom.heuristics.result import HeuristicResult
+from lpgeom.heuristics.base import BasisFound, RowsTask, completed, heuristic
 from lpgeom.heuristics.sweeps import sweep
 from lpgeom.rows.base import Array
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 MOST_ENTRIES = 1 << 26
 """Three float64 arrays of the size of A are held: 1.5 GiB here."""
@@ -24,15 +19,8 @@ INNER = 20
 RELAXATION = 1.6
 
 
-def alternating_l1(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicResult:
+@heuristic(steps=30, tol=1e-4, invariant=False)
+def alternating_l1(task: RowsTask) -> BasisFound:
     """Minimises ``sum_ij |A - U V^T|_ij`` over U (n, k) and V (d, k); the span of V is returned.
 
     Source: Ke and Kanade, "Robust L1 norm factorization in the presence of outliers and missing
@@ -76,22 +64,6 @@ def alternating_l1(
     >>> abs(alternating_l1(A, 1).V).round(3).ravel().tolist()
     [0.707, 0.707]
     """
-    return run(
-        "alternating_l1",
-        _solve,
-        A,
-        k,
-        p,
-        seed,
-        max_iter,
-        tol,
-        steps=30,
-        small=1e-4,
-        invariant=False,
-    )
-
-
-def _solve(task: Task) -> Found:
     n, d = task.shape
     if n * d > MOST_ENTRIES:
         raise ValueError(
@@ -100,7 +72,7 @@ def _solve(task: Task) -> Found:
         )
     if task.k >= n:
         A = task.dense()
-        return Found(completed(np.linalg.qr(A.T)[0], task.k), note="k >= n: spans the rows")
+        return BasisFound(completed(np.linalg.qr(A.T)[0], task.k), note="k >= n: spans the rows")
     V = task.svd_start().V
     A = task.dense()
     At = np.ascontiguousarray(A.T)
@@ -124,7 +96,7 @@ def _solve(task: Task) -> Found:
         converged = value - new <= task.tol * value
         value = min(new, value)
         history.append(value)
-    return Found(np.linalg.qr(V)[0], n_iter, converged, history=tuple(history))
+    return BasisFound(np.linalg.qr(V)[0], n_iter, converged, history=tuple(history))
 
 
 def _regress(B: Array, basis: Array, x: Array, duals: Array) -> float:

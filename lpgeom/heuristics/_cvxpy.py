@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpgeom.heuristics.base import Found, Task, run
-from lpgeom.heuristics.result import HeuristicResult
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
 
 MOST_COLUMNS, MOST_ENTRIES = 40, 20_000
 """Beyond this the solver takes minutes, and gigabytes."""
@@ -19,15 +14,8 @@ MOST_COLUMNS, MOST_ENTRIES = 40, 20_000
 FAILED = "cvxpy_reaper: the solver found no solution (rows of very different lengths?)"
 
 
-def cvxpy_reaper(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicResult:
+@heuristic(steps=200)
+def cvxpy_reaper(task: RowsTask) -> BasisFound:
     """Minimises ``sum_i ||Q a_i||`` over ``0 <= Q <= I, tr Q = d - k`` by cvxpy, then rounds.
 
     The relaxation that `reaper` solves by reweighting (Lerman, McCoy, Tropp, Zhang, Foundations of
@@ -68,10 +56,6 @@ def cvxpy_reaper(
     >>> abs(V).round(4).ravel().tolist()
     [1.0, 0.0]
     """
-    return run("cvxpy_reaper", _solve, A, k, p, seed, max_iter, tol, steps=200)
-
-
-def _solve(task: Task) -> Found:
     n, d = task.shape
     if d > MOST_COLUMNS or n * d > MOST_ENTRIES:
         raise ValueError(
@@ -104,4 +88,4 @@ def _solve(task: Task) -> Found:
     stats = program.solver_stats
     n_iter = int(stats.num_iters) if stats.num_iters is not None else 0
     value = float(program.value) * unit
-    return Found(V, n_iter, program.status == cvxpy.OPTIMAL, history=(value,))
+    return BasisFound(V, n_iter, program.status == cvxpy.OPTIMAL, history=(value,))

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import eigen
-from lpgeom.heuristics.base import Found, Task, run
-from lpgeom.heuristics.result import HeuristicResult
+from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
 from lpgeom.rows.base import Array
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 DEVIATIONS = 3.0 * 1.4826
 """Rows further above the median than this many median absolute deviations go: three standard
 deviations of a normal distribution."""
 
 
-def outlier_filter_svd(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicResult:
+@heuristic(steps=20)
+def outlier_filter_svd(task: RowsTask) -> BasisFound:
     """SVD of the rows that pass a median filter.
 
     The rule: a value passes if it is at most median + 3 * 1.4826 * MAD, over the rows that are not
@@ -71,10 +58,6 @@ def outlier_filter_svd(
     >>> float(abs(found.V[0, 0])) > 0.99, found.note
     (True, '1 of 5 rows dropped')
     """
-    return run("outlier_filter_svd", _solve, A, k, p, seed, max_iter, tol, steps=20)
-
-
-def _solve(task: Task) -> Found:
     rows = task.rows
     norms = np.sqrt(rows.squared_norms())
     alive = norms > 0.0
@@ -92,7 +75,7 @@ def _solve(task: Task) -> Found:
             kept = passing
     dropped = int(np.count_nonzero(alive & ~kept))
     note = f"{dropped} of {alive.size} rows dropped"
-    return Found(frame.V, n_iter, converged, note)
+    return BasisFound(frame.V, n_iter, converged, note)
 
 
 def _passing(values: Array, alive: NDArray[np.bool_], slack: float) -> NDArray[np.bool_]:
@@ -104,7 +87,7 @@ def _passing(values: Array, alive: NDArray[np.bool_], slack: float) -> NDArray[n
     return passing
 
 
-def _leading_of(task: Task, kept: NDArray[np.bool_]) -> Frame:
+def _leading_of(task: RowsTask, kept: NDArray[np.bool_]) -> Frame:
     """The SVD's subspace of the rows kept; what they leave open is settled by all rows."""
     G = task.rows.weighted_gram(kept.astype(np.float64))
     lam, U = eigen(G)

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from lpgeom.heuristics.base import Found, Task, run
-from lpgeom.heuristics.result import HeuristicResult
+from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
 from lpgeom.heuristics.reweighting import DELTA, mean_square, powers, reweighted
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
-
-def fms(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicResult:
+@heuristic(steps=100, tol=1e-9)
+def fms(task: RowsTask) -> BasisFound:
     """Fast median subspace: minimises ``sum_i y_i^p`` over subspaces, 1 <= p <= 2.
 
     Source: Lerman and Maunu, "Fast, robust and non-convex subspace recovery", Information and
@@ -64,10 +51,6 @@ def fms(
     >>> float(abs(V[0, 0])) > 0.99
     True
     """
-    return run("fms", _solve, A, k, p, seed, max_iter, tol, steps=100, small=1e-9)
-
-
-def _solve(task: Task) -> Found:
     p = task.p
     if p > 2.0:
         raise ValueError(f"fms is defined for 1 <= p <= 2, got p = {p:g}")

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lpgeom.geometry.grassmann import Frame
-from lpgeom.heuristics.base import Found, Task, run
-from lpgeom.heuristics.result import HeuristicResult
+from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
 from lpgeom.heuristics.reweighting import DELTA, mean_square, powers
 from lpgeom.records.subspace import to_cost_units
 from lpgeom.rows.base import Array
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.threads import serial_blas
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 FIRST_ANGLE, SMALLEST_ANGLE = 0.3, 1e-13
 """Largest principal angle (radians) of the first trial step; below the other one, no step."""
@@ -32,15 +27,8 @@ SLOW, PATIENCE = 1e-4, 5
 smoothing is lowered (or, at its end and with tol in place of SLOW, the descent is over)."""
 
 
-def grassmann_descent(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicResult:
+@heuristic(steps=200, tol=1e-8)
+def grassmann_descent(task: RowsTask) -> BasisFound:
     """Riemannian gradient descent of ``sum_i y_i^p`` over subspaces, from the SVD's.
 
     Source: Maunu, Zhang, Lerman, "A well-tempered landscape for non-convex robust subspace
@@ -90,10 +78,6 @@ def grassmann_descent(
     >>> float(abs(V[0, 0])) > 0.99
     True
     """
-    return run("grassmann_descent", _solve, A, k, p, seed, max_iter, tol, steps=200, small=1e-8)
-
-
-def _solve(task: Task) -> Found:
     rows, p = task.rows, task.p
     if math.isinf(p):
         raise ValueError(
@@ -155,7 +139,7 @@ def _solve(task: Task) -> Found:
             recent, lowest_value = deque([value], maxlen=MEMORY), value
             step, idle = step if moved else np.inf, 0
     scale = float(np.sqrt(unit))
-    return Found(
+    return BasisFound(
         best.V, n_iter, converged, history=tuple(to_cost_units(c, scale, p) for c in history)
     )
 

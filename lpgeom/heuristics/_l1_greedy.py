@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg
 
-from lpgeom.heuristics.base import Found, Task, run
-from lpgeom.heuristics.result import HeuristicResult
+from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
 from lpgeom.heuristics.sweeps import sweep
 from lpgeom.rows.base import Array
 from lpgeom.threads import serial_blas
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
-
-def l1_pca(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicResult:
+@heuristic(steps=200)
+def l1_pca(task: RowsTask) -> BasisFound:
     """PCA-L1: maximises ``sum_i |<a_i, v>|`` over unit v, k times, each v removed from the rows.
 
     Source: Kwak, "Principal component analysis based on L1-norm maximization", IEEE TPAMI 30, 2008.
@@ -69,10 +57,6 @@ def l1_pca(
     >>> abs(V).round(3).ravel().tolist()
     [0.814, 0.581]
     """
-    return run("l1_pca", _solve, A, k, p, seed, max_iter, tol, steps=200)
-
-
-def _solve(task: Task) -> Found:
     A = task.dense()
     rng = np.random.default_rng(task.seed)
     d = A.shape[1]
@@ -97,11 +81,11 @@ def _solve(task: Task) -> Found:
         history.append(value)
         n_iter += steps
         converged = converged and ended
-    return Found(V, n_iter, converged, history=tuple(history))
+    return BasisFound(V, n_iter, converged, history=tuple(history))
 
 
 def _direction(
-    task: Task, A: Array, done: Array, starts: Array, rng: np.random.Generator
+    task: RowsTask, A: Array, done: Array, starts: Array, rng: np.random.Generator
 ) -> tuple[Array, float, int, bool]:
     """The better end of the ascents from the columns of `starts`, orthogonal to `done`."""
     X = _unit(starts, done, rng)

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpgeom.heuristics.base import Found, Task, run
-from lpgeom.heuristics.result import HeuristicResult
+from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
 from lpgeom.heuristics.sweeps import sweep
 from lpgeom.rows.base import Array
 from lpgeom.threads import serial_blas
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
-
-def l1_pca_nongreedy(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicResult:
+@heuristic(steps=200, tol=1e-9)
+def l1_pca_nongreedy(task: RowsTask) -> BasisFound:
     """Non-greedy L1-PCA: maximises ``sum_i ||V^T a_i||_1`` over orthonormal V.
 
     Source: Nie, Huang, Ding, Luo, Wang, "Robust principal component analysis with non-greedy
@@ -65,10 +53,6 @@ def l1_pca_nongreedy(
     >>> abs(V).round(3).ravel().tolist()
     [0.814, 0.581]
     """
-    return run("l1_pca_nongreedy", _solve, A, k, p, seed, max_iter, tol, steps=200, small=1e-9)
-
-
-def _solve(task: Task) -> Found:
     V = task.svd_start().V
     A = task.dense()
     value, pull = _signed(A, V)
@@ -89,7 +73,7 @@ def _solve(task: Task) -> Found:
         converged = new - value <= task.tol * new
         V, value = trial, new
         history.append(value)
-    return Found(V, n_iter, converged, history=tuple(history))
+    return BasisFound(V, n_iter, converged, history=tuple(history))
 
 
 def _signed(A: Array, V: Array) -> tuple[float, Array]:

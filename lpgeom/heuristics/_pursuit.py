@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lpgeom.geometry.spectrum import eigen
-from lpgeom.heuristics.base import Found, Task, run
-from lpgeom.heuristics.result import HeuristicResult
+from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
 from lpgeom.heuristics.sweeps import sweep
 from lpgeom.rows.base import Array
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 MOST_ENTRIES = 1 << 26
 """Two float64 arrays of the size of A are held: 1 GiB here."""
 
 
-def outlier_pursuit(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicResult:
+@heuristic(steps=300, tol=1e-6)
+def outlier_pursuit(task: RowsTask) -> BasisFound:
     """Outlier pursuit: minimises ``||L||_* + lambda sum_i ||s_i||`` over ``L + S = A``.
 
     ||L||_* is the sum of singular values, s_i are the rows of S; the k leading right singular
@@ -75,10 +63,6 @@ def outlier_pursuit(
     >>> abs(outlier_pursuit(A, 1).V).round(6).ravel().tolist()
     [1.0, 0.0]
     """
-    return run("outlier_pursuit", _solve, A, k, p, seed, max_iter, tol, steps=300, small=1e-6)
-
-
-def _solve(task: Task) -> Found:
     n, d = task.shape
     if n * d > MOST_ENTRIES:
         raise ValueError(
@@ -125,7 +109,7 @@ def _solve(task: Task) -> Found:
         G = _gram_of_next(A, R, short)
     outliers = int(np.count_nonzero(short < 1.0))
     note = f"rank of L {rank}, rows in S {outliers}"
-    return Found(np.ascontiguousarray(U[:, d - task.k :]), n_iter, converged, note)
+    return BasisFound(np.ascontiguousarray(U[:, d - task.k :]), n_iter, converged, note)
 
 
 def _next(A: Array, R: Array, short: Array, rows: slice) -> tuple[Array, Array]:

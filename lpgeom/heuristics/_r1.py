@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from lpgeom.heuristics.base import Found, Task, run
-from lpgeom.heuristics.result import HeuristicResult
+from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
 from lpgeom.heuristics.reweighting import reweighted
 from lpgeom.rows.base import Array
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
-
-def r1_pca(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicResult:
+@heuristic(steps=100, tol=1e-8)
+def r1_pca(task: RowsTask) -> BasisFound:
     """R1-PCA: minimises ``sum_i rho(y_i)`` over subspaces, y_i the distance of row i.
 
     ``rho(y) = y^2`` for y <= c and ``2 c y - c^2`` beyond (Huber), c the median distance to the
@@ -65,10 +52,6 @@ def r1_pca(
     >>> float(abs(V[0, 0])) > 0.98
     True
     """
-    return run("r1_pca", _solve, A, k, p, seed, max_iter, tol, steps=100, small=1e-8)
-
-
-def _solve(task: Task) -> Found:
     start = task.svd_start()
     t = task.rows.quadratic_form(start.W)
     # Where most rows lie in the SVD's subspace their median distance is rounding.

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from lpgeom.heuristics.base import Found, Task, completed, run
-from lpgeom.heuristics.result import HeuristicResult
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from lpgeom.heuristics.base import BasisFound, RowsTask, completed, heuristic
 
 POWER_STEPS = 4
 
 
-def randomized_svd(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicResult:
+@heuristic(steps=POWER_STEPS)
+def randomized_svd(task: RowsTask) -> BasisFound:
     """The SVD's subspace by random projection: ``sum_i y_i^2``, nearly minimised.
 
     Source: Halko, Martinsson, Tropp, "Finding structure with randomness", SIAM Review 53, 2011, as
@@ -63,10 +50,6 @@ def randomized_svd(
     >>> abs(V).round(6).ravel().tolist()
     [1.0, 0.0]
     """
-    return run("randomized_svd", _solve, A, k, p, seed, max_iter, tol, steps=POWER_STEPS)
-
-
-def _solve(task: Task) -> Found:
     try:
         from sklearn.utils.extmath import randomized_svd as sketched
     except ImportError as error:
@@ -80,4 +63,4 @@ def _solve(task: Task) -> Found:
     task.swept += 2.0 * task.max_iter + 2.0
     # Orthonormal to rounding; in as few columns as A has rows or columns.
     V = np.linalg.qr(np.asarray(Vt, dtype=np.float64).T)[0]
-    return Found(completed(V, task.k), task.max_iter)
+    return BasisFound(completed(V, task.k), task.max_iter)

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from lpgeom.geometry.fantope import water_filling
 from lpgeom.geometry.spectrum import eigen
-from lpgeom.heuristics.base import Found, Task, run
-from lpgeom.heuristics.result import HeuristicResult
+from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
 from lpgeom.heuristics.reweighting import DELTA, mean_square, powers
 from lpgeom.rows.base import Array
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
-
-def reaper(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicResult:
+@heuristic(steps=200, tol=1e-9)
+def reaper(task: RowsTask) -> BasisFound:
     """REAPER: minimises ``sum_i ||Q a_i||`` over ``0 <= Q <= I, tr Q = d - k``, then rounds.
 
     The k eigenvectors of Q with the smallest eigenvalues are returned. Source: Lerman, McCoy,
@@ -68,10 +55,6 @@ def reaper(
     >>> abs(V).round(6).ravel().tolist()
     [1.0, 0.0]
     """
-    return run("reaper", _solve, A, k, p, seed, max_iter, tol, steps=200, small=1e-9)
-
-
-def _solve(task: Task) -> Found:
     rows, k = task.rows, task.k
     d = task.shape[1]
     weight, objective = powers(1.0, DELTA**2 * mean_square(task))
@@ -97,4 +80,6 @@ def _solve(task: Task) -> Found:
         converged = value - new <= task.tol * new
         U, value = trial, new
         history.append(value)
-    return Found(np.ascontiguousarray(U[:, d - k :]), n_iter, converged, history=tuple(history))
+    return BasisFound(
+        np.ascontiguousarray(U[:, d - k :]), n_iter, converged, history=tuple(history)
+    )

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from lpgeom.heuristics.base import TINY, Found, Task, leading, run
-from lpgeom.heuristics.result import HeuristicResult
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from lpgeom.heuristics.base import TINY, BasisFound, RowsTask, heuristic, leading
 
 
-def spherical_pca(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicResult:
+@heuristic()
+def spherical_pca(task: RowsTask) -> BasisFound:
     """SVD of the rows scaled to length 1: maximises ``sum_i ||V^T a_i||^2 / ||a_i||^2``.
 
     Source: Locantore, Marron, Simpson, Tripoli, Zhang, Cohen, "Robust principal component
@@ -56,10 +43,6 @@ def spherical_pca(
     >>> abs(V).round(12).ravel().tolist()
     [1.0, 0.0]
     """
-    return run("spherical_pca", _solve, A, k, p, seed, max_iter, tol)
-
-
-def _solve(task: Task) -> Found:
     t = task.rows.squared_norms()
     w = np.where(t > TINY, 1.0 / np.maximum(t, TINY), 0.0)
-    return Found(leading(task.rows.weighted_gram(w), task.k))
+    return BasisFound(leading(task.rows.weighted_gram(w), task.k))

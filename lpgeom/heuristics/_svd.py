@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import principal
-from lpgeom.heuristics.base import Found, Task, run
-from lpgeom.heuristics.result import HeuristicResult
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
 
 
-def svd(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicResult:
+@heuristic()
+def svd(task: RowsTask) -> BasisFound:
     """The k leading right singular vectors: minimises ``sum_i ||a_i - a_i V V^T||^2``.
 
     Exact for p = 2 (Eckart and Young 1936), and what most pipelines use for any p. One Gram and
@@ -52,8 +39,4 @@ def svd(
     >>> svd([[3.0, 0.0], [0.0, 1.0]], 1).V.round(12).ravel().tolist()
     [1.0, 0.0]
     """
-    return run("svd", _solve, A, k, p, seed, max_iter, tol)
-
-
-def _solve(task: Task) -> Found:
-    return Found(Frame.leading(principal(task.rows, task.k, 2.0).U, task.k).V)
+    return BasisFound(Frame.leading(principal(task.rows, task.k, 2.0).U, task.k).V)

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from lpgeom.geometry.spectrum import eigen
-from lpgeom.heuristics.base import TINY, Found, Task, run
-from lpgeom.heuristics.result import HeuristicResult
+from lpgeom.heuristics.base import TINY, BasisFound, RowsTask, heuristic
 from lpgeom.rows.base import Array
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 FLOOR = 1e-14
 """Eigenvalues of the scatter below this share of the largest are rounding, and count as this."""
 
 
-def tyler(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicResult:
+@heuristic(steps=100, tol=1e-6)
+def tyler(task: RowsTask) -> BasisFound:
     """Tyler's M-estimator: minimises ``mean_i log(a_i^T S^-1 a_i) + (1/d) log det S`` over S > 0.
 
     The k leading eigenvectors of S are returned. Sources: Tyler, "A distribution-free M-estimator
@@ -69,10 +56,6 @@ def tyler(
     >>> float(abs(V[0, 0])) > 0.99
     True
     """
-    return run("tyler", _solve, A, k, p, seed, max_iter, tol, steps=100, small=1e-6)
-
-
-def _solve(task: Task) -> Found:
     rows = task.rows
 
     def rule(t: Array, lo: int, hi: int) -> Array:
@@ -96,4 +79,4 @@ def _solve(task: Task) -> Found:
         S = G
     U = eigen(S)[1]
     V = np.ascontiguousarray(U[:, U.shape[1] - task.k :])
-    return Found(V, n_iter, converged, history=tuple(history))
+    return BasisFound(V, n_iter, converged, history=tuple(history))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from lpgeom.geometry.grassmann import Frame, complement
 from lpgeom.geometry.spectrum import eigen, spectrum
-from lpgeom.heuristics.result import HeuristicResult
 from lpgeom.io import validation
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array
@@ -24,9 +24,130 @@ if TYPE_CHECKING:
 TINY = 1e-300
 """Squared norms up to this count as zero: their reciprocals leave float64."""
 
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+# ---------------------------------------------------------------- a method, and its entry
+
+
+class Method(Protocol[R_co]):
+    """The one signature of all heuristics."""
+
+    def __call__(
+        self,
+        A: ArrayLike,
+        k: int,
+        p: float = 1.0,
+        *,
+        seed: int = 0,
+        max_iter: int | None = None,
+        tol: float | None = None,
+    ) -> R_co: ...
+
+
+@dataclass(frozen=True)
+class Heuristic(Generic[R]):
+    """An entry of `HEURISTICS` or `ENTRYWISE`: a method, and what a comparison has to know of it.
+
+    Attributes
+    ----------
+    method : callable
+        ``method(A, k, p=1.0, *, seed=0, max_iter=None, tol=None)``. It returns a `HeuristicResult`,
+        for entries a `HeuristicFactors`; calling the entry calls it.
+    seeded : bool
+        Whether the answer depends on the seed.
+    slow_from : float
+        From this much work on it takes minutes, and runs only if named: entries of A for methods
+        for rows, n d k^2 for methods for entries.
+
+    Examples
+    --------
+    >>> import lpgeom
+    >>> from lpgeom.heuristics import HEURISTICS, Heuristic, svd
+    >>> HEURISTICS["mine"] = Heuristic(svd, slow_from=1e9)
+    >>> A = [[3.0, 0.0], [4.0, 0.1], [0.0, 1.0]]
+    >>> list(lpgeom.compare(A, 1, methods=["mine"])["method"])
+    ['mine']
+    >>> del HEURISTICS["mine"]
+    """
+
+    method: Method[R]
+    seeded: bool = False
+    slow_from: float = math.inf
+
+    def __call__(self, *args: Any, **options: Any) -> R:
+        return self.method(*args, **options)
+
+    @property
+    def slow(self) -> bool:
+        """Whether there is a size from which it runs only if named."""
+        return self.slow_from < math.inf
+
+
+def named(method: Method[R], solve: Callable[..., Any]) -> Method[R]:
+    """`method` with the name and the docstring of the solver it calls."""
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(method, name, getattr(solve, name))
+    return method
+
+
+def limits(seed: Any, max_iter: Any, tol: Any, own: tuple[int, float]) -> tuple[int, int, float]:
+    """(seed, max_iter, tol), checked; `own` are the method's own max_iter and tol."""
+    return (
+        validation.check_seed(seed),
+        own[0] if max_iter is None else validation.check_positive_int("max_iter", max_iter),
+        own[1] if tol is None else validation.check_tolerance(tol),
+    )
+
+
+# ---------------------------------------------------------------- methods for rows
+
+
+@dataclass(frozen=True, eq=False)
+class HeuristicResult:
+    """A rank-k subspace from a method that proves nothing about it.
+
+    Attributes
+    ----------
+    V : ndarray, shape (d, k), float64
+        Orthonormal basis.
+    method : str
+        Name of the method, its key in ``HEURISTICS``.
+    n_iter : int
+        Steps taken, as the method counts them; 0 for one that has none.
+    converged : bool
+        False where `max_iter` ended the run.
+    passes : float
+        Sweeps over A, counted as a pass of `approx_subspace` is: reading all rows once, whatever
+        is computed from them; copying A counts.
+    note : str
+        What a reader of the result should know; empty if nothing.
+    history : tuple of float
+        The method's own objective after each step, for rows scaled so that the largest |entry|
+        lies in [0.5, 1); empty where there is none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lpgeom import heuristics
+    >>> A = np.random.default_rng(0).standard_normal((60, 5))
+    >>> result = heuristics.fms(A, 2)
+    >>> result.V.shape, result.method
+    ((5, 2), 'fms')
+    """
+
+    V: Array = field(repr=False)
+    method: str
+    n_iter: int
+    converged: bool
+    passes: float
+    note: str = ""
+    history: tuple[float, ...] = field(default=(), repr=False)
+
 
 @dataclass
-class Task:
+class RowsTask:
     """One run: the rows scaled to entries below 1, and what the caller asked for.
 
     For n < d the rows are in coordinates of their span, for methods that only see inner products.
@@ -60,7 +181,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Found:
+class BasisFound:
     """The answer in the task's coordinates; fields as in `HeuristicResult`."""
 
     V: Array
@@ -70,34 +191,49 @@ class Found:
     history: tuple[float, ...] = ()
 
 
-def run(
-    method: str,
-    solve: Callable[[Task], Found],
+def heuristic(
+    *, steps: int = 1, tol: float = 1e-8, invariant: bool = True
+) -> Callable[[Callable[[RowsTask], BasisFound]], Method[HeuristicResult]]:
+    """Make a solver of tasks a heuristic for rows: a function of their one signature.
+
+    Name and docstring are the solver's; `steps` and `tol` are used where the caller gives no
+    max_iter or tol. `invariant`: whether the method commutes with rotations of the coordinates.
+    """
+    own = steps, tol
+
+    def decorated(solve: Callable[[RowsTask], BasisFound]) -> Method[HeuristicResult]:
+        def method(
+            A: ArrayLike,
+            k: int,
+            p: float = 1.0,
+            *,
+            seed: int = 0,
+            max_iter: int | None = None,
+            tol: float | None = None,
+        ) -> HeuristicResult:
+            return _solved(solve, A, k, p, limits(seed, max_iter, tol, own), invariant)
+
+        return named(method, solve)
+
+    return decorated
+
+
+def _solved(
+    solve: Callable[[RowsTask], BasisFound],
     A: ArrayLike,
     k: int,
     p: float,
-    seed: int,
-    max_iter: int | None,
-    tol: float | None,
-    *,
-    steps: int = 1,
-    small: float = 1e-8,
-    invariant: bool = True,
+    limit: tuple[int, int, float],
+    invariant: bool,
 ) -> HeuristicResult:
-    """Solve by `solve`; `steps` and `small` are the method's own max_iter and tol.
-
-    `invariant`: whether the method commutes with rotations of the coordinates.
-    """
-    seed = validation.check_seed(seed)
-    max_iter = steps if max_iter is None else validation.check_positive_int("max_iter", max_iter)
-    tol = small if tol is None else validation.check_tolerance(tol)
+    name = solve.__name__
     with limited():
         # p = inf is let in for the methods that do not use p; those that do refuse it themselves.
         problem = open_rows(A, p, infinite=True)
         n, d = problem.rows.shape
         k = validation.check_k(k, d)
         if not problem.A.any():
-            return HeuristicResult(np.eye(d, k), method, 0, True, 0.0, "all rows are zero")
+            return HeuristicResult(np.eye(d, k), name, 0, True, 0.0, "all rows are zero")
         with sized(n, d):
             span = None
             if invariant:
@@ -106,14 +242,14 @@ def run(
             if span is not None and k >= span.shape[1]:
                 V = completed(span, k)
                 passes = problem.rows.n_passes
-                return HeuristicResult(V, method, 0, True, passes, "k >= n: spans the rows")
-            task = Task(problem.rows, k, problem.p, seed, max_iter, tol)
+                return HeuristicResult(V, name, 0, True, passes, "k >= n: spans the rows")
+            task = RowsTask(problem.rows, k, problem.p, *limit)
             found = solve(task)
             V = found.V if span is None else span @ found.V
             passes = task.rows.n_passes + task.swept
     V = np.ascontiguousarray(V)
     return HeuristicResult(
-        V, method, found.n_iter, found.converged, passes, found.note, found.history
+        V, name, found.n_iter, found.converged, passes, found.note, found.history
     )
 
 

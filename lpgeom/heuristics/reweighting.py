@@ -8,7 +8,7 @@ import numpy as np
 
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import eigen
-from lpgeom.heuristics.base import Found, Task
+from lpgeom.heuristics.base import BasisFound, RowsTask
 from lpgeom.rows.base import Array
 
 Weight = Callable[[Array], Array]
@@ -19,11 +19,11 @@ DELTA = 1e-10
 
 
 def reweighted(
-    task: Task,
+    task: RowsTask,
     start: Frame,
     weight: Weight,
     objective: Objective,
-) -> Found:
+) -> BasisFound:
     """Minimise ``objective(t) = sum_i phi(t_i)`` over subspaces, t the squared residuals.
 
     phi is concave and increasing, `weight` proportional to phi'. Each step takes the k leading
@@ -51,7 +51,7 @@ def reweighted(
         frame, value = trial, value - fall
         history.append(value)
         converged = fall <= task.tol * value
-    return Found(frame.V, n_iter, converged, history=tuple(history))
+    return BasisFound(frame.V, n_iter, converged, history=tuple(history))
 
 
 def powers(p: float, low: float) -> tuple[Weight, Objective]:
@@ -70,7 +70,7 @@ def powers(p: float, low: float) -> tuple[Weight, Objective]:
     return weight, objective
 
 
-def mean_square(task: Task) -> float:
+def mean_square(task: RowsTask) -> float:
     """Mean squared norm of the rows that are not zero."""
     norms = task.rows.squared_norms()
     return float(norms.sum()) / max(1, int(np.count_nonzero(norms)))

@@ -170,7 +170,7 @@ def test_ctrl_c_is_not_swallowed() -> None:
 
 
 def test_a_bound_above_a_cost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = judges.approx_subspace
+    honest = judges.JUDGES["rows"].own
 
     def doctored(*arguments: Any, **options: Any) -> Any:
         result = honest(*arguments, **options)
@@ -181,7 +181,9 @@ def test_a_bound_above_a_cost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
         certificate = dataclasses.replace(result.certificate, bounds=bounds)
         return dataclasses.replace(result, certificate=certificate)
 
-    monkeypatch.setattr(judges, "approx_rows", doctored)
+    monkeypatch.setitem(
+        judges.JUDGES, "rows", dataclasses.replace(judges.JUDGES["rows"], own=doctored)
+    )
     with pytest.raises(lpgeom.CertificateError, match="rank 2: .* below the lower bound"):
         lpgeom.compare(A, 2, methods=["lpgeom", "svd"])
 

@@ -196,7 +196,7 @@ def test_exact_rank_costs_nothing() -> None:
 
 
 def test_a_bound_above_a_cost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = judges.approx_factors
+    honest = judges.JUDGES["entries"].own
 
     def doctored(*arguments: Any, **options: Any) -> Any:
         result = honest(*arguments, **options)
@@ -226,7 +226,9 @@ def test_a_bound_above_a_cost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
             result, certificate=dataclasses.replace(certificate, bounds=lifted)
         )
 
-    monkeypatch.setattr(judges, "approx_factors", doctored)
+    monkeypatch.setitem(
+        judges.JUDGES, "entries", dataclasses.replace(judges.JUDGES["entries"], own=doctored)
+    )
     with pytest.raises(lpgeom.CertificateError, match="rank 3: .* below the lower bound"):
         lpgeom.compare(A, 3, methods=["lpgeom"], objective="entries")
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 import lpgeom
+from lpgeom import heuristics
 from lpgeom.geometry.grassmann import largest_sine
 from lpgeom.heuristics import (
     HEURISTICS,
@@ -69,10 +70,20 @@ def orthonormal(V: Any) -> bool:
 
 def test_the_registry() -> None:
     shape = inspect.signature(svd)
-    for name, method in HEURISTICS.items():
+    for name, entry in HEURISTICS.items():
+        method: Any = entry.method
+        assert method is getattr(heuristics, name)
         assert method.__name__ == name
         assert inspect.signature(method) == shape
         assert "Source" in method.__doc__ or name in ("svd", "cvxpy_reaper", "outlier_filter_svd")
+
+
+def test_the_derived_lists() -> None:
+    assert heuristics.SEEDED == ("randomized_svd", "l1_pca")
+    assert set(heuristics.SLOW) == {
+        "l1_pca", "l1_pca_nongreedy", "alternating_l1", "outlier_pursuit", "grassmann_descent",
+        "cvxpy_reaper",
+    }  # fmt: skip
 
 
 @EVERY

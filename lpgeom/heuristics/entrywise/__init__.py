@@ -7,8 +7,7 @@ but "svd" minimise that objective, each in its own way and from the SVD or from 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from lpgeom.heuristics.base import Heuristic
 from lpgeom.heuristics.entrywise._admm import admm
 from lpgeom.heuristics.entrywise._alternating import alternating
 from lpgeom.heuristics.entrywise._columns import column_selection
@@ -17,19 +16,22 @@ from lpgeom.heuristics.entrywise._rows import rows
 from lpgeom.heuristics.entrywise._svd import svd
 from lpgeom.heuristics.entrywise.base import HeuristicFactors
 
-ENTRYWISE: dict[str, Callable[..., HeuristicFactors]] = {
-    "svd": svd,
-    "rows": rows,
-    "alternating": alternating,
-    "admm": admm,
-    "irls": irls,
-    "column_selection": column_selection,
+MUCH = 1e10
+"""The n d k^2 from which the slower methods run only if named."""
+
+ENTRYWISE: dict[str, Heuristic[HeuristicFactors]] = {
+    "svd": Heuristic(svd),
+    "rows": Heuristic(rows, seeded=True),
+    "alternating": Heuristic(alternating, slow_from=MUCH),
+    "admm": Heuristic(admm),
+    "irls": Heuristic(irls, slow_from=MUCH),
+    "column_selection": Heuristic(column_selection, seeded=True, slow_from=MUCH),
 }
 
-SEEDED = ("column_selection", "rows")
+SEEDED = tuple(sorted(name for name, h in ENTRYWISE.items() if h.seeded))
 """Methods whose answer depends on the seed."""
 
-CUBIC = ("alternating", "irls", "column_selection")
+CUBIC = tuple(name for name, h in ENTRYWISE.items() if h.slow)
 """Methods of n d k^2 operations a step and more."""
 
 __all__ = ["CUBIC", "ENTRYWISE", "SEEDED", "HeuristicFactors", *ENTRYWISE]

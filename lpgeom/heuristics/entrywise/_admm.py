@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from lpgeom.entries.splitting import split
-from lpgeom.heuristics.entrywise.base import Found, HeuristicFactors, Task, run
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from lpgeom.heuristics.entrywise.base import EntriesTask, FactorsFound, entrywise
 
 
-def admm(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicFactors:
+@entrywise(steps=200, tol=1e-4)
+def admm(task: EntriesTask) -> FactorsFound:
     """Minimises ``sum |E|_ij^p`` subject to ``A - L = E``, rank L <= k, from the SVD.
 
     Source: Boyd et al., "Distributed optimization and statistical learning via the alternating
@@ -62,12 +50,8 @@ def admm(
     >>> (found.left @ found.right)[2].round(1).tolist()
     [3.0, 3.0, 3.0]
     """
-    return run("admm", _solve, A, k, p, seed, max_iter, tol, steps=200, small=1e-4)
-
-
-def _solve(task: Task) -> Found:
     if task.k >= len(task.B):
-        return Found(*task.svd_start(), note="k >= n: exact")
+        return FactorsFound(*task.svd_start(), note="k >= n: exact")
     found = split(task.B, *task.svd_start(), task.p, max_iter=task.max_iter, tol=task.tol)
     left, right = np.asarray(found.left), np.asarray(found.right)
-    return Found(left, right, found.n_iter, found.converged, "", found.history)
+    return FactorsFound(left, right, found.n_iter, found.converged, "", found.history)

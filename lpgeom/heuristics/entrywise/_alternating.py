@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lpgeom.entries.alternating import alternate
-from lpgeom.heuristics.entrywise.base import Found, HeuristicFactors, Task, run
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from lpgeom.heuristics.entrywise.base import EntriesTask, FactorsFound, entrywise
 
 
-def alternating(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicFactors:
+@entrywise(steps=60, tol=1e-4)
+def alternating(task: EntriesTask) -> FactorsFound:
     """Minimises the cost over one factor at a time, from the SVD.
 
     Source: Ke and Kanade, "Robust L1 norm factorization in the presence of outliers and missing
@@ -61,11 +49,9 @@ def alternating(
     >>> (found.left @ found.right)[2].round(6).tolist()
     [3.0, 3.0, 3.0]
     """
-    return run("alternating", _solve, A, k, p, seed, max_iter, tol, steps=60, small=1e-4)
-
-
-def _solve(task: Task) -> Found:
     found = alternate(
         task.B, *task.svd_start(), task.p, max_iter=task.max_iter, tol=max(task.tol, 1e-8)
     )
-    return Found(found.left, found.right, found.n_iter, found.converged, "", tuple(found.history))
+    return FactorsFound(
+        found.left, found.right, found.n_iter, found.converged, "", tuple(found.history)
+    )

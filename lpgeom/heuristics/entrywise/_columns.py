@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lpgeom.entries.alternating import fit_right
 from lpgeom.entries.column_sets import column_sets, is_exhaustive
-from lpgeom.heuristics.entrywise.base import Found, HeuristicFactors, Task, run
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from lpgeom.heuristics.entrywise.base import EntriesTask, FactorsFound, entrywise
 
 
-def column_selection(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicFactors:
+@entrywise(steps=8)
+def column_selection(task: EntriesTask) -> FactorsFound:
     """Minimises the cost over right factors, the left one being k columns of A.
 
     Source: Chierichetti, Gollapudi, Kumar, Lattanzi, Panigrahy, Woodruff, "Algorithms for l_p
@@ -66,10 +55,6 @@ def column_selection(
     >>> float(abs(A - found.left @ found.right).max().round(6)), found.note
     (0.0, 'all 3 sets of columns')
     """
-    return run("column_selection", _solve, A, k, p, seed, max_iter, tol, steps=8)
-
-
-def _solve(task: Task) -> Found:
     best, value = None, math.inf
     history = []
     for J in column_sets(task.B, task.k, task.p, task.max_iter, task.seed):
@@ -81,4 +66,4 @@ def _solve(task: Task) -> Found:
     assert best is not None
     everything = is_exhaustive(task.B.shape[1], task.k)
     note = f"{'all ' if everything else ''}{len(history)} sets of columns"
-    return Found(*best, len(history), True, note, tuple(history))
+    return FactorsFound(*best, len(history), True, note, tuple(history))

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lpgeom.entries.reweighted import reweight
-from lpgeom.heuristics.entrywise.base import Found, HeuristicFactors, Task, run
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from lpgeom.heuristics.entrywise.base import EntriesTask, FactorsFound, entrywise
 
 
-def irls(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicFactors:
+@entrywise(steps=100, tol=1e-5)
+def irls(task: EntriesTask) -> FactorsFound:
     """Minimises ``sum w_ij (A - left @ right)_ij^2``, w being the last ``|residual|^(p-2)``.
 
     Source: De la Torre and Black, "A framework for robust subspace learning", IJCV 54, 2003, with
@@ -62,9 +50,5 @@ def irls(
     >>> (found.left @ found.right)[2].round(3).tolist()
     [3.0, 3.0, 3.0]
     """
-    return run("irls", _solve, A, k, p, seed, max_iter, tol, steps=100, small=1e-5)
-
-
-def _solve(task: Task) -> Found:
     found = reweight(task.B, *task.svd_start(), task.p, max_iter=task.max_iter, tol=task.tol)
-    return Found(found.left, found.right, found.n_iter, found.converged, "", found.history)
+    return FactorsFound(found.left, found.right, found.n_iter, found.converged, "", found.history)

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from lpgeom.heuristics.entrywise.base import Found, HeuristicFactors, Task, run
+from lpgeom.heuristics.entrywise.base import EntriesTask, FactorsFound, entrywise
 from lpgeom.subspace.approx import approx_rows
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
-
-def rows(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicFactors:
+@entrywise()
+def rows(task: EntriesTask) -> FactorsFound:
     """Minimises ``sum_i ||a_i - a_i V V^T||^p`` by `approx_subspace`; the factors are AV and V^T.
 
     What a solver for rows is worth to one who wants small entries. Robust to wrong rows, not to
@@ -53,10 +41,6 @@ def rows(
     >>> abs(found.right).round(6).tolist()
     [[1.0, 0.0]]
     """
-    return run("rows", _solve, A, k, p, seed, max_iter, tol)
-
-
-def _solve(task: Task) -> Found:
     found = approx_rows(task.B, task.k, task.p, certify=False, seed=task.seed)
     left = task.B @ found.basis
-    return Found(left, found.basis.T, found.n_iter, found.converged, found.method)
+    return FactorsFound(left, found.basis.T, found.n_iter, found.converged, found.method)

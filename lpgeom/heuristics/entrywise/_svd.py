@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from lpgeom.heuristics.entrywise.base import Found, HeuristicFactors, Task, run
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from lpgeom.heuristics.entrywise.base import EntriesTask, FactorsFound, entrywise
 
 
-def svd(
-    A: ArrayLike,
-    k: int,
-    p: float = 1.0,
-    *,
-    seed: int = 0,
-    max_iter: int | None = None,
-    tol: float | None = None,
-) -> HeuristicFactors:
+@entrywise()
+def svd(task: EntriesTask) -> FactorsFound:
     """Minimises ``sum_ij |A - left @ right|_ij^2``, whatever p.
 
     O(n d^2) operations.
@@ -47,8 +35,4 @@ def svd(
     >>> (found.left @ found.right).round(6).tolist()
     [[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]]
     """
-    return run("svd", _solve, A, k, p, seed, max_iter, tol)
-
-
-def _solve(task: Task) -> Found:
-    return Found(*task.svd_start())
+    return FactorsFound(*task.svd_start())

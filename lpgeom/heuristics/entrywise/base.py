@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lpgeom.entries.problem import open_entries
-from lpgeom.io import validation
+from lpgeom.heuristics.base import Method, limits, named
 from lpgeom.rows.base import Array
 from lpgeom.threads import limited, sized
 
@@ -61,7 +61,7 @@ class HeuristicFactors:
 
 
 @dataclass(frozen=True)
-class Task:
+class EntriesTask:
     """One run: A scaled, and what the caller asked for."""
 
     B: Array
@@ -74,7 +74,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Found:
+class FactorsFound:
     """The answer for ``task.B``; fields as in `HeuristicFactors`."""
 
     left: Array
@@ -85,32 +85,38 @@ class Found:
     history: tuple[float, ...] = ()
 
 
-def run(
-    method: str,
-    solve: Callable[[Task], Found],
-    A: ArrayLike,
-    k: int,
-    p: float,
-    seed: int,
-    max_iter: int | None,
-    tol: float | None,
-    *,
-    steps: int = 1,
-    small: float = 1e-6,
-) -> HeuristicFactors:
-    """Solve by `solve`; `steps` and `small` are the method's own max_iter and tol."""
-    seed = validation.check_seed(seed)
-    max_iter = steps if max_iter is None else validation.check_positive_int("max_iter", max_iter)
-    tol = small if tol is None else validation.check_tolerance(tol)
-    entries = open_entries(A, k, p, None, None, "raise")
-    with limited(), sized(*entries.shape):
-        entries = entries.centred()
-        task = Task(
-            entries.B, entries.k, entries.p, seed, max_iter, tol, lambda: entries.projected(k)
-        )
-        found = solve(task)
-    left = entries.in_user_units(found.left, found.right)
-    right = np.ascontiguousarray(found.right)
-    return HeuristicFactors(
-        left, right, method, found.n_iter, found.converged, found.note, found.history
-    )
+def entrywise(
+    *, steps: int = 1, tol: float = 1e-6
+) -> Callable[[Callable[[EntriesTask], FactorsFound]], Method[HeuristicFactors]]:
+    """Make a solver of tasks a heuristic for entries, as `lpgeom.heuristics.base.heuristic`."""
+    own = steps, tol
+
+    def decorated(solve: Callable[[EntriesTask], FactorsFound]) -> Method[HeuristicFactors]:
+        def method(
+            A: ArrayLike,
+            k: int,
+            p: float = 1.0,
+            *,
+            seed: int = 0,
+            max_iter: int | None = None,
+            tol: float | None = None,
+        ) -> HeuristicFactors:
+            limit = limits(seed, max_iter, tol, own)
+            entries = open_entries(A, k, p, None, None, "raise")
+            with limited(), sized(*entries.shape):
+                entries = entries.centred()
+                found = solve(
+                    EntriesTask(
+                        entries.B, entries.k, entries.p, *limit, lambda: entries.projected(k)
+                    )
+                )
+            left = entries.in_user_units(found.left, found.right)
+            right = np.ascontiguousarray(found.right)
+            return HeuristicFactors(
+                left, right, solve.__name__,
+                found.n_iter, found.converged, found.note, found.history,
+            )  # fmt: skip
+
+        return named(method, solve)
+
+    return decorated
