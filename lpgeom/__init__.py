@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from lpgeom.geometry.ellipsoids.mvee import min_volume_ellipsoid
     from lpgeom.geometry.lewis import lewis_weights
     from lpgeom.geometry.median import Median, lp_median
-    from lpgeom.groups.clusters import approx_subspaces
+    from lpgeom.groups.clusters import approx_clusters
     from lpgeom.groups.mixed import approx_mixed
     from lpgeom.subspace.certify import certify, cost
     from lpgeom.subspace.refine import refine
@@ -69,10 +69,10 @@ __all__ = [
     "SubspaceResult",
     "__version__",
     "approx_affine",
+    "approx_clusters",
     "approx_factors",
     "approx_mixed",
     "approx_subspace",
-    "approx_subspaces",
     "certify",
     "compare",
     "coreset",
@@ -99,7 +99,7 @@ _LAZY = {
     "approx_factors": "lpgeom.entries.factors",
     "approx_mixed": "lpgeom.groups.mixed",
     "approx_subspace": "lpgeom.approx",
-    "approx_subspaces": "lpgeom.groups.clusters",
+    "approx_clusters": "lpgeom.groups.clusters",
     "certify": "lpgeom.subspace.certify",
     "compare": "lpgeom.comparison.compare",
     "Coreset": "lpgeom.coresets.record",
@@ -121,6 +121,7 @@ _LAZY = {
 
 # Former public names: each warns, and is its successor.
 _RENAMED = {
+    "approx_subspaces": "approx_clusters",
     "readers": "io",
 }
 

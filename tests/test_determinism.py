@@ -54,7 +54,7 @@ calls = {
         )
     },
     "approx_factors": lambda: figures(lpgeom.approx_factors(small, 3)),
-    "approx_subspaces": lambda: figures(lpgeom.approx_subspaces(groups, 2, subspaces=2)),
+    "approx_clusters": lambda: figures(lpgeom.approx_clusters(groups, 2, subspaces=2)),
     "approx_mixed": lambda: figures(lpgeom.approx_mixed(groups, 800, subspaces=2)),
     "min_volume_ellipsoid": lambda: ellipsoid(large),
 }

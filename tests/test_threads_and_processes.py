@@ -228,7 +228,7 @@ calls = {
     "large": lambda: lpgeom.approx_subspace(B, 3, 1.0),
     "lewis_weights": lambda: lpgeom.lewis_weights(B, 8.0, tol=1e-9),
     "approx_factors": lambda: lpgeom.approx_factors(A, 3),
-    "approx_subspaces": lambda: lpgeom.approx_subspaces(A, 2, subspaces=3),
+    "approx_clusters": lambda: lpgeom.approx_clusters(A, 2, subspaces=3),
     "lp_regression": lambda: lpgeom.lp_regression(B[:, :15], B[:, 15], p=1.0),
     "min_volume_ellipsoid": lambda: lpgeom.min_volume_ellipsoid(B, eps=1e-9),
     "lp_svd": lambda: lpgeom.lp_svd(A[:, :5], 1.0),

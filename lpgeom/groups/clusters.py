@@ -1,4 +1,4 @@
-"""``approx_subspaces``: rows split among several subspaces, each solved and certified."""
+"""``approx_clusters``: rows split among several subspaces, each solved and certified."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ data."""
 DEFAULT_MAX_ITER, LARGE_MAX_ITER = 100, 40
 
 
-def approx_subspaces(
+def approx_clusters(
     A: ArrayLike,
     k: int,
     p: float = 1.0,
@@ -121,7 +121,7 @@ def approx_subspaces(
     >>> lines = rng.standard_normal((3, 8))  # three lines in R^8
     >>> A = rng.standard_normal((300, 1)) * lines[np.arange(300) % 3]
     >>> A += 0.01 * rng.standard_normal(A.shape)
-    >>> found = lpgeom.approx_subspaces(A, k=1, subspaces=3)
+    >>> found = lpgeom.approx_clusters(A, k=1, subspaces=3)
     >>> found.bases.shape, found.cost < 0.1 * found.single_cost, found.ratio < 1.1
     ((3, 8, 1), True, True)
     """

@@ -111,7 +111,7 @@ def approx_mixed(
     (`lpgeom.groups.allocation`); labels, each row to the group where its cost plus the price of
     its numbers is least. The least cost seen within the budget counts. The first start groups
     rows by their cost; small A (below 2^20 entries) has a second one, the labels that
-    `approx_subspaces` looks for at that storage. What is promised: the storage is within the
+    `approx_clusters` looks for at that storage. What is promised: the storage is within the
     budget; the cost never exceeds that of the one subspace `approx_subspace` finds for the same
     storage; the lower bound holds for all subspaces of the ranks returned *under the labels
     returned*. A round takes some ``n d (d + sum_c k_c)`` operations and j eigendecompositions.

@@ -87,7 +87,7 @@ def compress(
     tokenizer : tokenizer or path, optional
         See `lpgeom.nn.token_weights`.
     subspaces : int, optional
-        Rows are split among that many subspaces, see `lpgeom.approx_subspaces`. One for bare
+        Rows are split among that many subspaces, see `lpgeom.approx_clusters`. One for bare
         parameters. If not given: 8 with mixed ranks, else 1.
     ranks : {"equal", "mixed"}, optional
         "mixed", with several subspaces: each group of an embedding's rows gets a rank of its own,
@@ -135,7 +135,7 @@ def compress(
 
     Notes
     -----
-    A layer's time is that of `approx_subspace`, `approx_subspaces` or `approx_mixed`, and one pass
+    A layer's time is that of `approx_subspace`, `approx_clusters` or `approx_mixed`, and one pass
     for the SVD's cost at every rank.
     Weights of 2^17 to 2^20 entries are solved by ``method="irls"`` with ``tol=1e-5``, others as
     usual. Apart from the new factors, memory is taken for one layer at a time.

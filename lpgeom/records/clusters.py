@@ -71,7 +71,7 @@ class ClusterResult(Grouping):
     --------
     >>> import numpy as np, lpgeom
     >>> A = np.random.default_rng(0).standard_normal((60, 5))
-    >>> result = lpgeom.approx_subspaces(A, 1, subspaces=2)
+    >>> result = lpgeom.approx_clusters(A, 1, subspaces=2)
     >>> result.bases.shape, result.cost <= result.single_cost
     ((2, 5, 1), True)
     """
@@ -108,7 +108,7 @@ class ClusterResult(Grouping):
         --------
         >>> import numpy as np, lpgeom
         >>> A = np.random.default_rng(0).standard_normal((50, 6))
-        >>> found = lpgeom.approx_subspaces(A, 2, subspaces=3)
+        >>> found = lpgeom.approx_clusters(A, 2, subspaces=3)
         >>> left, right = found.factors(A)
         >>> left.shape, right.shape
         ((50, 2), (3, 2, 6))

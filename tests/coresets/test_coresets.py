@@ -498,7 +498,7 @@ def test_cost_and_certify_of_a_coreset() -> None:
         lambda c: lpgeom.approx_affine(c, 2),
         lambda c: lpgeom.approx_factors(c, 2),
         lambda c: lpgeom.approx_mixed(c, 40),
-        lambda c: lpgeom.approx_subspaces(c, 1, subspaces=2),
+        lambda c: lpgeom.approx_clusters(c, 1, subspaces=2),
         lambda c: lpgeom.compare(c, 2),
         lambda c: lpgeom.coreset(c, 5),
         lambda c: lpgeom.john_ellipsoid(c),

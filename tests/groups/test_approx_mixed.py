@@ -176,7 +176,7 @@ def test_finds_what_equal_ranks_find(p: float, weighted: bool) -> None:
     n, d, k, j = 90, 6, 1, 3
     A = planted(n, d, k, j, noise=0.02)[0]
     omega = 1.0 / np.arange(1.0, n + 1.0) if weighted else None
-    equal = lpgeom.approx_subspaces(A, k, p, subspaces=j, row_weights=omega, certify=False)
+    equal = lpgeom.approx_clusters(A, k, p, subspaces=j, row_weights=omega, certify=False)
     found = checked(A, n * k + j * d * k, p, subspaces=j, row_weights=omega)
     assert found.norm_error <= equal.norm_error * (1.0 + 1e-6)
     assert found.norm_error < 0.2 * found.single_cost ** (1.0 / p)

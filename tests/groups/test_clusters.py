@@ -47,7 +47,7 @@ def by_definition(A: Any, labels: Any, bases: Any, p: float, omega: Any = None) 
 def checked(A: Any, k: int, p: float, j: int, **options: Any) -> lpgeom.ClusterResult:
     """The result, with every promise held against the definition."""
     omega = options.get("row_weights")
-    found = lpgeom.approx_subspaces(A, k, p, subspaces=j, **options)
+    found = lpgeom.approx_clusters(A, k, p, subspaces=j, **options)
     n, d = np.shape(A)
     assert found.labels.shape == (n,)
     assert found.bases.shape == (j, d, k)
@@ -124,7 +124,7 @@ def test_bound_holds_for_every_choice_under_the_labels() -> None:
 def test_bound_does_not_claim_other_labels() -> None:
     """Labels from one bad start: their bound lies above what better labels reach."""
     A, truth, bases = planted(120, 4, 1, 2)
-    found = lpgeom.approx_subspaces(A, 1, subspaces=1)
+    found = lpgeom.approx_clusters(A, 1, subspaces=1)
     assert found.lower_bound > by_definition(A, truth, bases, 1.0)
 
 
@@ -217,7 +217,7 @@ def test_types_and_layouts(dtype: Any) -> None:
     A = (30.0 * planted(100, 6, 2, 2, noise=0.1)[0]).astype(dtype)
     found = checked(A, 2, 1.0, 2)
     for other in (np.asfortranarray(A), np.repeat(A, 2, axis=1)[:, ::2], A.tolist()):
-        again = lpgeom.approx_subspaces(other, 2, subspaces=2)
+        again = lpgeom.approx_clusters(other, 2, subspaces=2)
         assert again.cost == pytest.approx(found.cost, rel=1e-6)
 
 
@@ -225,8 +225,8 @@ def test_types_and_layouts(dtype: Any) -> None:
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
 def test_any_scale(scale: float, p: float) -> None:
     A = planted(60, 5, 1, 2, noise=0.1)[0]
-    plain = lpgeom.approx_subspaces(A, 1, p, subspaces=2)
-    found = lpgeom.approx_subspaces(scale * A, 1, p, subspaces=2)
+    plain = lpgeom.approx_clusters(A, 1, p, subspaces=2)
+    found = lpgeom.approx_clusters(scale * A, 1, p, subspaces=2)
     found.verify(scale * A)
     assert found.norm_error == pytest.approx(scale * plain.norm_error, rel=1e-6)
     assert found.ratio == pytest.approx(plain.ratio, rel=1e-6)
@@ -237,7 +237,7 @@ def test_high_powers_and_tiny_weights_keep_their_costs() -> None:
     A, _, _ = planted(60, 5, 1, 2, noise=1e-5)
     for omega in (None, np.where(np.arange(60) % 2, 1e-300, 1.0)):
         for p in (1.0, 100.0):
-            found = lpgeom.approx_subspaces(A, 1, p, subspaces=2, row_weights=omega)
+            found = lpgeom.approx_clusters(A, 1, p, subspaces=2, row_weights=omega)
             y = np.array([np.linalg.norm(A - (A @ V) @ V.T, axis=1) for V in found.bases])
             y = y[found.labels, np.arange(60)] * (1.0 if omega is None else omega ** (1.0 / p))
             norm = y.max() * ((y / y.max()) ** p).sum() ** (1.0 / p)
@@ -259,7 +259,7 @@ def test_fewer_rows_than_columns() -> None:
 
 def test_the_seed_decides() -> None:
     A = matrix("gauss", 150, 6, seed=9)
-    one, two = (lpgeom.approx_subspaces(A, 2, subspaces=4, seed=3) for _ in range(2))
+    one, two = (lpgeom.approx_clusters(A, 2, subspaces=4, seed=3) for _ in range(2))
     np.testing.assert_array_equal(one.labels, two.labels)
     np.testing.assert_array_equal(one.bases, two.bases)
     assert one.history == two.history
@@ -269,7 +269,7 @@ def test_more_starts_never_end_higher_for_a_seed() -> None:
     """Few starts are the first of many: the best of more of them, followed to its end."""
     A = matrix("gauss", 100, 5, seed=4)
     costs = [
-        lpgeom.approx_subspaces(A, 1, 2.0, subspaces=4, restarts=count).cost for count in (1, 20)
+        lpgeom.approx_clusters(A, 1, 2.0, subspaces=4, restarts=count).cost for count in (1, 20)
     ]
     assert costs[1] <= costs[0] * (1.0 + 0.02)
 
@@ -280,7 +280,7 @@ def test_threads_do_not_matter() -> None:
 import numpy as np, lpgeom
 from test_clusters import planted
 A = planted(21000, 52, 4, 3, noise=0.3)[0].astype(np.float32)
-f = lpgeom.approx_subspaces(A, 4, 1.0, subspaces=3, restarts=2, certify=False)
+f = lpgeom.approx_clusters(A, 4, 1.0, subspaces=3, restarts=2, certify=False)
 print(repr(f.cost), int((f.labels * np.arange(len(A))).sum()), f.method)
 """
     tests = __file__.rpartition("/")[0]
@@ -307,7 +307,7 @@ def test_large_data_and_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """Starts on a sample of the rows, the descent on all of them, in float32."""
     monkeypatch.setattr(splits, "SAMPLE", 2000)
     A, truth, bases = planted(24000, 48, 3, 4, noise=0.05)
-    found = lpgeom.approx_subspaces(A, 3, 1.0, subspaces=4)
+    found = lpgeom.approx_clusters(A, 3, 1.0, subspaces=4)
     assert found.cost <= by_definition(A[::20], truth[::20], bases, 1.0) * 20 * 1.05
     assert found.cost < 0.5 * found.single_cost
     assert found.ratio < 1.1
@@ -319,8 +319,8 @@ def test_memory_maps_are_read_in_place(tmp_path: Any) -> None:
     np.save(tmp_path / "A.npy", A)
     mapped = np.load(tmp_path / "A.npy", mmap_mode="r")
     assert (
-        lpgeom.approx_subspaces(mapped, 1, subspaces=2).cost
-        == lpgeom.approx_subspaces(A, 1, subspaces=2).cost
+        lpgeom.approx_clusters(mapped, 1, subspaces=2).cost
+        == lpgeom.approx_clusters(A, 1, subspaces=2).cost
     )
 
 
@@ -352,7 +352,7 @@ def test_a_subspace_that_lost_its_rows_is_put_to_use() -> None:
 
 def test_without_certificates() -> None:
     A = planted(100, 6, 2, 2, noise=0.1)[0]
-    found = lpgeom.approx_subspaces(A, 2, subspaces=2, certify=False)
+    found = lpgeom.approx_clusters(A, 2, subspaces=2, certify=False)
     assert found.lower_bound == 0.0
     assert found.ratio == math.inf
     assert all(r is not None and r.certificate is None for r in found.results)
@@ -362,8 +362,8 @@ def test_without_certificates() -> None:
 
 def test_tight_certificates_state_their_probability() -> None:
     A = planted(150, 6, 2, 2, noise=0.3)[0]
-    fast = lpgeom.approx_subspaces(A, 2, subspaces=2)
-    tight = lpgeom.approx_subspaces(A, 2, subspaces=2, certify="tight")
+    fast = lpgeom.approx_clusters(A, 2, subspaces=2)
+    tight = lpgeom.approx_clusters(A, 2, subspaces=2, certify="tight")
     assert fast.failure_probability == 0.0
     assert tight.lower_bound >= fast.lower_bound
     assert tight.failure_probability <= 2e-6
@@ -372,7 +372,7 @@ def test_tight_certificates_state_their_probability() -> None:
 
 def test_factors_and_text() -> None:
     A = planted(50, 6, 2, 3, noise=0.1)[0]
-    found = lpgeom.approx_subspaces(A, 2, subspaces=3)
+    found = lpgeom.approx_clusters(A, 2, subspaces=3)
     left, right = found.factors(A)
     B = np.einsum("ik,ikd->id", left, right[found.labels])
     cost = np.linalg.norm(A - B, axis=1).sum()
@@ -391,7 +391,7 @@ def test_factors_and_text() -> None:
 def solved() -> tuple[Any, lpgeom.ClusterResult]:
     A = planted(90, 6, 2, 3, noise=0.2)[0]
     omega = np.linspace(1.0, 2.0, 90)
-    found = lpgeom.approx_subspaces(A, 2, 1.5, subspaces=3, row_weights=omega)
+    found = lpgeom.approx_clusters(A, 2, 1.5, subspaces=3, row_weights=omega)
     found.verify(A)
     return A, found
 
@@ -456,7 +456,7 @@ class TestVerify:
 
     def test_uncertified_costs_are_checked_too(self, solved: Any) -> None:
         A, _ = solved
-        found = lpgeom.approx_subspaces(A, 2, subspaces=3, certify=False)
+        found = lpgeom.approx_clusters(A, 2, subspaces=3, certify=False)
         found.verify(A)
         turned = np.linalg.qr(found.bases + 0.01)[0]
         self.fails(A, found, "recomputed", bases=turned)
@@ -486,13 +486,13 @@ class TestVerify:
 def test_bad_input(changes: dict[str, Any], error: type[Exception], match: str) -> None:
     arguments: dict[str, Any] = {"A": np.eye(4, 3), "k": 1, "subspaces": 2, **changes}
     with pytest.raises(error, match=match):
-        lpgeom.approx_subspaces(**arguments)
+        lpgeom.approx_clusters(**arguments)
 
 
 def test_a_coreset_is_told_what_to_do() -> None:
     A = planted(100, 4, 1, 2)[0]
     with pytest.raises(TypeError, match="Coreset: pass its rows"):
-        lpgeom.approx_subspaces(lpgeom.coreset(A, size=20), 1, subspaces=2)  # type: ignore[arg-type]
+        lpgeom.approx_clusters(lpgeom.coreset(A, size=20), 1, subspaces=2)  # type: ignore[arg-type]
 
 
 def test_rounds_that_compare_few_subspaces_end_as_low() -> None:

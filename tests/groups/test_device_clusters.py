@@ -28,10 +28,10 @@ def test_approx_subspaces(p: float, weighted: bool) -> None:
     A = clustered()
     omega = np.random.default_rng(1).random(len(A)) if weighted else None
     options: Any = {"subspaces": 3, "row_weights": omega}
-    expected = lpgeom.approx_subspaces(A, 2, p, **options)
+    expected = lpgeom.approx_clusters(A, 2, p, **options)
     with strict_device():
-        found = lpgeom.approx_subspaces(to_device(A), 2, p, **options)
-        sent = lpgeom.approx_subspaces(A, 2, p, backend="cuda", **options)
+        found = lpgeom.approx_clusters(to_device(A), 2, p, **options)
+        sent = lpgeom.approx_clusters(A, 2, p, backend="cuda", **options)
     for result in (found, sent):
         np.testing.assert_array_equal(result.labels, expected.labels)
         assert result.cost == pytest.approx(expected.cost, rel=RTOL)
@@ -101,10 +101,10 @@ def test_the_large_route() -> None:
     X = rng.standard_normal((18000, 3)).astype("f4")
     A = np.einsum("ij,ijk->ik", X, planes[np.arange(18000) % 4].astype("f4"))
     A += 0.05 * rng.standard_normal(A.shape).astype("f4")
-    expected = lpgeom.approx_subspaces(A, 3, 1.0, subspaces=4)
+    expected = lpgeom.approx_clusters(A, 3, 1.0, subspaces=4)
     mixed = lpgeom.approx_mixed(A, 60000, 1.0)
     with strict_device():
-        found = lpgeom.approx_subspaces(to_device(A), 3, 1.0, subspaces=4)
+        found = lpgeom.approx_clusters(to_device(A), 3, 1.0, subspaces=4)
         mixed_there = lpgeom.approx_mixed(to_device(A), 60000, 1.0)
     assert found.cost == pytest.approx(expected.cost, rel=1e-4)
     assert mixed_there.cost == pytest.approx(mixed.cost, rel=1e-2)

@@ -49,7 +49,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "coreset": lambda x: lpgeom.coreset(x, 10, p=1.0).indices,
     "compare": lambda x: list(lpgeom.compare(x, 2, methods=["svd"])["cost"]),
     "approx_factors": lambda x: lpgeom.approx_factors(x, 2, 1.0, max_iter=3, certify=False).cost,
-    "approx_subspaces": lambda x: lpgeom.approx_subspaces(x, 1, subspaces=2).cost,
+    "approx_clusters": lambda x: lpgeom.approx_clusters(x, 1, subspaces=2).cost,
     "approx_mixed": lambda x: lpgeom.approx_mixed(x, 80, subspaces=2).cost,
     "lp_regression V": lambda x: lpgeom.lp_regression(x, A[:, 0], 1.0).cost,
     "lp_regression B": lambda x: lpgeom.lp_regression(V, x, 1.0).cost,

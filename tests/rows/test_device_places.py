@@ -31,7 +31,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "refine": lambda X: lpgeom.refine(X, V),
     "lewis_weights": lambda X: lpgeom.lewis_weights(X, 1.0),
     "coreset": lambda X: lpgeom.coreset(X, size=20),
-    "approx_subspaces": lambda X: lpgeom.approx_subspaces(X, 1, subspaces=2, restarts=1),
+    "approx_clusters": lambda X: lpgeom.approx_clusters(X, 1, subspaces=2, restarts=1),
     "approx_mixed": lambda X: lpgeom.approx_mixed(X, 150, subspaces=2),
     "approx_mixed, rank 0": lambda X: lpgeom.approx_mixed(X, 10, subspaces=2),
     "svd_cost_curve": lambda X: svd_cost_curve(X, 1.0),

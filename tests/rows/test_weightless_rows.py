@@ -79,9 +79,9 @@ def test_other_objectives(base: float, long: float) -> None:
         assert ours.lower_bound == pytest.approx(theirs.lower_bound, rel=1e-2, abs=0.0)
     if long / base > 1e150:  # read beside the others, these would leave nothing of them
         with pytest.raises(ValueError, match="rows of weight 0 are so long"):
-            lpgeom.approx_subspaces(A, 2, subspaces=2, row_weights=OMEGA)
+            lpgeom.approx_clusters(A, 2, subspaces=2, row_weights=OMEGA)
     else:
-        lpgeom.approx_subspaces(A, 2, subspaces=2, row_weights=OMEGA)
+        lpgeom.approx_clusters(A, 2, subspaces=2, row_weights=OMEGA)
 
 
 def test_they_have_to_be_finite() -> None:

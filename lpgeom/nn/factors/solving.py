@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lpgeom.entries.factors import approx_factors
-from lpgeom.groups.clusters import approx_subspaces
+from lpgeom.groups.clusters import approx_clusters
 from lpgeom.nn.factors.factored import Spec
 from lpgeom.records.subspace import Array
 from lpgeom.subspace.approx import approx_rows
@@ -92,7 +92,7 @@ def _in_place(A: Any, k: int, spec: Spec, row_weights: Array | None) -> Solved:
     found: Any
     left = labels = None
     if spec.subspaces > 1:
-        found = approx_subspaces(A, k, spec.p, subspaces=spec.subspaces, **options)
+        found = approx_clusters(A, k, spec.p, subspaces=spec.subspaces, **options)
         right, labels = found.bases.transpose(0, 2, 1), found.labels
         proofs = [r.certificate for r in found.results if r is not None]
     elif spec.objective == "entries":
