@@ -47,6 +47,11 @@ STEP = 12.0
 """A step shrinks the gap about tenfold: the search in float32 stops one step early."""
 
 
+SLOW = 0.97
+"""The exact steps go on as long as each takes this share off the gap: towards a minimiser that is
+a projection they come close slowly, and would end where the last bits of the start decide."""
+
+
 @dataclass(frozen=True)
 class Linearised:
     """What one look at the rows says about a reference matrix."""
@@ -197,7 +202,7 @@ def _search(
         gap = (total - best[1].lower(m)) / total if total > 0.0 else 0.0
         if gap <= GAP[level]:
             break
-        stalled = stalled + 1 if gap > 0.8 * last else 0
+        stalled = stalled + 1 if gap > (SLOW if exact else 0.8) * last else 0
         last = gap
         if stalled == 2 and at.H is not None and not exact:
             exact, stalled = True, 0
