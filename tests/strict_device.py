@@ -16,12 +16,8 @@ from unittest import mock
 
 import numpy as np
 
-from lpgeom.entries import place as entry_place
-from lpgeom.kernels.cpu import proximal, regression, rowwise
-from lpgeom.kernels.cpu.line_search import line_search
-from lpgeom.kernels.cpu.rank_update import rank_update
-from lpgeom.rows import device
-from lpgeom.rows.place import Place
+from lpgeom.kernels import cpu
+from lpgeom.rows import device, place
 
 # Names that cupy has under the same name, with the keywords that its function takes.
 FUNCTIONS = {
@@ -294,7 +290,7 @@ class StrictModule:
 
 
 def gemm(a: Any, b: Any, out: Any) -> Any:
-    """In place of `lpgeom.kernels.cuda.product.matmul`."""
+    """In place of `lpgeom.kernels.cuda.blas.matmul`."""
     here()
     np.matmul(_plain(a), _plain(b), out=_plain(out))
     return out
@@ -316,11 +312,12 @@ def on_views(function: Any) -> Any:
     return call
 
 
-def kernels(module: Any) -> Any:
-    """A CPU kernel module's functions, on device arrays."""
-    return SimpleNamespace(
-        **{n: on_views(getattr(module, n)) for n in dir(module) if not n.startswith("_")}
-    )
+def kernels(**others: Any) -> Any:
+    """The CPU's kernels on device arrays, but for those given."""
+    functions = {name: getattr(cpu, name) for name in cpu.__all__ if name != "regression"}
+    views = {name: on_views(f) for name, f in {**functions, **others}.items()}
+    solver = {n: on_views(f) for n, f in vars(cpu.regression).items() if not n.startswith("_")}
+    return SimpleNamespace(**{**views, "matmul": gemm, "regression": SimpleNamespace(**solver)})
 
 
 xp = StrictModule()
@@ -336,23 +333,8 @@ def to_device(A: Any) -> Any:
 
 
 @contextmanager
-def strict_device(free: int = 8 << 30) -> Iterator[None]:
-    """Everything that asks for the device gets this one, with CPU kernels."""
-    place = Place(
-        xp,
-        kernels(rowwise),
-        gemm,
-        on_views(rank_update),
-        device.host,
-        panel=device.PANEL,
-        flush=1,
-    )
-
-    def device_place() -> entry_place.EntryPlace:
-        return entry_place.on_a_device(
-            on_views(proximal.split_step), kernels(regression), on_views(line_search)
-        )
-
+def strict_device(free: int = 8 << 30, **others: Any) -> Iterator[None]:
+    """Everything that asks for the device gets this one, with CPU kernels, or `others` by name."""
     refusing = {
         name: _refusing(getattr(np, name)) for name in ("asarray", "array", "ascontiguousarray")
     }
@@ -360,8 +342,7 @@ def strict_device(free: int = 8 << 30) -> Iterator[None]:
         mock.patch.object(device, "require"),
         mock.patch.object(device, "is_simulated", return_value=False),
         mock.patch.object(device, "array_module", return_value=xp),
-        mock.patch.object(device, "place", return_value=place),
-        mock.patch.object(entry_place, "device_place", device_place),
+        mock.patch.object(place, "device_kernels", return_value=kernels(**others)),
         mock.patch.object(device, "free_bytes", return_value=free),
         mock.patch.multiple(np, **refusing),
     ):

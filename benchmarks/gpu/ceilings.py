@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lpgeom.rows import device
+from lpgeom.rows.place import device_place
 
 from .clock import seconds
 
@@ -44,7 +45,7 @@ class Ceilings:
 def measure(*, small: bool) -> Ceilings:
     """A copy of 4 GiB and products of 8192 x 8192 (tiny ones where `small`)."""
     xp = device.array_module()
-    matmul = device.place().matmul
+    matmul = device_place().kernels.matmul
     count, size = (1 << 20, 256) if small else (1 << 29, 8192)
     bandwidth = 2.0 * 8 * count / _copying(xp, count)
     flops = {}

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 import lpgeom
-from lpgeom.rows import device
 from lpgeom.rows.door import open_anywhere
+from lpgeom.rows.place import device_place
 
 COLUMNS = ("check", "error", "allowed", "good")
 
@@ -57,14 +57,14 @@ def run(*, small: bool) -> list[Check]:
 
 def _products(size: int) -> list[Check]:
     """Float32 products of ``1 + 2^-12``, which TF32 rounds to 1, whatever the mode set before."""
-    place = device.place()
+    place = device_place()
     xp = place.xp
     x = np.float32(1.0 + 2.0**-12)
     a, eye = xp.full((size, size), x, np.float32), xp.eye(size, dtype=np.float32)
     C = xp.zeros((size, size), np.float32, order="F")
     with _coarse(xp):
         product = place.matmul(a, eye, out=xp.empty_like(a))
-        place.rank_update(C, 1.0, x * eye)
+        place.kernels.rank_update(C, 1.0, x * eye)
     gram = np.eye(size) * float(x) ** 2
     return [
         Check("float32 product without TF32", _error(product, _fetched(a)), 2.0**-23),

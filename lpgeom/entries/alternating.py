@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lpgeom.entries.place import place_of
 from lpgeom.entries.regression import regress
 from lpgeom.entries.regression_block import Basis
 from lpgeom.rows.base import Array
+from lpgeom.rows.place import place_of
 
 FIT_TOL = 1e-8
 """Gap of one regression."""

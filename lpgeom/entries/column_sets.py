@@ -10,8 +10,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from lpgeom.entries.place import place_of
 from lpgeom.rows.base import Array
+from lpgeom.rows.place import place_of
 
 EXHAUSTIVE = 200
 """Up to this many sets all are tried."""

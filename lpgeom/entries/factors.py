@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lpgeom.entries.bounds import entry_bounds
-from lpgeom.entries.place import device_for
 from lpgeom.entries.portfolio import best_of, projections
 from lpgeom.entries.problem import open_entries
 from lpgeom.io import validation
 from lpgeom.progress import Progress
 from lpgeom.records.factors import EntriesBound, EntriesCertificate, FactorResult
 from lpgeom.records.subspace import to_cost_units
+from lpgeom.rows.place import device_for
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:

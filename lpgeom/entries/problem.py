@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.entries.place import EntryPlace, place_for, place_of
+from lpgeom.geometry.spectrum import leading
 from lpgeom.io import validation
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import open_anywhere
+from lpgeom.rows.place import Place, check_matrix, place_for, place_of
 from lpgeom.rows.vectors import beside
 
 MOST = 1e280
@@ -68,7 +69,7 @@ class Entries:
         return self.B.shape[0], self.B.shape[1]
 
     @property
-    def place(self) -> EntryPlace:
+    def place(self) -> Place:
         """Where the arrays are."""
         return place_of(self.B)
 
@@ -212,14 +213,12 @@ def open_entries(
         The arrays of a descent do not fit on the device.
     """
     validation.check_choice("missing", missing, ("raise", "ignore"))
-    row_weights, entry_weights = (
-        device.host(v) if device.on_device(v) else v for v in (row_weights, entry_weights)
-    )
+    row_weights, entry_weights = device.fetched(row_weights), device.fetched(entry_weights)
     place = place_for(A, backend)
-    if not place.on_device and device.on_device(A):
-        A = device.host(A)
+    if not place.on_device:
+        A = device.fetched(A)
     there = device.on_device(A)
-    array = _opened(A, missing == "ignore")
+    array = check_matrix(A, missing=missing == "ignore")
     W = given = None
     if entry_weights is not None:
         given = validation.check_entry_weights(entry_weights, array.shape, "entry_weights")
@@ -239,7 +238,7 @@ def open_entries(
     problem = open_anywhere(array, p, row_weights, backend=place.backend)
     k = validation.check_k(k, array.shape[1])
     unit = problem.unit
-    B = _dense(problem.rows, place)
+    B = problem.rows.dense()
     if W is not None:
         top = float(W.max())
         if problem.factors is not None:
@@ -254,15 +253,6 @@ def open_entries(
     return Entries(
         array, B, W, problem.omega, given, problem.factors, problem.scale, unit, problem.p, k
     )
-
-
-def _opened(A: Any, missing: bool) -> Any:
-    """A where it lies, its type and shape checked."""
-    if not device.on_device(A):
-        return validation.check_matrix(A, missing=missing)
-    from lpgeom.rows import cuda
-
-    return cuda.check_matrix(A)
 
 
 def _check_room(A: Any, weighted: bool, there: bool) -> None:
@@ -284,15 +274,6 @@ def _check_room(A: Any, weighted: bool, there: bool) -> None:
         )
 
 
-def _dense(rows: Any, place: EntryPlace) -> Any:
-    """All rows as one float64 array, scale and factors applied; as `rows.array.dense`."""
-    out = place.xp.empty(rows.shape)
-    for lo, hi, block, c in rows.blocks(0, 1, lambda: False):
-        root = np.sqrt(c)
-        out[lo:hi] = block * (root[:, None] if root.ndim else root)
-    return out
-
-
 def _leading(C: Any, k: int) -> Any:
     """The k leading right singular vectors, (d, k)."""
     n, d = C.shape
@@ -300,4 +281,4 @@ def _leading(C: Any, k: int) -> Any:
     if n < d:
         V = np.linalg.svd(C, full_matrices=k > n)[2][:k].T
         return place.array(V)
-    return place.array(place.leading(C.T @ C, k))
+    return place.array(leading(C.T @ C, k))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpgeom.entries.place import HOST, check_matrix, device_for, place_for, place_of
 from lpgeom.entries.regression_block import Basis, Block
 from lpgeom.entries.vertices import vertex
 from lpgeom.io import validation
@@ -16,10 +15,22 @@ from lpgeom.io.interchange import as_numpy
 from lpgeom.progress import Progress
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
+from lpgeom.rows.place import (
+    HOST,
+    Place,
+    check_matrix,
+    device_for,
+    largest_entries,
+    place_for,
+    place_of,
+)
 from lpgeom.threads import limited
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+ARRAYS, MOST_ENTRIES = 24, 1 << 25
+"""Arrays of a block's size that regressions hold on the device, and the largest size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,16 +140,16 @@ def lp_regression(
     tol = validation.check_tolerance(tol)
     max_iter = validation.check_positive_int("max_iter", max_iter)
     backend = validation.check_backend(backend)
-    V, weights = _on_host(V), _on_host(weights)
+    V, weights = device.fetched(V), device.fetched(weights)
     place = place_for(B, backend)
     if not place.on_device:
-        B = _on_host(B)
-    matrix = check_matrix(V, "V")
+        B = device.fetched(B)
+    matrix = _finite(V, "V")
     right = device.as_device(B) if device.on_device(B) else as_numpy(B, "B")
     if right.ndim == 1:
         B = right[None]
     with device_for(B, backend):
-        right = check_matrix(B, "B")
+        right = _finite(B, "B")
         d, n = matrix.shape[0], right.shape[0]
         if right.shape[1] != d:
             raise ValueError(
@@ -153,8 +164,11 @@ def lp_regression(
     return replace(fit, X=place.host(fit.X))
 
 
-def _on_host(A: Any) -> Any:
-    return device.host(A) if device.on_device(A) else A
+def _finite(A: Any, name: str) -> Any:
+    """A where it lies, as finite numbers in two dimensions."""
+    array = check_matrix(A, name)
+    largest_entries(array, None, name)
+    return array
 
 
 def regress(
@@ -182,7 +196,7 @@ def regress(
     rank = basis.Q.shape[1]
     X, cost, lower = place.xp.empty((n, basis.back.shape[0])), np.empty(n), np.empty(n)
     gap, n_iter = np.empty(n), np.zeros(n, dtype=np.int64)
-    entries = place.regression_entries(d, rank)
+    entries = block_entries(place, d, rank)
     if place.on_device and entries < d:
         raise MemoryError(
             f"a regression of {d} entries in {rank} coefficients needs more device memory than is "
@@ -234,6 +248,16 @@ def regress(
 
     place.run(work, float(n) * d * max(1, rank))
     return Regression(X, cost, lower, gap, n_iter, gap <= _allowed(tol), p)
+
+
+def block_entries(place: Place, d: int, r: int) -> int:
+    """Entries of a block of regressions of d entries in r coefficients."""
+    if not place.on_device:
+        # With a dozen arrays of that size the cache holds it; normal matrices are 8 MiB at most.
+        return min(1 << 15, d * ((1 << 20) // max(1, r * r)))
+    # Half of what is free; a normal matrix is stored twice.
+    room = device.free_bytes() // 16
+    return min(MOST_ENTRIES, int(room / (ARRAYS + 2.0 * r * r / d)))
 
 
 def _allowed(tol: float) -> float:

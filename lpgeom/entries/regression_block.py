@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from lpgeom.entries.place import EntryPlace, place_of
 from lpgeom.rows.base import Array
+from lpgeom.rows.place import Place, place_of
 
 STEEP = 2.0
 """From this p on the Hessian is bounded at 0, and Newton's method does; below, interior points."""
@@ -58,7 +58,7 @@ class Basis:
         forth = s[:rank, None] * (Wt[:rank] / scale)
         return Basis(Q, place.array(back), place.xp.asarray(forth), _products(Q, place))
 
-    def at(self, place: EntryPlace) -> Basis:
+    def at(self, place: Place) -> Basis:
         """The same in another memory."""
         there = place_of(self.Q)
         if there.on_device == place.on_device:
@@ -67,7 +67,7 @@ class Basis:
         return Basis(Q, back, forth, _products(Q, place))
 
 
-def _thin_svd(V: Any, place: EntryPlace) -> tuple[Any, Array, Array]:
+def _thin_svd(V: Any, place: Place) -> tuple[Any, Array, Array]:
     """(U, s, W^T), U where V is; the others, no larger than (k, k), on the host."""
     if not place.on_device:
         return np.linalg.svd(V, full_matrices=False)
@@ -80,7 +80,7 @@ def _thin_svd(V: Any, place: EntryPlace) -> tuple[Any, Array, Array]:
     return Q @ place.array(U), s, Wt
 
 
-def _products(Q: Any, place: EntryPlace) -> Any:
+def _products(Q: Any, place: Place) -> Any:
     d, r = Q.shape
     if not 0 < d * r * (r + 1) // 2 <= place.packed_entries:
         return None
@@ -135,18 +135,18 @@ class Block:
         else:
             seen = (self.w > 0.0).astype(np.float64)
             x = (self.b * seen) @ Q
-            self.place.regression.solve(self._factors(seen), x)
+            self.place.kernels.regression.solve(self._factors(seen), x)
         return x, self.b - x @ Q.T
 
     def _factors(self, W: Any) -> Any:
         """Cholesky factors of ``Q^T W_i Q``."""
-        Q, products, kernels = self.basis.Q, self.basis.products, self.place.regression
+        Q, products, kernels = self.basis.Q, self.basis.products, self.place.kernels.regression
         m, (d, r) = len(W), Q.shape
         G = self.place.xp.empty((m, r, r))
         if products is not None:
             kernels.unpack(W @ products, G)
         else:
-            step = max(1, self.place.block_bytes // (8 * d * max(1, r)))
+            step = max(1, self.place.batch_bytes // (8 * d * max(1, r)))
             for lo in range(0, m, step):
                 part = slice(lo, lo + step)
                 weighted = np.swapaxes(Q * W[part, :, None], 1, 2)
@@ -164,7 +164,7 @@ class Block:
         return self.x
 
     def _interior_point(self, at: Any, tol: float, max_iter: int) -> None:
-        Q, p, xp, kernels = self.basis.Q, self.p, self.place.xp, self.place.regression
+        Q, p, xp, kernels = self.basis.Q, self.p, self.place.xp, self.place.kernels.regression
         x = self.x[at] / self.scale[at, None]
         w = self.place.array(self.w[at])
         r = self.b[at] / self.scale[at, None] - x @ Q.T
@@ -204,7 +204,7 @@ class Block:
         The step is a weighted least-squares fit: with weights ``W = w |r|^(q-2)`` its residual s
         gives both the direction and a vector ``y = W s`` orthogonal to the columns of Q.
         """
-        Q, xp, kernels = self.basis.Q, self.place.xp, self.place.regression
+        Q, xp, kernels = self.basis.Q, self.place.xp, self.place.kernels.regression
         x, b, w = self.x[at], self.b[at], self.w[at]
         q = xp.full((at.size, 1), self.p if self.near else 4.0)
         for _ in range(max_iter):
@@ -230,7 +230,7 @@ class Block:
             decrement = 0.5 * (q / (q - 1.0))[:, 0] * (g * step).sum(axis=1)
             near = decrement <= np.where(last, 0.01 * tol, 1e-2) * (power * t**2).sum(axis=1)
             length = xp.empty(at.size)
-            self.place.line_search(t, v * (step @ Q.T), q[:, 0], length)
+            self.place.kernels.line_search(t, v * (step @ Q.T), q[:, 0], length)
             x = x + (length[:, None] * top) * step
             q = np.where((near & ~last)[:, None], 2.0 * q, q)
             left = ~(near & last)
@@ -304,7 +304,7 @@ class Block:
         With ``G = Q_S^T Q_S`` the norm of the projection of y on these columns is
         ``(g^T G^-1 g)^(1/2)``, ``g = Q_S^T y``: at most ``||g|| trace(G^-1)^(1/2)``.
         """
-        Q, xp, kernels = self.basis.Q, self.place.xp, self.place.regression
+        Q, xp, kernels = self.basis.Q, self.place.xp, self.place.kernels.regression
         m, r = len(y), Q.shape[1]
         U = self._factors(seen.astype(np.float64))
         trace = xp.zeros(m)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lpgeom.entries.place import EntryPlace, place_of
 from lpgeom.rows.base import Array
+from lpgeom.rows.place import Place, place_of
 
 FLOOR, SHRINK = 1e-6, 0.5
 """Residuals below this share of the mean one weigh no more; it comes down to that by halves."""
@@ -107,7 +107,7 @@ def _refitted(
     products = (right[:, None, :] * right[None, :, :]).reshape(k * k, d).T
     step = 1.0 if p <= 2.0 else 1.0 / (p - 1.0)
     out = place.xp.empty((n, k))
-    size = max(1, place.block_bytes // (8 * (k * k + d)))
+    size = max(1, place.batch_bytes // (8 * (k * k + d)))
     for lo in range(0, n, size):
         part = slice(lo, lo + size)
         r = np.maximum(np.abs(B[part] - left[part] @ right), max(floor, 1e-300))
@@ -124,10 +124,10 @@ def _refitted(
     return out
 
 
-def _solutions(G: Any, b: Any, place: EntryPlace) -> Any:
+def _solutions(G: Any, b: Any, place: Place) -> Any:
     """``G_i^-1 b_i`` for a stack of positive definite G, which may be overwritten, as may b."""
     if not place.on_device or G.shape[1] <= BATCHED:
         return np.linalg.solve(G, b[:, :, None])[:, :, 0]
-    place.regression.cholesky(G)
-    place.regression.solve(G, b)
+    place.kernels.regression.cholesky(G)
+    place.kernels.regression.solve(G, b)
     return b

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.entries.place import place_of
+from lpgeom.geometry.spectrum import leading
+from lpgeom.rows.place import Place, place_of
 
 GROWTH = 1.02
 """Factor by which the penalty grows a step. Slower growth ends lower: on word embeddings 1.1, 1.05,
@@ -107,10 +108,10 @@ def split(
                 place.matmul(M[lo:hi], right.T, out=left[lo:hi])
             place.matmul(left[lo:hi], right, out=L[: hi - lo])
             w = None if W is None else W[lo:hi]
-            total += place.split_step(
+            total += place.kernels.split_step(
                 A[lo:hi], L[: hi - lo], U[lo:hi], M[lo:hi], w, lam, p, 1.0 / GROWTH
             )
-            place.add_gram(M[lo:hi], G)
+            _add_gram(place, M[lo:hi], G)
         costs.append(total)
         if total < best:
             best, best_left, best_right = total, left, right
@@ -121,8 +122,22 @@ def split(
         if tick is not None:
             tick(f"cost {best:.6g}")
         lam /= GROWTH
-        right = place.array(place.leading(G, k).T, dtype)
+        right = place.array(leading(G, k).T, dtype)
     return Split(best_left, best_right, best, tuple(history), len(costs), converged)
+
+
+def _add_gram(place: Place, M: NDArray[Any], G: Any) -> None:
+    """``G += M^T M``, M of either type, G float64; its lower triangle at least."""
+    if not place.on_device:
+        G += M.T @ M
+        return
+    # Column-major, the upper triangle: one half of the work. G is in C order: its lower one.
+    if M.dtype == np.float64:
+        place.kernels.rank_update(G.T, 1.0, M)
+        return
+    block = place.xp.zeros(G.shape, dtype=M.dtype)
+    place.kernels.rank_update(block.T, 1.0, M)
+    G += block
 
 
 def _first_threshold(

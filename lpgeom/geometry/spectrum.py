@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.place import place_of
 from lpgeom.threads import serial_blas
 
 EPS = float(np.finfo(np.float64).eps)
@@ -48,6 +50,20 @@ def eigenvalues(M: Array) -> Array:
         return np.asarray(np.linalg.eigvalsh(M), dtype=np.float64)
     with serial_blas():
         return np.asarray(np.linalg.eigvalsh(M), dtype=np.float64)
+
+
+def leading(G: Any, k: int) -> Any:
+    """The k leading eigenvectors (d, k) of a symmetric G, read from its lower triangle, where G is.
+
+    Small problems go to the host: the device is slower.
+    """
+    place, d = place_of(G), len(G)
+    if not place.on_device:
+        return eigen(G)[1][:, d - k :]
+    G = place.xp.tril(G) + place.xp.tril(G, -1).T
+    if d <= device.SMALL_EIGEN:
+        return place.xp.asarray(eigen(place.host(G))[1][:, d - k :])
+    return np.linalg.eigh(G)[1][:, d - k :]
 
 
 @dataclass(frozen=True)

@@ -234,7 +234,7 @@ class Points:
 
 def work_of(rows: BlockRows) -> float:
     """The size of a pass for `each`: none on a device, which is one worker."""
-    return 0.0 if getattr(rows, "on_device", False) else float(rows.shape[0]) * rows.shape[1]
+    return 0.0 if rows.place.on_device else float(rows.shape[0]) * rows.shape[1]
 
 
 def each(one: Callable[[int], T], count: int, size: float) -> list[T]:

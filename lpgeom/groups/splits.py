@@ -14,7 +14,7 @@ from lpgeom.progress import Progress
 from lpgeom.records.subspace import to_cost_units
 from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import BlockRows
-from lpgeom.rows.door import Problem, plain_rows, vectors_here
+from lpgeom.rows.door import Problem, plain_rows
 from lpgeom.subspace.assemble import centred, in_span, rescaled
 from lpgeom.subspace.sampling import sampler
 
@@ -83,7 +83,7 @@ def searched(
     few = max(SAMPLE, PER_COLUMN * j * k)
     some = points
     if large and n > 2 * few:
-        weighted = vectors_here(rescaled(problem, inner.unit).rows).single()
+        weighted = rescaled(problem, inner.unit).rows.fetching().single()
         t = points.scaled(points.rows.quadratic_form(spec.U[:, : d - k]))
         drawn: Any = sampler(weighted, spec, t / t.max(), p, rng).draw(few, rng)
         some = Points(drawn, None, k, p, rng)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ def check_matrix(A: Any, name: str = "A", *, missing: bool = False) -> NDArray[A
     if isinstance(A, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; fill or drop the masked entries first")
     array = as_numpy(A, name, missing=missing)
-    _check_form(array, name)
+    check_form(array, name)
     return array
 
 
@@ -56,11 +56,11 @@ def check_rows(A: Any) -> NDArray[Any] | Stored:
     source = stored(A)
     if source is None:
         return check_matrix(A)
-    _check_form(source, "A")
+    check_form(source, "A")
     return source
 
 
-def _check_form(array: NDArray[Any] | Stored, name: str) -> None:
+def check_form(array: Any, name: str) -> None:
     """Real numbers in two dimensions, not empty."""
     if array.dtype.kind == "b":
         raise TypeError(
@@ -94,8 +94,19 @@ def largest_entries(
     first: int = 0,
 ) -> tuple[float, float]:
     """`largest_entry` of all rows, and of those whose weight is not 0."""
+    return largest_of(A if isinstance(A, Stored) else _blocks(A), row_weights, name, first)
+
+
+def largest_of(
+    blocks: Iterable[tuple[int, Any]],
+    row_weights: NDArray[np.float64] | None,
+    name: str,
+    first: int = 0,
+    there: Callable[[Any], Any] = np.asarray,
+) -> tuple[float, float]:
+    """`largest_entries` of blocks (first row, rows); `there` brings a mask where the blocks are."""
     largest = counted = 0.0
-    for lo, block in A if isinstance(A, Stored) else _blocks(A):
+    for lo, block in blocks:
         # min and max hand on NaN, and show infinities; no temporary of the block's size.
         top = max(float(block.max()), -float(block.min()))
         if not math.isfinite(top):
@@ -104,12 +115,12 @@ def largest_entries(
                 raise ValueError(f"{name} has entries beyond the range of float64")
             i, j = (int(x) for x in bad[0])
             where = f"{name}[{first + lo + i}, {j}]"
-            raise ValueError(f"{where} is {block[i, j]}; every entry must be finite")
+            raise ValueError(f"{where} is {float(block[i, j])}; every entry must be finite")
         largest = max(largest, top)
         if row_weights is not None and top > counted:
             counts = row_weights[lo : lo + len(block)] > 0.0
             if not counts.all():
-                block = block[counts]
+                block = block[there(counts)]
                 top = max(float(block.max()), -float(block.min())) if len(block) else 0.0
         counted = max(counted, top)
     return largest, counted

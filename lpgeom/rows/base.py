@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+    from lpgeom.rows.place import Place
 
 Array = NDArray[np.float64]
 
@@ -15,6 +20,11 @@ Rule = Callable[[Array, int, int], Array]
 
 KeepingRule = Callable[[Array, int, int], tuple[Array, ...]]
 """``(w, *kept) = rule(t, lo, hi)``: also other numbers of these rows, which are given back."""
+
+
+def is_distant(v: object) -> TypeGuard[da.Array]:
+    """Whether v is a Dask array; loads nothing."""
+    return type(v).__module__.startswith("dask.array.") and hasattr(v, "to_delayed")
 
 
 class Passes:
@@ -39,6 +49,16 @@ class Rows(Protocol):
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type passes are computed in."""
+        ...
+
+    @property
+    def place(self) -> Place:
+        """Where passes run."""
+        ...
+
+    @property
+    def vectors(self) -> Place:
+        """Where vectors of shape (n,) are, if in one memory."""
         ...
 
     @property
@@ -90,6 +110,11 @@ class Rows(Protocol):
     def local(self) -> Rows | None:
         """The same rows where passes cost no messages: themselves, or a copy in memory if it is
         small, else None."""
+        ...
+
+    def here(self, entries: int) -> Rows:
+        """The same rows in this process: from a device if they have no more than so many entries,
+        of a Dask array if `local` takes them; else as they are."""
         ...
 
     def single(self) -> Rows:

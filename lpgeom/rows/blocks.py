@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, Self
@@ -11,12 +12,7 @@ from numpy.typing import NDArray
 
 from lpgeom.rows.base import Array, KeepingRule, Passes, Rule
 from lpgeom.rows.forms import Bilinear, GramSum, SquaredNorm
-from lpgeom.rows.place import HOST, Place
 from lpgeom.rows.views import Views
-
-BLOCK_BYTES = 2 << 20
-"""Bytes of one block in the type it is computed in: a few blocks a worker stay in cache and are
-small beside A, and are large enough for BLAS."""
 
 Block = tuple[int, int, NDArray[Any], Array | float]
 Raw = tuple[int, int, NDArray[Any]]
@@ -34,8 +30,8 @@ class BlockRows(Views):
         Row factors (row weights to the power 1/p), where per-row vectors are.
     scale : float
         A power of two that brings the largest entry near 1.
-    block_bytes : int
-        Size of one block in the dtype computed in.
+    block_bytes : int, optional
+        Size of one block in the dtype computed in; the place's own if not given.
     dtype : type
         Passes are computed in it.
     passes : Passes, optional
@@ -46,14 +42,12 @@ class BlockRows(Views):
         Largest ``scale |A_ij|``, rows of factor 0 included, which may be long.
     """
 
-    place: Place = HOST
-
     def __init__(
         self,
         A: Any,
         factors: Any = None,
         scale: float = 1.0,
-        block_bytes: int = BLOCK_BYTES,
+        block_bytes: int | None = None,
         *,
         dtype: type[np.floating[Any]] = np.float64,
         passes: Passes | None = None,
@@ -64,7 +58,7 @@ class BlockRows(Views):
         self._factors = factors
         self._scale = scale
         self._dtype = np.dtype(dtype)
-        self._block_bytes = block_bytes
+        self._block_bytes = self.place.block_bytes if block_bytes is None else block_bytes
         self._passes = Passes() if passes is None else passes
         self._share = share
         self._longest = longest
@@ -73,10 +67,39 @@ class BlockRows(Views):
     # ------------------------------------------------------------ what a place has to say
 
     @abstractmethod
-    def run(self, work: Callable[[int, int, Stop], Any]) -> list[Any]:
-        """One pass: ``work(worker, workers, stopped)`` on every worker; their results in order."""
+    def _read(self, worker: int, workers: int, step: int) -> Iterator[Raw]:
+        """This worker's share of A where the blocks lie, `step` rows at most at a time."""
 
     @abstractmethod
+    def _some(self, indices: NDArray[np.intp]) -> Iterator[tuple[Any, Any]]:
+        """Rows of A by their indices, as kernels take them, each block with its places among
+        them."""
+
+    def _rows_read(self, indices: NDArray[np.intp]) -> int:
+        """How many rows of A `_some` reads."""
+        return len(indices)
+
+    @abstractmethod
+    def _plain(self, block: Any) -> Any:
+        """A block as kernels are compiled for."""
+
+    @abstractmethod
+    def _copy(self, out: Any, share: float) -> Self:
+        """Rows in memory, scaled, that were taken from these."""
+
+    @abstractmethod
+    def fetching(self, *, factors: bool = True) -> BlockRows:
+        """The same rows, with or without their factors, with per-row vectors in NumPy."""
+
+    # ------------------------------------------------------------ blocks
+
+    def run(self, work: Callable[[int, int, Stop], Any]) -> list[Any]:
+        """One pass: ``work(worker, workers, stopped)`` on every worker; their results in order."""
+        n, d = self.shape
+        results = self.place.run(work, float(n) * d)
+        self._passes.total += self._share
+        return results
+
     def blocks(
         self, worker: int, workers: int, stopped: Stop, step: int | None = None
     ) -> Iterator[Block]:
@@ -85,14 +108,61 @@ class BlockRows(Views):
         B is a view of A where `_as_is`, with scale and row factors left to c (a power of two, or
         exact to a rounding); otherwise a scaled copy that the next block overwrites, and c = 1.
         """
+        n, d = self.shape
+        xp, f = self.place.xp, self._factors
+        step = step or self._block_rows()
+        buffer = None if self._as_is else xp.empty((min(step, n), d), dtype=self._dtype)
+        for lo, hi, block in self._read(worker, workers, step):
+            if stopped():
+                return
+            if buffer is None:
+                c: Any = self._scale**2
+                if f is not None:
+                    c = c * f[lo:hi] ** 2
+                yield lo, hi, block, c
+            else:
+                g = xp.full(hi - lo, self._scale)
+                if f is not None:
+                    g *= f[lo:hi]
+                self.place.kernels.scale_rows(self._plain(block), g, buffer[: hi - lo])
+                yield lo, hi, buffer[: hi - lo], 1.0
 
-    @abstractmethod
-    def take(self, indices: NDArray[np.intp], factors: Array | None = None) -> BlockRows:
+    def take(self, indices: NDArray[np.intp], factors: Array | None = None) -> Self:
         """Those rows, in memory, row j multiplied by ``factors[j]``."""
+        xp, m, n = self.place.xp, len(indices), max(self.shape[0], 1)
+        out = xp.empty((m, self.shape[1]), dtype=self._dtype)
+        f = xp.full(m, self._scale)
+        if self._factors is not None:
+            f *= self._factors[xp.asarray(indices)]
+        if factors is not None:
+            f *= xp.asarray(factors)
+        for at, block in self._some(indices):
+            part = out[at]  # a view, or for an array of places a copy
+            self.place.kernels.scale_rows(block, f[at], part)
+            out[at] = part
+        self._passes.total += self._share * self._rows_read(indices) / n
+        return self._copy(out, self._share * m / n)
 
-    @abstractmethod
-    def reduced(self) -> tuple[BlockRows, Array]:
-        """For n < d: the rows in coordinates of their span."""
+    def reduced(self) -> tuple[Self, Array]:
+        """For n < d: the rows in coordinates of their span.
+
+        ``A = B Q^T`` with Q (d, n) orthonormal and B (n, n), by QR of A^T in float64 on the host (a
+        copy of A, which is smaller than any (d, d) matrix). Everything that depends on inner
+        products of rows is the same for B.
+        """
+        double = self._view(self._scale, np.float64)
+        everything = self.place.host(double.take(np.arange(self.shape[0]))._A)
+        Q, R = np.linalg.qr(everything.T)
+        B = self.place.array(np.ascontiguousarray(R.T))
+        return self._copy(B, self._share * len(B) / self.shape[1]), Q
+
+    def dense(self) -> Any:
+        """All rows as one float64 array where they are, scale and factors applied."""
+        out = self.place.xp.empty(self.shape)
+        for lo, hi, block, c in self.blocks(0, 1, lambda: False):
+            root = math.sqrt(c) if isinstance(c, float) else self.place.xp.sqrt(c)[:, None]
+            out[lo:hi] = block * root
+        return out
 
     # ------------------------------------------------------------ views
 
@@ -113,6 +183,9 @@ class BlockRows(Views):
     def local(self) -> Self:
         return self
 
+    def here(self, entries: int) -> BlockRows:
+        return self
+
     # ------------------------------------------------------------ passes
 
     def squared_norms(self) -> Array:
@@ -122,7 +195,7 @@ class BlockRows(Views):
             def work(i: int, workers: int, stopped: Stop) -> None:
                 for lo, hi, block, c in self.blocks(i, workers, stopped):
                     t[lo:hi] = 0.0
-                    self.place.rowwise.add_row_squares(block, t[lo:hi])
+                    self.place.kernels.add_row_squares(block, t[lo:hi])
                     t[lo:hi] *= c
 
             self.run(work)
@@ -210,6 +283,11 @@ class BlockRows(Views):
         return full
 
     # ------------------------------------------------------------ blocks
+
+    def _steps(self, count: int) -> Iterator[slice]:
+        """The places up to `count`, a block at a time."""
+        step = self._block_rows()
+        return (slice(lo, lo + step) for lo in range(0, count, step))
 
     def _block_rows(self) -> int:
         row_bytes = max(self.shape[1] * self._dtype.itemsize, 1)

@@ -6,17 +6,21 @@ matrices travel, as everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.io import validation
+from lpgeom.io.sources import stored
 from lpgeom.rows import device
 from lpgeom.rows.array import ArrayRows, plain
-from lpgeom.rows.base import Array, KeepingRule, Passes, Rule
-from lpgeom.rows.blocks import Block, BlockRows, Stop
+from lpgeom.rows.base import Array, KeepingRule, Rule, is_distant
+from lpgeom.rows.blocks import BlockRows, Raw
 from lpgeom.rows.forms import Bilinear, SquaredNorm
+from lpgeom.rows.place import HOST, check_matrix, device_place, largest_entries
+from lpgeom.rows.problem import Problem, units
 
 FLOATS = (np.float32, np.float64)
 
@@ -28,27 +32,9 @@ class CudaRows(BlockRows):
     pass, through pinned memory.
     """
 
-    on_device = True
-    keeps_vectors = True
-    """Per-row vectors are CuPy arrays; False: they are fetched."""
-
-    def __init__(
-        self,
-        A: Any,
-        factors: Any = None,
-        scale: float = 1.0,
-        block_bytes: int = device.BLOCK_BYTES,
-        *,
-        dtype: type[np.floating[Any]] = np.float64,
-        passes: Passes | None = None,
-        share: float = 1.0,
-        longest: float = 1.0,
-    ) -> None:
-        super().__init__(
-            A, factors, scale, block_bytes,
-            dtype=dtype, passes=passes, share=share, longest=longest,
-        )  # fmt: skip
-        self.place = device.place()
+    def __init__(self, A: Any, *args: Any, **kwargs: Any) -> None:
+        self.place = self.vectors = device_place()
+        super().__init__(A, *args, **kwargs)
         self._resident = device.on_device(A) or device.is_simulated()
 
     def streamed(self) -> Self:
@@ -61,12 +47,6 @@ class CudaRows(BlockRows):
         view._resident = self._resident
         return view
 
-    def run(self, work: Callable[[int, int, Stop], Any]) -> list[Any]:
-        """One pass, one block after another: the device is the parallelism."""
-        results = [work(0, 1, lambda: False)]
-        self._passes.total += self._share
-        return results
-
     @property
     def _as_is(self) -> bool:
         return self._resident and super()._as_is
@@ -75,32 +55,10 @@ class CudaRows(BlockRows):
     def _own_blocks(self) -> bool:
         return False  # rows are packed side by side: never onto themselves
 
-    def blocks(
-        self, worker: int, workers: int, stopped: Stop, step: int | None = None
-    ) -> Iterator[Block]:
-        n, d = self.shape
-        xp, f = self.place.xp, self._factors
-        step = min(step or self._block_rows(), n)
-        buffer = None if self._as_is else xp.empty((step, d), dtype=self._dtype)
-        for lo, hi, block in self._read(step):
-            if buffer is None:
-                c: Any = self._scale**2
-                if f is not None:
-                    c = c * f[lo:hi] ** 2
-                yield lo, hi, block, c
-            else:
-                g = xp.full(hi - lo, self._scale)
-                if f is not None:
-                    g *= f[lo:hi]
-                if block.dtype not in FLOATS or not block.flags.c_contiguous:
-                    dtype = np.float32 if block.dtype == np.float32 else np.float64
-                    block = xp.ascontiguousarray(block, dtype=dtype)
-                self.place.rowwise.scale_rows(block, g, buffer[: hi - lo])
-                yield lo, hi, buffer[: hi - lo], 1.0
-
-    def _read(self, step: int) -> Iterator[tuple[int, int, Any]]:
+    def _read(self, worker: int, workers: int, step: int) -> Iterator[Raw]:
         """Blocks of A on the device, in its own type where the device knows it."""
         n, d = self.shape
+        step = min(step, n)
         bounds = [(lo, min(lo + step, n)) for lo in range(0, n, step)]
         if self._resident:
             for lo, hi in bounds:
@@ -122,53 +80,45 @@ class CudaRows(BlockRows):
                 yield lo, hi, room[i % 2][: hi - lo]
                 copies.give_up(i % 2)
 
-    def take(self, indices: NDArray[np.intp], factors: Array | None = None) -> CudaRows:
+    def _some(self, indices: NDArray[np.intp]) -> Iterator[tuple[Any, Any]]:
         xp = self.place.xp
-        m = len(indices)
-        out = xp.empty((m, self.shape[1]), dtype=self._dtype)
-        f = xp.full(m, self._scale)
         there = xp.asarray(np.asarray(indices, dtype=np.int64))
-        if self._factors is not None:
-            f *= self._factors[there]
-        if factors is not None:
-            f *= xp.asarray(factors)
-        step = self._block_rows()
-        for lo in range(0, m, step):
+        for at in self._steps(len(indices)):
             if self._resident:
-                chunk = self._A[there[lo : lo + step]]
+                yield at, self._plain(self._A[there[at]])
             else:
                 # Converted here, as by `Copies`: there may be types that the device has not.
-                chunk = xp.asarray(plain(np.asarray(self._A[indices[lo : lo + step]])))
-            if chunk.dtype not in FLOATS:
-                chunk = chunk.astype(np.float64)
-            self.place.rowwise.scale_rows(chunk, f[lo : lo + step], out[lo : lo + step])
-        share = self._share * m / max(self.shape[0], 1)
-        self._passes.total += share
+                yield at, xp.asarray(plain(np.asarray(self._A[indices[at]])))
+
+    def _plain(self, block: Any) -> Any:
+        if block.dtype in FLOATS and block.flags.c_contiguous:
+            return block
+        dtype = np.float32 if block.dtype == np.float32 else np.float64
+        return self.place.xp.ascontiguousarray(block, dtype=dtype)
+
+    def _copy(self, out: Any, share: float) -> Self:
         return type(self)(
-            out,
-            block_bytes=self._block_bytes,
-            dtype=self._dtype.type,
-            passes=self._passes,
-            share=share,
-        )
+            out, None, 1.0, self._block_bytes,
+            dtype=out.dtype.type, passes=self._passes, share=share,
+        )  # fmt: skip
 
-    def reduced(self) -> tuple[CudaRows, Array]:
-        """For n < d: the rows in coordinates of their span (by QR on the host, as `ArrayRows`)."""
-        double = self._view(self._scale, np.float64)
-        everything = self.place.host(double.take(np.arange(self.shape[0]))._A)
-        Q, R = np.linalg.qr(np.ascontiguousarray(everything).T)
-        B = self.place.xp.asarray(np.ascontiguousarray(R.T))
-        share = self._share * len(R.T) / self.shape[1]
-        return type(self)(B, block_bytes=self._block_bytes, passes=self._passes, share=share), Q
-
-    def here(self) -> ArrayRows:
-        """The same rows in the host's memory: they are few."""
+    def here(self, entries: int) -> BlockRows:
+        n, d = self.shape
+        if n * d > entries:
+            return self
         host = self.place.host
         factors = None if self._factors is None else host(self._factors)
         return ArrayRows(
             host(self._A), factors, self._scale,
             dtype=self._dtype.type, passes=self._passes, longest=self._longest,
         )  # fmt: skip
+
+    def fetching(self, *, factors: bool = True) -> BlockRows:
+        here = FetchingRows(
+            self._A, self._factors if factors else None, self._scale, self._block_bytes,
+            dtype=self._dtype.type, passes=self._passes, longest=self._longest,
+        )  # fmt: skip
+        return here if self._resident else here.streamed()
 
 
 class FetchingRows(CudaRows):
@@ -178,7 +128,9 @@ class FetchingRows(CudaRows):
     do not.
     """
 
-    keeps_vectors = False
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.vectors = HOST
 
     def squared_norms(self) -> Array:
         return self.place.host(super().squared_norms())
@@ -200,53 +152,31 @@ class FetchingRows(CudaRows):
         return host(t), G, *map(host, kept)
 
 
-def check_matrix(A: Any) -> Any:
-    """A as a two-dimensional array of real numbers on its device, shared with whoever owns it.
-
-    Raises
-    ------
-    TypeError
-        Entries that are not real numbers.
-    ValueError
-        Not two-dimensional, or without rows or columns.
-    """
-    array = device.as_device(A)
-    if array.dtype.kind == "b":
-        raise TypeError("A has boolean entries; pass A.astype(float) if 0 and 1 are meant")
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"A must hold real numbers, got dtype {array.dtype}")
-    if array.ndim != 2:
-        raise ValueError(f"A must be two-dimensional (rows are points), got shape {array.shape}")
-    if 0 in array.shape:
-        raise ValueError(f"A is empty: shape {array.shape}")
-    return array
-
-
-def largest_entry(A: Any, step: int) -> float:
-    """max |A_ij| of a device array; ValueError if an entry is NaN or infinite, naming the first."""
-    return largest_entries(A, None, step)[0]
-
-
-def largest_entries(A: Any, row_weights: Array | None, step: int) -> tuple[float, float]:
-    """`largest_entry` of all rows, and of those whose weight (NumPy's) is not 0."""
-    xp = device.array_module()
-    largest = counted = 0.0
-    for lo in range(0, A.shape[0], step):
-        block = A[lo : lo + step]
-        if block.dtype not in FLOATS:
-            block = block.astype(np.float64)
-        # min and max hand on NaN, and show infinities.
-        top = float(xp.maximum(block.max(), -block.min()))
-        if not np.isfinite(top):
-            bad = xp.argwhere(~xp.isfinite(block))
-            i, j = (int(x) for x in device.host(bad[0]))
-            value = float(block[i, j])
-            raise ValueError(f"A[{lo + i}, {j}] is {value}; every entry must be finite")
-        largest = max(largest, top)
-        if row_weights is not None and top > counted:
-            counts = row_weights[lo : lo + len(block)] > 0.0
-            if not counts.all():
-                sizes = xp.maximum(block.max(axis=1), -block.min(axis=1))
-                top = float(xp.where(xp.asarray(counts), sizes, 0.0).max())
-        counted = max(counted, top)
-    return largest, counted
+def opened(A: Any, p: Any, row_weights: Any, infinite: bool) -> Problem[CudaRows]:
+    """On the device as a whole where it fits, else read through it block by block in each pass."""
+    p = validation.check_p(p, infinite=infinite)
+    if is_distant(A):
+        raise TypeError('A is a Dask array, which backend="cuda" does not take: leave it at "auto"')
+    device.require()
+    there = device.on_device(A)
+    if not there and stored(A) is not None:
+        raise TypeError(
+            'A is in chunked storage, which backend="cuda" does not read: pass an array or a '
+            "memory map"
+        )
+    source = check_matrix(A)
+    n, d = source.shape
+    omega = validation.check_weights(row_weights, n)
+    with device.device_of(source):
+        itemsize = source.dtype.itemsize if there else 4 if source.dtype == np.float32 else 8
+        plan = device.layout(n, d, itemsize, device.free_bytes(), there=there)
+        step = max(device.FEWEST_ROWS, plan.block_bytes // (8 * d))
+        if plan.resident and not there:
+            source = device.sent(source, step)
+        largest, counted = largest_entries(source, omega, step=step)
+        scale, factors, unit = units(counted, omega, p)
+        placed = None if factors is None else device.array_module().asarray(factors)
+        rows = CudaRows(source, placed, scale, plan.block_bytes, longest=largest * scale)
+        if not plan.resident:
+            rows = rows.streamed()
+    return Problem(source, rows, factors, scale, unit, p, omega, "cuda")

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from lpgeom.io import validation
 from lpgeom.rows.array import ArrayRows
-from lpgeom.rows.base import Array, KeepingRule, Passes, Rule
+from lpgeom.rows.array import opened as opened_here
+from lpgeom.rows.base import Array, KeepingRule, Passes, Rule, is_distant
+from lpgeom.rows.problem import Problem, units
 from lpgeom.rows.views import Views
 from lpgeom.threads import serial_blas
 
@@ -142,6 +144,10 @@ class DaskRows(Views):
             return None
         return self.take(np.arange(n))
 
+    def here(self, entries: int) -> ArrayRows | Self:
+        here = self.local()
+        return self if here is None else here
+
     def _left(self, v: da.Array) -> Any:
         """One pass over the chunks; the vector stays where it is made."""
         self._passes.total += 1.0
@@ -252,7 +258,23 @@ def by_chunk(index: NDArray[np.intp], sizes: tuple[int, ...]) -> list[tuple[int,
     return found
 
 
-# ---------------------------------------------------------------- checks at the door
+# ---------------------------------------------------------------- the door
+
+
+def opened(A: Any, p: Any, row_weights: Any, infinite: bool) -> Problem[Any]:
+    """A Dask array, which stays where it is, unless it is no larger than the matrices that travel:
+    then it is fetched."""
+    array = check_matrix(A)
+    n, d = array.shape
+    if n < d:
+        weights = row_weights.compute() if is_distant(row_weights) else row_weights
+        return opened_here(array.compute(), p, weights, infinite)
+    p = validation.check_p(p, infinite=infinite)
+    omega = check_weights(row_weights, array)
+    largest, counted = largest_entries(array, omega)
+    scale, factors, unit = units(counted, omega, p)
+    rows = DaskRows(array, factors, scale, longest=largest * scale)
+    return Problem(array, rows, factors, scale, unit, p, omega)
 
 
 def check_matrix(A: da.Array) -> da.Array:
@@ -265,15 +287,12 @@ def check_matrix(A: da.Array) -> da.Array:
     ValueError
         Not two-dimensional, unknown chunk sizes, several chunks along the columns, or empty.
     """
-    if A.dtype.kind not in "iuf":
-        raise TypeError(f"A must hold real numbers, got dtype {A.dtype}")
     if not isinstance(A._meta, np.ndarray):
         kind = type(A._meta).__name__
         raise TypeError(f"the chunks of A must be NumPy arrays, they are {kind}")
     if isinstance(A._meta, np.ma.MaskedArray):
         raise TypeError("A is masked; fill or drop the masked entries first (da.ma.filled)")
-    if A.ndim != 2:
-        raise ValueError(f"A must be two-dimensional (rows are points), got shape {A.shape}")
+    validation.check_form(A, "A")
     if np.isnan(A.shape).any():
         raise ValueError(
             f"A has unknown chunk sizes (shape {A.shape}); call A.compute_chunk_sizes() first, or "
@@ -284,8 +303,6 @@ def check_matrix(A: da.Array) -> da.Array:
             f"A is cut along its columns into chunks of {A.chunks[1]}; whole rows must lie in one "
             "chunk: pass A.rechunk({0: 'auto', 1: -1})"
         )
-    if 0 in A.shape:
-        raise ValueError(f"A is empty: shape {A.shape}")
     return A
 
 

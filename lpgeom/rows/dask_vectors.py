@@ -14,6 +14,26 @@ from lpgeom.rows.base import Array
 from lpgeom.rows.dask import FAN_IN, DaskRows, by_chunk, chunks_of
 
 
+def kept(v: da.Array) -> da.Array:
+    """v, computed once and left on the workers."""
+    return v.persist()
+
+
+def local(v: da.Array) -> Array:
+    """v in this process."""
+    return np.asarray(v)
+
+
+def beside(v: Any, values: Any) -> Any:
+    """NumPy's values as they are: Dask combines them with its own."""
+    return values
+
+
+def numbers(*values: Any) -> tuple[float, ...]:
+    """Sums over the rows as floats, all in one message."""
+    return tuple(float(v) for v in dask.compute(*values))
+
+
 def each(f: Callable[..., Sequence[Array]], *vectors: da.Array) -> list[Any]:
     """``f(*vectors)`` chunk by chunk, kept on the workers."""
     count = len(f(*(np.empty(0) for _ in vectors)))

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.rows.base import Array
-from lpgeom.rows.place import Place
 
 BLOCK_BYTES = 128 << 20
 """Bytes of one block at most: enough rows that a product keeps the device busy."""
@@ -100,15 +99,6 @@ def array_module() -> Any:
     return arrays.array_module()
 
 
-def place() -> Place:
-    """Where device blocks lie, with the kernels that work there."""
-    from lpgeom.kernels.cuda import rowwise
-    from lpgeom.kernels.cuda.product import matmul
-    from lpgeom.kernels.cuda.rank_update import rank_update
-
-    return Place(array_module(), rowwise, matmul, rank_update, host, panel=PANEL, flush=1)
-
-
 def host(v: Any) -> Any:
     """v as a NumPy array, fetched if it lies on the device."""
     if not on_device(v):
@@ -119,6 +109,11 @@ def host(v: Any) -> Any:
             v = v.float()
         return v.cpu().numpy()
     return v.get(order="A") if hasattr(v, "get") else array_module().asarray(v).get()
+
+
+def fetched(v: Any) -> Any:
+    """v, as a NumPy array if it lies on the device; else as it is."""
+    return host(v) if on_device(v) else v
 
 
 def as_device(A: Any) -> Any:
@@ -313,17 +308,17 @@ _dense: ContextVar[bool] = ContextVar("dense algebra on the device", default=Fal
 
 
 @contextmanager
-def algebra(rows: object) -> Iterator[None]:
+def algebra(rows: Any) -> Iterator[None]:
     """Large (d, d) eigenproblems are solved on the device while the body runs, if rows lie there.
 
     They are most of the time beside a device's passes, and a matrix travels in a fraction of it.
     """
-    if not getattr(rows, "on_device", False):
+    if not rows.place.on_device:
         yield
         return
     token = _dense.set(True)
     try:
-        with device_of(getattr(rows, "_A", None)):
+        with device_of(rows._A):
             yield
     finally:
         _dense.reset(token)

@@ -27,7 +27,7 @@ class SquaredNorm:
     def __init__(self, X: Array, n: int, dtype: np.dtype[Any], place: Place = HOST) -> None:
         d, r = X.shape
         self._place = place
-        step = place.panel if place.triangular else None
+        step = None if place.on_device else place.panel
         if step is not None and r >= 2 * step and 4 * r >= 3 * d and n >= 8 * d:
             with serial_blas():
                 L = np.asarray(np.linalg.qr(X.T, mode="r")).T
@@ -43,7 +43,7 @@ class SquaredNorm:
         for j, panel in self._panels:
             product = _slot(room, len(block), panel.shape[1])
             self._place.matmul(block[:, j:], panel, out=product)
-            self._place.rowwise.add_row_squares(product, out)
+            self._place.kernels.add_row_squares(product, out)
 
 
 class Bilinear:
@@ -68,7 +68,7 @@ class Bilinear:
         for j, panel in self._panels:
             product = _slot(room, len(block), panel.shape[1])
             self._place.matmul(block[:, j:], panel, out=product)
-            self._place.rowwise.add_row_dots(product, block, j, out)
+            self._place.kernels.add_row_dots(product, block, j, out)
 
 
 def _placed(
@@ -105,7 +105,7 @@ class GramSum:
         if top == 0.0:
             return
         for sign in (1.0, -1.0):
-            count = self._place.rowwise.pack_rows(block, w, top, sign, packed)
+            count = self._place.kernels.pack_rows(block, w, top, sign, packed)
             if count > 0:
                 self._update(sign * c * top, packed[:count])
             if count == len(w) or packed is block:
@@ -113,14 +113,14 @@ class GramSum:
 
     def _update(self, alpha: float, block: NDArray[Any]) -> None:
         if self._double:
-            self._place.rank_update(self._G, alpha, block)
+            self._place.kernels.rank_update(self._G, alpha, block)
             return
         if not 1e-15 < abs(alpha) < 1e15:  # beside other blocks it would leave float32
             self._flush()
-            self._place.rank_update(self._G, 1.0, block)
+            self._place.kernels.rank_update(self._G, 1.0, block)
             self._flush(alpha)
             return
-        self._place.rank_update(self._G, alpha, block)
+        self._place.kernels.rank_update(self._G, alpha, block)
         self._pending += 1
         if self._pending == self._place.flush:
             self._flush()

@@ -13,7 +13,7 @@ import numpy as np
 from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.blocks import BlockRows, Stop
-from lpgeom.rows.place import HOST, Place
+from lpgeom.rows.place import Place
 
 LARGEST = 512 << 20
 """Bytes of images kept in memory at most; on a device a quarter of what is free, since two sets of
@@ -33,7 +33,7 @@ class Pairs:
             return None
         n, d = rows.shape
         room = LARGEST
-        if getattr(rows, "on_device", False):
+        if rows.place.on_device:
             room = min(room, device.free_bytes() // 4)
         return Pairs(rows, X0) if n * d * rows.dtype.itemsize <= room else None
 
@@ -95,8 +95,8 @@ class Pairs:
 
 def row_dots(place: Place, left: Any, right: Any) -> Any:
     """``sum_j left_ij right_ij`` for each row; on the host in the dtype of the rows."""
-    if place is HOST:
+    if not place.on_device:
         return np.einsum("ij,ij->i", left, right)
     out = place.xp.zeros(len(left))
-    place.rowwise.add_row_dots(left, right, 0, out)
+    place.kernels.add_row_dots(left, right, 0, out)
     return out

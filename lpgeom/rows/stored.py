@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.io import validation
 from lpgeom.io.sources import Stored
-from lpgeom.kernels.cpu import rowwise
 from lpgeom.rows.array import ArrayRows, plain
-from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import Raw
+from lpgeom.rows.problem import Problem, scaled
 
 
 class StoredRows(ArrayRows):
@@ -32,34 +32,26 @@ class StoredRows(ArrayRows):
                     block = rows[lo : lo + step]
                     yield first + lo, first + lo + len(block), block
 
-    def take(self, indices: NDArray[np.intp], factors: Array | None = None) -> ArrayRows:
+    def _some(self, indices: NDArray[np.intp]) -> Iterator[tuple[Any, Any]]:
         order = np.argsort(indices, kind="stable")
         index = np.asarray(indices)[order]
-        f = np.full(len(index), self._scale)
-        if self._factors is not None:
-            f *= self._factors[index]
-        if factors is not None:
-            f *= factors[order]
-        out = np.empty((len(index), self.shape[1]), dtype=self._dtype)
-        some: NDArray[Any] = np.empty_like(out)
-        read = 0
-        for lo, hi in self._A.pieces:
-            if np.searchsorted(index, lo) == np.searchsorted(index, hi):
-                continue
-            read += hi - lo
-            for first, rows in self._A.blocks((lo, hi)):
+        for piece in self._wanted(index):
+            for first, rows in self._A.blocks(piece):
                 here = slice(*np.searchsorted(index, (first, first + len(rows))))
                 if here.stop > here.start:
-                    rowwise.scale_rows(plain(rows[index[here] - first]), f[here], some[here])
-        out[order] = some
-        # Counted: what was read, which is everything where a row is wanted of every piece.
-        n = self.shape[0]
-        self._passes.total += self._share * read / n
-        share = self._share * len(index) / n
-        return ArrayRows(
-            out,
-            block_bytes=self._block_bytes,
-            dtype=self._dtype.type,
-            passes=self._passes,
-            share=share,
-        )
+                    yield order[here], plain(rows[index[here] - first])
+
+    def _rows_read(self, indices: NDArray[np.intp]) -> int:
+        # Everything where a row is wanted of every piece.
+        return sum(hi - lo for lo, hi in self._wanted(np.sort(indices)))
+
+    def _wanted(self, index: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+        """The pieces that hold any of these rows, which ascend."""
+        for lo, hi in self._A.pieces:
+            if np.searchsorted(index, lo) < np.searchsorted(index, hi):
+                yield lo, hi
+
+
+def opened(A: Any, p: Any, row_weights: Any, infinite: bool) -> Problem[StoredRows]:
+    """What is in chunked storage, which stays there."""
+    return scaled(validation.check_rows(A), StoredRows, p, row_weights, infinite)

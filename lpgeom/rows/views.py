@@ -8,10 +8,17 @@ from typing import Any, Self
 import numpy as np
 
 from lpgeom.rows.base import Passes
+from lpgeom.rows.place import HOST, Place
 
 
 class Views(ABC):
     """Rows ``scale * factors[i] * A[i]`` whose passes are computed in one dtype."""
+
+    place: Place = HOST
+    """Where blocks of rows are worked on."""
+
+    vectors: Place = HOST
+    """Where per-row vectors are, if in one memory."""
 
     _A: Any
     _scale: float

@@ -20,7 +20,6 @@ from lpgeom.progress import Progress
 from lpgeom.records.subspace import LewisWeights
 from lpgeom.rows.array import ArrayRows, gathered
 from lpgeom.rows.base import Array, Rows
-from lpgeom.rows.door import brought
 from lpgeom.rows.vectors import entries, largest, numbers, placed
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.damped import continued
@@ -103,7 +102,7 @@ class MinimaxSolver:
         bar: Progress | None = None,
     ) -> None:
         # Most steps wait for the one before.
-        self.rows = brought(rows, FEW_ENTRIES)
+        self.rows = rows.here(FEW_ENTRIES)
         self.pca = pca if self.rows is rows and not pca.single else spectrum(self.rows)
         self.k = k
         self.tol = max(tol, TIGHTEST)

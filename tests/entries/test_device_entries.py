@@ -11,12 +11,13 @@ import pytest
 
 import lpgeom
 from lpgeom.entries import column_sets, portfolio
-from lpgeom.entries import place as entry_place
 from lpgeom.entries.alternating import alternate
+from lpgeom.entries.regression import block_entries
 from lpgeom.entries.regression_block import Basis, Block
 from lpgeom.entries.reweighted import reweight
 from lpgeom.entries.splitting import split
-from lpgeom.rows import device
+from lpgeom.rows import device, place
+from lpgeom.rows.place import device_place
 from lpgeom.subspace import solve
 from tests.strict_device import DeviceArray, strict_device, to_device, xp
 
@@ -126,7 +127,7 @@ def test_splitting_in_blocks(dtype: str, shape: tuple[int, int], weighted: bool)
     expected = split(A, A @ V, V.T, 1.5, W, max_iter=30)
     with (
         strict_device(),
-        mock.patch.multiple(entry_place, LEAST_ROWS=16, SWEEP_BYTES=1),
+        mock.patch.multiple(place, LEAST_ROWS=16, SWEEP_BYTES=1),
     ):
         places = (to_device(v) for v in (A, A @ V, np.ascontiguousarray(V.T)))
         there = None if W is None else to_device(W)
@@ -149,7 +150,7 @@ def test_descents_in_blocks(descent: Any, p: float) -> None:
     expected = descent(A, *start, p, W, max_iter=6, tol=1e-9)
     with (
         strict_device(),
-        mock.patch.multiple(entry_place, LEAST_ROWS=16, SWEEP_BYTES=1),
+        mock.patch.multiple(place, LEAST_ROWS=16, SWEEP_BYTES=1),
     ):
         found = descent(to_device(A), *map(to_device, start), p, to_device(W), max_iter=6, tol=1e-9)
         assert type(found.left) is type(found.right) is DeviceArray
@@ -204,7 +205,7 @@ def test_contents_of_regressions(kind: str) -> None:
     free = 120_000 if kind == "many blocks" else 8 << 30
     with strict_device(free=free):
         found = lpgeom.lp_regression(V, to_device(B))
-        assert (entry_place.device_place().regression_entries(30, 4) < 25 * 30) == (free < 1 << 20)
+        assert (block_entries(device_place(), 30, 4) < 25 * 30) == (free < 1 << 20)
     np.testing.assert_allclose(found.cost, expected.cost, rtol=RTOL)
     assert found.X.shape == expected.X.shape
 
@@ -225,7 +226,7 @@ def test_without_a_table_of_products(p: float) -> None:
     w = np.random.default_rng(1).random(B.shape)
     expected = lpgeom.lp_regression(V, B, p, weights=w)
     with strict_device():
-        place = entry_place.device_place()
+        place = device_place()
         plain = Basis.of(V).at(place)
         block = Block(Basis(plain.Q, plain.back, plain.forth, None), to_device(B), to_device(w), p)
         block.solve(1e-9, 100)
@@ -243,7 +244,7 @@ def test_few_entries_seen_go_to_a_qr_on_the_host() -> None:
     for p in (1.0, 1.5, 3.0):
         expected = lpgeom.lp_regression(V, B, p, weights=w)
         with strict_device():
-            place = entry_place.device_place()
+            place = device_place()
             block = Block(Basis.of(V).at(place), to_device(B), to_device(w), p)
             seen = to_device(w > 0.0)
             sure = block._orthogonal_by_normal_matrices(to_device(w * B), seen)[2]
@@ -262,7 +263,7 @@ def test_the_norm_of_what_is_left_is_not_understated() -> None:
     V[:, 1] = V[:, 0] + 1e-2 * V[:, 1]
     w = (rng.random(B.shape) < 0.6).astype(float)
     with strict_device():
-        block = Block(Basis.of(V).at(entry_place.device_place()), to_device(B), to_device(w), 1.0)
+        block = Block(Basis.of(V).at(device_place()), to_device(B), to_device(w), 1.0)
         y, off, sure = block._orthogonal_by_normal_matrices(to_device(w * B), to_device(w > 0.0))
         Q = device.host(block.basis.Q)
     y, off = (v.view(np.ndarray) for v in (y, off))

@@ -16,9 +16,8 @@ import lpgeom
 from lpgeom.geometry.ellipsoids import dense
 from lpgeom.geometry.ellipsoids.design import _restart, variances
 from lpgeom.geometry.fantope import largest_sum, smallest_sum
-from lpgeom.kernels.cpu import mvee, shallow_cut
 from lpgeom.rows import device
-from tests.strict_device import kernels, strict_device, to_device
+from tests.strict_device import strict_device, to_device
 
 RTOL = 1e-9
 PS = (1.0, 1.5, 2.0, 3.0, math.inf)
@@ -27,13 +26,8 @@ METHODS = ("lewis", "shallow-cut", "john")
 
 @contextmanager
 def on_the_device(few: int = 0, free: int = 8 << 30) -> Iterator[None]:
-    """`strict_device` with the kernels of ellipsoids; steps over `few` numbers go to the host."""
-    twins = kernels(mvee), kernels(shallow_cut)
-    with (
-        strict_device(free),
-        mock.patch.object(dense, "device_kernels", return_value=twins),
-        mock.patch.object(dense, "NEAR", few),
-    ):
+    """`strict_device`, where steps over `few` numbers go to the host."""
+    with strict_device(free), mock.patch.object(dense, "NEAR", few):
         yield
 
 
@@ -194,12 +188,11 @@ def test_points_that_no_longer_span_are_started_anew() -> None:
     X = np.random.default_rng(6).standard_normal((30, 3))
     u = np.zeros(30)
     u[0] = 1.0
-    expected = _restart(X, u, dense.HOST)
+    expected = _restart(X, u)
     with on_the_device():
-        place = dense.device_place()
         with pytest.raises(np.linalg.LinAlgError):
-            variances(to_device(X), to_device(u), place)
-        found = _restart(to_device(X), to_device(u), place)
+            variances(to_device(X), to_device(u))
+        found = _restart(to_device(X), to_device(u))
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_allclose(ours.get(), theirs, rtol=RTOL, atol=RTOL)
 
@@ -316,11 +309,3 @@ def test_an_oracle_is_asked_on_the_host() -> None:
     with pytest.raises(ValueError, match="asked on the host"):
         lpgeom.loewner_ellipsoid(oracle=largest, dim=3, backend="cuda")
     lpgeom.loewner_ellipsoid(oracle=largest, dim=3, backend="cpu")
-
-
-def test_the_device_kernels_are_the_twins_of_the_cpu() -> None:
-    pytest.importorskip("numba_cuda")
-    there = dense.device_kernels()
-    for ours, theirs in zip(there, (mvee, shallow_cut), strict=True):
-        assert ours.__name__.replace("cuda", "cpu") == theirs.__name__
-        assert hasattr(ours, "exchange_steps" if theirs is mvee else "shallow_cuts")

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("numba_cuda")
 
-from lpgeom.kernels.cuda import product, rank_update
+from lpgeom.kernels.cuda import blas
 
 DTYPES = [np.float32, np.float64]
 
@@ -112,8 +112,7 @@ def cublas() -> Any:
     cupy = SimpleNamespace(cuda=SimpleNamespace(cublas=found, device=device))
     simulated = {"is_simulated": lambda: False, "array_module": lambda: cupy}
     with (
-        mock.patch.multiple(product, **simulated),
-        mock.patch.multiple(rank_update, **simulated),
+        mock.patch.multiple(blas, **simulated),
     ):
         yield found
     assert (found.pointers, found.math) == (1, Cublas.CUBLAS_TF32)
@@ -146,7 +145,7 @@ def test_matmul(cublas: Any, m: int, length: int, r: int, dtype: Any) -> None:
     b = rng.standard_normal((length, r)).astype(dtype)
     for name, stored in layouts(a).items():
         out = np.full((m, r), np.nan, dtype)
-        product.matmul(OnDevice(stored), OnDevice(b), OnDevice(out))
+        blas.matmul(OnDevice(stored), OnDevice(b), OnDevice(out))
         np.testing.assert_allclose(out, a @ b, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
@@ -154,7 +153,7 @@ def test_nothing_to_multiply(cublas: Any) -> None:
     """Sums of no terms are 0, and cuBLAS would refuse a leading dimension of 0."""
     for m, length, r in ((3, 0, 2), (0, 3, 2), (3, 2, 0)):
         out = np.full((m, r), np.nan)
-        product.matmul(*(OnDevice(v) for v in (np.ones((m, length)), np.ones((length, r)), out)))
+        blas.matmul(*(OnDevice(v) for v in (np.ones((m, length)), np.ones((length, r)), out)))
         assert (out == 0.0).all()
 
 
@@ -165,7 +164,7 @@ def test_rank_update(cublas: Any, r: int, d: int, dtype: Any) -> None:
     block = rng.standard_normal((r, d)).astype(dtype)
     C = np.asfortranarray(rng.standard_normal((d, d)).astype(dtype))
     before = C.copy()
-    rank_update.rank_update(OnDevice(C), -0.25, OnDevice(block))
+    blas.rank_update(OnDevice(C), -0.25, OnDevice(block))
     np.testing.assert_allclose(np.triu(C), np.triu(before - 0.25 * block.T @ block), rtol=1e-4)
     np.testing.assert_array_equal(np.tril(C, -1), np.tril(before, -1))
 
@@ -182,7 +181,7 @@ def test_rank_update(cublas: Any, r: int, d: int, dtype: Any) -> None:
 )
 def test_what_cublas_would_misread_is_refused(cublas: Any, a: Any, b: Any, out: Any) -> None:
     with pytest.raises(ValueError, match="must"):
-        product.matmul(OnDevice(a), OnDevice(b), OnDevice(out))
+        blas.matmul(OnDevice(a), OnDevice(b), OnDevice(out))
 
 
 def test_overlapping_rows_are_refused(cublas: Any) -> None:
@@ -191,4 +190,4 @@ def test_overlapping_rows_are_refused(cublas: Any) -> None:
     over = np.lib.stride_tricks.as_strided(base, (4, 3), (8, 8))
     for a in (over, np.ones((4, 3))[::-1], np.broadcast_to(np.ones(3), (4, 3))):
         with pytest.raises(ValueError, match="rows"):
-            product.matmul(OnDevice(a), OnDevice(np.ones((3, 2))), OnDevice(np.empty((4, 2))))
+            blas.matmul(OnDevice(a), OnDevice(np.ones((3, 2))), OnDevice(np.empty((4, 2))))

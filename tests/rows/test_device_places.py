@@ -16,6 +16,7 @@ import pytest
 
 import lpgeom
 from lpgeom.rows import device
+from lpgeom.rows.place import device_place
 from lpgeom.subspace.svd_curve import svd_cost_curve
 from tests.strict_device import DeviceArray, StrictModule, elsewhere, strict_device, to_device
 
@@ -136,7 +137,7 @@ def test_the_stand_in_notices_work_elsewhere() -> None:
             lambda: there + 1.0,
             lambda: device.array_module().zeros(3),
             lambda: device.array_module().asarray(there),
-            lambda: device.place().rowwise.add_row_squares(there, there[:, 0]),
+            lambda: device_place().kernels.add_row_squares(there, there[:, 0]),
         ):
             with pytest.raises(AssertionError, match="another device"):
                 work()

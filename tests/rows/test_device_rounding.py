@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -15,8 +14,7 @@ import numpy as np
 import pytest
 
 import lpgeom
-from lpgeom.kernels.cpu import rowwise
-from lpgeom.kernels.cpu.rank_update import rank_update
+from lpgeom.kernels import cpu
 from tests import strict_device
 from tests.strict_device import to_device
 
@@ -36,7 +34,7 @@ def noisy_device(seed: int) -> Iterator[None]:
 
     def update(C: Any, alpha: float, block: Any) -> None:
         D = np.zeros_like(C)
-        rank_update(D, alpha, block)
+        cpu.rank_update(D, alpha, block)
         C += np.triu(moved(D))
 
     def adding(kernel: Any) -> Any:
@@ -48,17 +46,13 @@ def noisy_device(seed: int) -> Iterator[None]:
 
         return call
 
-    names = ("scale_rows", "pack_rows")
-    kernels = SimpleNamespace(
-        add_row_squares=adding(rowwise.add_row_squares),
-        add_row_dots=adding(rowwise.add_row_dots),
-        **{name: getattr(rowwise, name) for name in names},
-    )
     with (
-        mock.patch.object(strict_device, "rowwise", kernels),
-        mock.patch.object(strict_device, "rank_update", update),
         mock.patch.object(strict_device, "gemm", gemm),
-        strict_device.strict_device(),
+        strict_device.strict_device(
+            add_row_squares=adding(cpu.add_row_squares),
+            add_row_dots=adding(cpu.add_row_dots),
+            rank_update=update,
+        ),
     ):
         yield
 

@@ -1,26 +1,22 @@
-"""Dense rows in one memory, the host's or a CUDA device's, and what works on them there.
+"""The doors of ellipsoids, which need all rows at once, in the host's memory or on a CUDA device.
 
-Ellipsoids need all rows at once. Formulas are written once, for arrays that answer to NumPy's
-functions; arrays of n rows stay where they are, and (d, d) matrices are factored on the host (CuPy
-does not say when a Cholesky factorization fails).
+Formulas are written once, for arrays that answer to NumPy's functions; arrays of n rows stay where
+they are (`lpgeom.rows.place`), and (d, d) matrices are factored on the host (CuPy does not say when
+a Cholesky factorization fails).
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lpgeom.io import validation
-from lpgeom.kernels.cpu import mvee, shallow_cut
-from lpgeom.rows import array, device
+from lpgeom.rows import device
 from lpgeom.rows.base import Array
-from lpgeom.rows.door import Problem, open_anywhere, open_rows
+from lpgeom.rows.door import Problem, open_array
+from lpgeom.rows.place import Place, check_matrix, largest_entries, place_for
 
 COPIES = 8
 """Arrays of the size of A, in float64, that may be on the device at once beside A itself: 6.2
@@ -31,95 +27,17 @@ FEW = 1 << 17
 
 NEAR = 1 << 20
 """Up to so many entries steps that wait for one another are made on the host. One core takes 0.9 ms
-for a cut of 2^20 entries and 0.25 ms for an exchange over them; queueing the launches of such a
-step took as long, 0.95 and 0.19 ms, over a driver that drops them. No device was there to measure.
-"""
+for a cut of 2^20 entries and 0.25 ms for an exchange over them, which is what it takes to queue the
+work of such a step on a device."""
 
 
-@dataclass(frozen=True)
-class DensePlace:
-    """Array functions and kernels of one memory.
-
-    Attributes
-    ----------
-    xp : module
-        NumPy, or CuPy.
-    host : callable
-        An array of this place as NumPy's; itself if it is.
-    row_squares : callable
-        ``||b_i||^2`` of the rows of an array.
-    matmul : callable
-        ``matmul(a, b, out)``.
-    mvee, shallow_cut : module
-        ``kernels.cpu.mvee`` and ``kernels.cpu.shallow_cut``, or their twins.
-    """
-
-    xp: Any
-    host: Callable[[Any], Any]
-    row_squares: Callable[[Any], Array]
-    matmul: Callable[..., Any]
-    mvee: Any
-    shallow_cut: Any
-
-    def there(self, values: Any) -> Any:
-        """NumPy's `values` in this place; themselves if it is the host."""
-        return self.xp.asarray(values)
-
-    def near(self, entries: int) -> DensePlace:
-        """Where to make steps that wait for one another, each over so many entries."""
-        return HOST if entries <= NEAR else self
-
-
-def _same(v: Any) -> Any:
-    return v
-
-
-def _host_squares(B: Array) -> Array:
-    return np.asarray(np.einsum("ij,ij->i", B, B), dtype=np.float64)
-
-
-HOST = DensePlace(np, _same, _host_squares, np.matmul, mvee, shallow_cut)
-
-
-def device_kernels() -> tuple[Any, Any]:
-    """The twins of ``kernels.cpu.mvee`` and ``kernels.cpu.shallow_cut``."""
-    from lpgeom.kernels.cuda import mvee, shallow_cut
-
-    return mvee, shallow_cut
-
-
-def device_place() -> DensePlace:
-    """The current CUDA device."""
-    blocks = device.place()
-
-    def squares(B: Any) -> Any:
-        out = blocks.xp.zeros(len(B))
-        blocks.rowwise.add_row_squares(B, out)
-        return out
-
-    return DensePlace(blocks.xp, blocks.host, squares, blocks.matmul, *device_kernels())
-
-
-def place_of(rows: Any) -> DensePlace:
-    """Where these rows are."""
-    return device_place() if getattr(rows, "on_device", False) else HOST
-
-
-def dense_rows(rows: Any, place: DensePlace) -> Array:
-    """All rows as one float64 array where they are, scale and factors applied."""
-    if place is HOST:
-        return array.dense(rows)
-    out: Array = place.xp.empty(rows.shape)
-    for lo, hi, block, c in rows.blocks(0, 1, lambda: False):
-        out[lo:hi] = block * (math.sqrt(c) if isinstance(c, float) else place.xp.sqrt(c)[:, None])
-    return out
-
-
-# ---------------------------------------------------------------- the doors
+def near(entries: int, *arrays: Any) -> tuple[Any, ...]:
+    """The arrays where steps are made that wait for one another, each over so many entries."""
+    return tuple(map(device.fetched, arrays)) if entries <= NEAR else arrays
 
 
 def open_dense(A: Any, p: Any, row_weights: Any, backend: str) -> Problem[Any]:
-    """`open_rows` (p = inf included), or on a device with room for dense work.
+    """`open_array` (p = inf included), on a device with room for dense work.
 
     Raises
     ------
@@ -128,62 +46,38 @@ def open_dense(A: Any, p: Any, row_weights: Any, backend: str) -> Problem[Any]:
     MemoryError
         The device has too little memory free.
     """
-    if not _wants_device(A, backend):
-        A = device.host(A) if device.on_device(A) else A
-        return open_rows(A, p, row_weights, infinite=True)
-    p = validation.check_p(p, infinite=True)
-    if math.isinf(p):
-        # That door is for finite p; at inf a row counts or it does not.
-        problem = open_anywhere(A, 1.0, backend=backend)
-        omega = validation.check_weights(row_weights, problem.rows.shape[0])
-        if omega is not None:
-            counts = (omega > 0.0).astype(np.float64)
-            problem = open_anywhere(problem.A, 1.0, counts, backend=backend)
-        problem = replace(problem, p=p)
-    else:
-        problem = open_anywhere(A, p, row_weights, backend=backend)
-    n, d = problem.rows.shape
-    with device.device_of(problem.A):
-        _check_room(n, min(n, d), 0)
+    backend = validation.check_backend(backend)
+    problem = open_array(A, p, row_weights, infinite=True, backend=backend)
+    if problem.rows.place.on_device:
+        n, d = problem.rows.shape
+        with device.device_of(problem.A):
+            _check_room(n, min(n, d), 0)
     return problem
 
 
-def open_points(A: Any, name: str, backend: str) -> tuple[Array, int, DensePlace]:
-    """Points times ``2^-e`` (largest |entry| in [0.5, 1)) in C order, e, and where they are.
+def open_points(A: Any, name: str, backend: str) -> tuple[Array, int]:
+    """Points times ``2^-e`` (largest |entry| in [0.5, 1)) in C order, where they are, and e.
 
     Raises as `open_dense`; OverflowError where scaling loses a column.
     """
-    if not _wants_device(A, backend):
-        points = validation.check_matrix(device.host(A) if device.on_device(A) else A, name)
-        e = _exponent(validation.largest_entry(points, name))
-        P = np.ldexp(np.ascontiguousarray(points, dtype=np.float64), -e)
-        _check_columns(points, P, name, HOST)
-        return P, e, HOST
-    device.require()
-    from lpgeom.rows import cuda
-
-    there = device.on_device(A)
-    with _called(name):
-        source = cuda.check_matrix(A) if there else validation.check_matrix(A)
-        n, d = source.shape
-        step = max(1, device.BLOCK_BYTES // (8 * d))
-        with device.device_of(source):
+    place = place_for(A, validation.check_backend(backend))
+    source = check_matrix(A if place.on_device else device.fetched(A), name)
+    n, d = source.shape
+    with device.device_of(source):
+        there = device.on_device(source)
+        if place.on_device:
             _check_room(n, d + 1, 0 if there else 8 * n * d)
-            top = cuda.largest_entry(source, step) if there else validation.largest_entry(source)
-            source = source if there else device.sent(source, step)
-            place = device_place()
-            e = _exponent(top)
-            P = place.xp.ascontiguousarray(source, dtype=np.float64) * 2.0**-e
-            _check_columns(source, P, name, place)
-    return P, e, place
+        top = largest_entries(source, None, name)[0]
+        if place.on_device and not there:
+            source = device.sent(source, place.block_rows(d))
+        # e with 2^e and 2^-e in the range of float64.
+        e = min(max(math.frexp(top)[1], -1020), 1020) if top > 0.0 else 0
+        P = place.xp.ascontiguousarray(source, dtype=np.float64) * 2.0**-e
+        _check_columns(source, P, name, place)
+    return P, e
 
 
-def _wants_device(A: Any, backend: str) -> bool:
-    backend = validation.check_backend(backend)
-    return backend == "cuda" or (backend == "auto" and device.on_device(A))
-
-
-def _check_columns(source: Any, P: Any, name: str, place: DensePlace) -> None:
+def _check_columns(source: Any, P: Any, name: str, place: Place) -> None:
     """No column of nonzero entries is so small beside the largest that float64 loses it."""
     size = place.host(place.xp.abs(P).max(axis=0))
     small = np.flatnonzero(size < np.finfo(np.float64).tiny)
@@ -193,11 +87,6 @@ def _check_columns(source: Any, P: Any, name: str, place: DensePlace) -> None:
             f"column {lost[0]} of {name} is more than 1e307 times smaller than the largest entry, "
             "which leaves float64; rescale the columns"
         )
-
-
-def _exponent(largest: float) -> int:
-    """e with ``2^e`` and ``2^-e`` in the range of float64."""
-    return min(max(math.frexp(largest)[1], -1020), 1020) if largest > 0.0 else 0
 
 
 def _check_room(n: int, d: int, more: int) -> None:
@@ -210,12 +99,3 @@ def _check_room(n: int, d: int, more: int) -> None:
             f"{need / 2**20:.0f} MiB of device memory beside the data, {free / 2**20:.0f} MiB are "
             f'free; some {free // row} rows would fit; backend="cpu" works in host memory'
         )
-
-
-@contextmanager
-def _called(name: str) -> Iterator[None]:
-    """Checks of A that speak of it by the name of another argument."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise type(error)(re.sub(r"\bA\b", name, str(error))) from None

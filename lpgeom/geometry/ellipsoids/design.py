@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lpgeom.geometry.ellipsoids.dense import HOST, DensePlace
+from lpgeom.geometry.ellipsoids.dense import near
 from lpgeom.rows.base import Array
+from lpgeom.rows.place import place_of
 
 DROP_SLACK = 1e-9
 """Rounding allowed to the variances before a point is dropped."""
@@ -53,8 +54,6 @@ def optimal_design(
     tolerance: float,
     max_iter: int,
     start: Array | None = None,
-    *,
-    place: DensePlace = HOST,
 ) -> Design:
     """Weights with ``max omega <= q (1 + tolerance)``, by exchange steps on fewer and fewer points.
 
@@ -65,11 +64,9 @@ def optimal_design(
     tolerance : float
     max_iter : int
         Exchange steps, O(n q) each.
-    start : ndarray, shape (n,), optional
+    start : ndarray, shape (n,), optional, where X is
         u >= 0 with sum 1 and nonsingular M. If not given, equal weights on at most 2q points that
         are far out in q directions, each orthogonal to the ones before (Kumar and Yildirim 2005).
-    place : DensePlace
-        Where X and `start` are.
 
     Notes
     -----
@@ -77,20 +74,20 @@ def optimal_design(
     Yildirim, Discrete Appl. Math. 2007, for the rate with away steps). Points are dropped by
     `support_threshold`, and M factored anew after every round. At the end the variances of all
     points are computed from the weights alone; `excess` is theirs. Of points on a device those that
-    are left come to the host once they are few (`DensePlace.near`).
+    are left come to the host once they are few (`near`).
     """
-    n, q = X.shape
+    q = X.shape[1]
     if q == 1:  # all weight on the longest
         size = X[:, 0] ** 2
-        u = place.xp.zeros(n)
+        u = np.zeros_like(size)
         u[int(size.argmax())] = 1.0
         return Design(u, size / size.max(), 0.0, 0, True)
     spent = 0
-    u = spread_start(X, place) if start is None else start
+    u = spread_start(X) if start is None else start
     for dropping in (True, False):  # should rounding have dropped a point too many: once without
-        u, steps = _rounds(X, u, tolerance, max_iter - spent, dropping, place)
+        u, steps = _rounds(X, u, tolerance, max_iter - spent, dropping)
         spent += steps
-        omega, _ = variances(X, u, place)
+        omega, _ = variances(X, u)
         excess = float(omega.max()) / q - 1.0
         if excess <= tolerance or spent >= max_iter:
             break
@@ -98,20 +95,17 @@ def optimal_design(
 
 
 def _rounds(
-    X: Array, u: Array, tolerance: float, max_iter: int, dropping: bool, place: DensePlace
+    X: Array, u: Array, tolerance: float, max_iter: int, dropping: bool
 ) -> tuple[Array, int]:
     """Rounds of exchange steps; the weights on all points, and the steps taken."""
     n, q = X.shape
-    home = place
-    kept = place.xp.arange(n)
-    points = X
-    u = u.copy()
-    if place.near(n * q) is HOST:
-        points, kept, u, place = (*map(place.host, (points, kept, u)), HOST)
-    columns = place.xp.ascontiguousarray(points.T)
+    home = place_of(X)
+    points, kept, u = near(n * q, X, home.xp.arange(n), u.copy())
+    place = place_of(points)
+    columns = place.array(points.T)
     least, since, spent = math.inf, 0, 0
     while True:
-        omega, inverse = variances(points, u, place)
+        omega, inverse = variances(points, u)
         excess = float(omega.max()) / q - 1.0
         since = 0 if excess < least else since + 1
         least = min(least, excess)
@@ -121,38 +115,39 @@ def _rounds(
             stays = omega >= support_threshold(excess, q) * (1.0 - DROP_SLACK)
             if int(np.count_nonzero(stays)) <= 0.9 * stays.size:
                 trial = u[stays] / max(float(u[stays].sum()), 1e-300)
-                points, kept = place.xp.ascontiguousarray(points[stays]), kept[stays]
-                if place.near(points.size) is HOST:
-                    points, kept, trial, place = (*map(place.host, (points, kept, trial)), HOST)
-                columns = place.xp.ascontiguousarray(points.T)
-                u, omega, inverse = _restart(points, trial, place)
+                points = place.array(points[stays])
+                points, kept, trial = near(points.size, points, kept[stays], trial)
+                place = place_of(points)
+                columns = place.array(points.T)
+                u, omega, inverse = _restart(points, trial)
         steps = q if excess > COARSE else max(FINE_STEPS, q)
-        taken = place.mvee.exchange_steps(
+        taken = place.kernels.exchange_steps(
             columns, u, inverse, omega, 0.5 * tolerance, min(steps, max_iter - spent)
         )
         u /= u.sum()
         spent += max(taken, 1)
     full: Array = home.xp.zeros(n)
-    full[home.there(kept)] = home.there(u)
+    full[home.xp.asarray(kept)] = home.xp.asarray(u)
     return full, spent
 
 
-def _restart(points: Array, u: Array, place: DensePlace) -> tuple[Array, Array, Array]:
+def _restart(points: Array, u: Array) -> tuple[Array, Array, Array]:
     """The weights on the points left, or a fresh start where those points alone do not span."""
     try:
-        return u, *variances(points, u, place)
+        return u, *variances(points, u)
     except np.linalg.LinAlgError:
-        u = spread_start(points, place)
-        return u, *variances(points, u, place)
+        u = spread_start(points)
+        return u, *variances(points, u)
 
 
-def variances(X: Array, u: Array, place: DensePlace = HOST) -> tuple[Array, Array]:
+def variances(X: Array, u: Array) -> tuple[Array, Array]:
     """``omega_i = x_i^T M^-1 x_i`` and ``M^-1``, by Cholesky."""
+    place = place_of(X)
     support = u > 0.0
     S = X[support]
     L = np.linalg.cholesky(place.host((S * u[support][:, None]).T @ S))
     T = np.linalg.inv(L)
-    return place.row_squares(X @ place.there(T.T)), place.there(T.T @ T)
+    return place.row_squares(X @ place.xp.asarray(T.T)), place.xp.asarray(T.T @ T)
 
 
 def support_threshold(excess: float, q: int) -> float:
@@ -168,17 +163,17 @@ def support_threshold(excess: float, q: int) -> float:
     return q * (1.0 + excess) / (half + root)
 
 
-def spread_start(X: Array, place: DensePlace = HOST) -> Array:
+def spread_start(X: Array) -> Array:
     """Equal weights on the extreme points in q directions, each orthogonal to the ones before."""
     n, q = X.shape
     rest = X.copy()
     chosen = np.zeros(n)
     for _ in range(q):
-        length = place.row_squares(rest)
+        length = place_of(X).row_squares(rest)
         j = int(length.argmax())
         b = rest[j] / math.sqrt(float(length[j]))
         along = rest @ b
         chosen[[j, int(along.argmax()), int(along.argmin())]] = 1.0
         rest -= along[:, None] * b
-    u: Array = place.there(chosen / chosen.sum())
+    u: Array = place_of(X).xp.asarray(chosen / chosen.sum())
     return u

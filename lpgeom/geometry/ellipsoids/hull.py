@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lpgeom.geometry.ellipsoids.dense import HOST, DensePlace
 from lpgeom.geometry.spectrum import EPS
 from lpgeom.rows.base import Array
+from lpgeom.rows.place import place_of
 
 MOST_HALVED = 1020.0
 """2 to this power, and its inverse, are normal numbers."""
@@ -38,7 +38,7 @@ class Hull:
     rank: int
 
 
-def hull_of(P: Array, *, centred: bool, singular: bool = False, place: DensePlace = HOST) -> Hull:
+def hull_of(P: Array, *, centred: bool, singular: bool = False) -> Hull:
     """Affine hull of the rows of P (their span if `centred`), one QR and a small SVD: O(n d^2).
 
     Columns are scaled by powers of two first, so that units do not decide what is flat. A direction
@@ -46,22 +46,22 @@ def hull_of(P: Array, *, centred: bool, singular: bool = False, place: DensePlac
     of the points, which is what rounding of their own coordinates brings about (`Ellipsoid.gauge`
     lets points leave a flat ellipsoid by ``16 d eps``, in all directions together). With `singular`
     also those whose singular value is at most ``max(n, d) eps`` times the largest: the usual rank.
-    P is an array of `place`.
     """
+    place = place_of(P)
     n, d = P.shape
     origin = np.zeros(d) if centred else place.host(P.mean(axis=0))
-    B = P - place.there(origin)
+    B = P - place.xp.asarray(origin)
     spread = place.host(np.abs(B).max(axis=0))
     size = place.host(np.abs(P).max(axis=0))
     live = spread > (0.0 if centred else 4.0 * EPS) * size
     powers = -np.ceil(np.log2(np.where(live, spread, 1.0)))
     scale = np.where(live, 2.0 ** np.minimum(powers, MOST_HALVED), 0.0)
-    B *= place.there(scale)
+    B *= place.xp.asarray(scale)
     R = place.host(np.linalg.qr(B, mode="r") if n > d else B)
     _, s, Vt = np.linalg.svd(R, full_matrices=False)
-    coordinates = B @ place.there(Vt.T)
+    coordinates = B @ place.xp.asarray(Vt.T)
     leaves = place.host(np.abs(coordinates).max(axis=0))
-    longest = float(np.linalg.norm(P * place.there(scale), axis=1).max())
+    longest = float(np.linalg.norm(P * place.xp.asarray(scale), axis=1).max())
     solid = leaves > 12.0 * math.sqrt(d) * EPS * longest
     if singular:
         solid &= s > max(n, d) * EPS * s[0]
@@ -74,7 +74,7 @@ def hull_of(P: Array, *, centred: bool, singular: bool = False, place: DensePlac
         T = (V / spreads).T * scale
     return Hull(
         origin,
-        coordinates[:, :r] / place.there(spreads),
+        coordinates[:, :r] / place.xp.asarray(spreads),
         T,
         back[:, None] * V * spreads,
         r,

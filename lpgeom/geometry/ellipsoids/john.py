@@ -10,7 +10,7 @@ import numpy as np
 from lpgeom.geometry.ellipsoids.dense import open_points
 from lpgeom.geometry.ellipsoids.design import optimal_design, variances
 from lpgeom.geometry.ellipsoids.hull import hull_of
-from lpgeom.geometry.ellipsoids.mvee import DEFAULT_MAX_ITER, scaled_root
+from lpgeom.geometry.ellipsoids.mvee import DEFAULT_MAX_ITER, check_steps, scaled_root
 from lpgeom.geometry.spectrum import EPS, Spectrum, spectrum
 from lpgeom.io import validation
 from lpgeom.records.ellipsoids import Ellipsoid
@@ -133,24 +133,20 @@ def john_ellipsoid(
     ([[1.0, 0.0], [0.0, 0.25]], 1.414214)
     """
     eps = validation.check_tolerance(eps, "eps")
-    steps = (
-        DEFAULT_MAX_ITER
-        if max_iter is None
-        else validation.check_positive_int("max_iter", max_iter)
-    )
-    P, e, place = open_points(A, "A", backend)
+    steps = check_steps(max_iter)
+    P, e = open_points(A, "A", backend)
     n, d = P.shape
     with limited(), sized(n, d), device.device_of(P):
-        hull = hull_of(P, centred=True, singular=True, place=place)
+        hull = hull_of(P, centred=True, singular=True)
         r = hull.rank
         if r == 0:
             F, alpha, gap, n_iter, converged = np.zeros((0, d)), 1.0, 0.0, 0, True
         else:
-            found = optimal_design(hull.Z, eps / r, steps, place=place)
-            L = np.linalg.cholesky(place.host((hull.Z * found.weights[:, None]).T @ hull.Z))
+            found = optimal_design(hull.Z, eps / r, steps)
+            L = np.linalg.cholesky(device.fetched((hull.Z * found.weights[:, None]).T @ hull.Z))
             R = L.T @ hull.G.T
             # |a x|^2 <= reach |R x|^2, and |R x|^2 = sum u (a x)^2 <= ||A x||_inf^2.
-            reach = float(variances(hull.Z, found.weights, place)[0].max())
+            reach = float(variances(hull.Z, found.weights)[0].max())
             slack = _relative_rounding(R, n)
             F = R * (math.sqrt(reach) * (1.0 + slack))
             alpha = max(1.0, math.sqrt(reach) * (1.0 + slack) ** 2)

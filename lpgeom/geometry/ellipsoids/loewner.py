@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpgeom.geometry.ellipsoids.dense import DensePlace, dense_rows, open_dense, place_of
+from lpgeom.geometry.ellipsoids.dense import open_dense
 from lpgeom.geometry.ellipsoids.design import optimal_design
 from lpgeom.geometry.ellipsoids.mvee import DEFAULT_MAX_ITER
 from lpgeom.geometry.ellipsoids.sandwich import Proved, proved_root
 from lpgeom.geometry.ellipsoids.shallow_cut import cut_ball, cut_body
 from lpgeom.geometry.fixed_point import solve_fixed_point
-from lpgeom.geometry.spectrum import spectrum
+from lpgeom.geometry.spectrum import EPS, spectrum
 from lpgeom.io import validation
 from lpgeom.records.ellipsoids import Ellipsoid
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem
+from lpgeom.rows.place import place_of
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 Oracle = Callable[[Array], tuple[float, "ArrayLike"]]
 
-METHODS = ("lewis", "shallow-cut", "john")
 SMALLEST_ROOT, LARGEST_ROOT = 1e-146, 1e153
 """Range of the largest entry of the root: `shape` has its square."""
 
@@ -150,7 +150,7 @@ def loewner_ellipsoid(
     if dim is not None:
         raise ValueError("dim goes with an oracle; A has its own")
     chosen = "lewis" if method is None else method
-    validation.check_choice("method", chosen, METHODS)
+    validation.check_choice("method", chosen, tuple(METHODS))
     with limited():
         problem = open_dense(A, p, row_weights, backend)
         return around_rows(problem, chosen, tol, limit)
@@ -173,127 +173,121 @@ class _Found:
     converged: bool
 
 
+@dataclass(frozen=True)
+class _Ball:
+    """The ball of ``||D x||_p`` in coordinates y with ``D X0 y = B y`` and B orthonormal.
+
+    Attributes
+    ----------
+    D, B : ndarray, shapes (n, d) and (n, r), where the rows are
+    X0, R0 : ndarray, shapes (d, r) and (r, d)
+        ``x = X0 y`` and ``y = R0 x``.
+    p : float
+    """
+
+    D: Array
+    B: Array
+    X0: Array
+    R0: Array
+    p: float
+
+    def proved(self, T: Array, inverse: Array, p: float | None = None, **known: Any) -> Proved:
+        """The claim of the metric ``||T^-1 y||``, at this p if no other is given."""
+        p = self.p if p is None else p
+        return proved_root(self.D, self.X0 @ T, inverse @ self.R0, p, **known)
+
+
 def _around_ball(rows: Any, p: float, method: str, tol: float, limit: int | None) -> _Found:
     """The road for A: coordinates in which A has orthonormal columns, a method, its proof."""
     n, d = rows.shape
-    place = place_of(rows)
     rows, span = rows.reduced() if n < d else (rows, None)
     pca = spectrum(rows)
     r = pca.rank
     if r == 0:
         return _Found(Proved(np.zeros((0, d)), 1.0), 0, True)
-    D = dense_rows(rows, place)
+    D = rows.dense()
     X0 = pca.whitener()
     R0 = (pca.U[:, pca.U.shape[1] - r :] * np.sqrt(pca.eigvals[pca.eigvals.size - r :])).T
-    B = D @ place.there(X0)
-    steps = {"lewis": _lewis, "john": _john, "shallow-cut": _shallow_cut}[method]
-    found = steps(D, B, X0, R0, p, tol, limit, place)
+    ball = _Ball(D, D @ rows.place.xp.asarray(X0), X0, R0, p)
+    found = METHODS[method](ball, tol, limit)
     if span is None:
         return found
-    return _Found(
-        Proved(found.proved.R @ span.T, found.proved.alpha), found.n_iter, found.converged
-    )
+    proved = replace(found.proved, R=found.proved.R @ span.T)
+    return replace(found, proved=proved)
 
 
-def _metric_roots(C: Array, place: DensePlace) -> tuple[Array, Array]:
+def _metric_roots(C: Array) -> tuple[Array, Array]:
     """(T, T^-1) with ``T^-T T^-1 = C^T C``: upper triangular, by QR where Cholesky fails."""
     try:
-        upper = np.asarray(np.linalg.cholesky(place.host(C.T @ C)).T, dtype=np.float64)
+        upper = np.linalg.cholesky(device.fetched(C.T @ C)).T
     except np.linalg.LinAlgError:
-        upper = np.asarray(place.host(np.linalg.qr(C, mode="r")), dtype=np.float64)
-    return np.asarray(np.linalg.inv(upper), dtype=np.float64), upper
+        upper = device.fetched(np.linalg.qr(C, mode="r"))
+    return np.linalg.inv(upper), upper
 
 
-def _lewis(
-    D: Array,
-    B: Array,
-    X0: Array,
-    R0: Array,
-    p: float,
-    tol: float,
-    limit: int | None,
-    place: DensePlace,
-) -> _Found:
+def _lewis(ball: _Ball, tol: float, limit: int | None) -> _Found:
+    p, place = ball.p, place_of(ball.B)
     if math.isinf(p):
-        return _john(D, B, X0, R0, p, tol, limit, place)
+        return _john(ball, tol, limit)
     if p == 2.0:
-        return _Found(proved_root(D, X0, R0, p, place=place), 1, True)
-    alive = place.row_squares(B) > 0.0
-    rows = B if bool(alive.all()) else B[alive]
-    tau = place.row_squares(rows)
+        same = np.eye(len(ball.R0))
+        return _Found(ball.proved(same, same), 1, True)
+    tau = place.row_squares(ball.B)
+    alive = tau > 0.0
+    rows = ball.B if bool(alive.all()) else ball.B[alive]
+
+    def metric(w: Array) -> tuple[Array, Array]:
+        return _metric_roots(rows * (w ** (0.5 - 1.0 / p))[:, None])
 
     def tau_of(w: Array) -> Array:
-        T, _ = _metric_roots(rows * (w ** (0.5 - 1.0 / p))[:, None], place)
-        return place.row_squares(rows @ place.there(T))
+        return place.row_squares(rows @ place.xp.asarray(metric(w)[0]))
 
-    found = solve_fixed_point(tau_of, tau, B.shape[1], p, tol=tol, max_iter=limit or 1000)
-    T, inverse = _metric_roots(rows * (found.w ** (0.5 - 1.0 / p))[:, None], place)
-    proved = proved_root(D, X0 @ T, inverse @ R0, p, place=place)
-    return _Found(proved, found.n_iter, found.converged)
+    found = solve_fixed_point(tau_of, tau[alive], rows.shape[1], p, tol=tol, max_iter=limit or 1000)
+    return _Found(ball.proved(*metric(found.w)), found.n_iter, found.converged)
 
 
-def _john(
-    D: Array,
-    B: Array,
-    X0: Array,
-    R0: Array,
-    p: float,
-    tol: float,
-    limit: int | None,
-    place: DensePlace,
-) -> _Found:
+def _john(ball: _Ball, tol: float, limit: int | None) -> _Found:
     """John's ellipsoid of {|A x| <= 1}; for p > 2 also the metric with its weights at p.
 
     The body's own sandwich ``||A x||_inf <= ||A x||_p <= n^(1/p) ||A x||_inf`` is kept where it is
     the better proof.
     """
-    design = optimal_design(B, tol, limit or DEFAULT_MAX_ITER, place=place)
+    B, p = ball.B, ball.p
+    design = optimal_design(B, tol, limit or DEFAULT_MAX_ITER)
     w = design.weights * B.shape[1]
     alive = w > 0.0
-    T, inverse = _metric_roots(B[alive] * np.sqrt(w[alive])[:, None], place)
-    X, R = X0 @ T, inverse @ R0
-    largest = proved_root(D, X, R, math.inf, weights=(w,), place=place)
+    metric = _metric_roots(B[alive] * np.sqrt(w[alive])[:, None])
+    largest = ball.proved(*metric, math.inf, weights=(w,))
     if math.isinf(p):
         return _Found(largest, design.n_iter, design.converged)
-    n = int(np.count_nonzero(place.row_squares(D)))
-    stretch = n ** (1.0 / p) * (1.0 + 4.0 * n * np.finfo(float).eps)
-    candidates = [
-        proved_root(D, X, R, p, place=place),
-        Proved(largest.R, largest.alpha * stretch),
-    ]
+    n = int(np.count_nonzero(place_of(B).row_squares(ball.D)))
+    stretch = n ** (1.0 / p) * (1.0 + 4.0 * n * EPS)
+    candidates = [ball.proved(*metric), Proved(largest.R, largest.alpha * stretch)]
     if p > 2.0:
-        T, inverse = _metric_roots(B[alive] * (w[alive] ** (0.5 - 1.0 / p))[:, None], place)
-        candidates.append(proved_root(D, X0 @ T, inverse @ R0, p, weights=(w,), place=place))
+        metric = _metric_roots(B[alive] * (w[alive] ** (0.5 - 1.0 / p))[:, None])
+        candidates.append(ball.proved(*metric, weights=(w,)))
     best = min(candidates, key=lambda c: c.alpha)
     return _Found(best, design.n_iter, design.converged)
 
 
-def _shallow_cut(
-    D: Array,
-    B: Array,
-    X0: Array,
-    R0: Array,
-    p: float,
-    tol: float,
-    limit: int | None,
-    place: DensePlace,
-) -> _Found:
-    cut = cut_ball(B, p, limit, place=place)
-    inverse = np.linalg.inv(cut.L)
-    proved = proved_root(D, X0 @ cut.L, inverse @ R0, p, lower=cut.lower, place=place)
+def _shallow_cut(ball: _Ball, tol: float, limit: int | None) -> _Found:
+    cut = cut_ball(ball.B, ball.p, limit)
+    proved = ball.proved(cut.L, np.asarray(np.linalg.inv(cut.L)), lower=cut.lower)
     return _Found(proved, cut.n_iter, cut.converged)
+
+
+METHODS: dict[str, Callable[[_Ball, float, int | None], _Found]] = {
+    "lewis": _lewis,
+    "shallow-cut": _shallow_cut,
+    "john": _john,
+}
 
 
 def _around_body(oracle: Oracle, d: int, limit: int | None) -> Ellipsoid:
     cut = cut_body(oracle, d, limit)
     R = np.asarray(np.linalg.inv(cut.L) * cut.lower, dtype=np.float64)
-    return _record(
-        _Found(Proved(R, cut.upper / cut.lower), cut.n_iter, cut.converged),
-        d,
-        1.0,
-        None,
-        "shallow-cut",
-    )
+    found = _Found(Proved(R, cut.upper / cut.lower), cut.n_iter, cut.converged)
+    return _record(found, d, 1.0, None, "shallow-cut")
 
 
 def _record(found: _Found, d: int, unit: float, p: float | None, method: str) -> Ellipsoid:

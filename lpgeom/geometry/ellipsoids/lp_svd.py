@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpgeom.geometry.ellipsoids.dense import HOST, open_dense, place_of
+from lpgeom.geometry.ellipsoids.dense import open_dense
 from lpgeom.geometry.ellipsoids.loewner import METHODS, around_rows
 from lpgeom.geometry.spectrum import EPS, eigen
 from lpgeom.io import validation
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 
 _TOL = 1e-6
-_BLOCK_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,12 +166,12 @@ def lp_svd(
     >>> f.D.round(6).tolist(), round(f.alpha, 6)
     ([3.0, 2.0, 1.0], 1.732051)
     """
-    validation.check_choice("method", method, METHODS)
+    validation.check_choice("method", method, tuple(METHODS))
     with limited():
         problem = open_dense(A, p, row_weights, backend)
         E = around_rows(problem, method, _TOL, None)
     n, d = problem.rows.shape
-    place = place_of(problem.rows)
+    place = problem.rows.place
     with limited(), sized(n, d), device.algebra(problem.rows):
         root = _root(E.root, E.shape)
         _, D, Vt = np.linalg.svd(root, full_matrices=False)
@@ -180,8 +179,8 @@ def lp_svd(
         V = np.ascontiguousarray(Vt[: E.rank].T)
         U = np.empty((n, E.rank))
         # A and D scaled alike: entries may be near the ends of the range of float64.
-        factor, X = place.there(1.0 / (D * problem.scale)), place.there(V)
-        step = max(1, (_BLOCK_BYTES if place is HOST else device.BLOCK_BYTES) // (8 * d))
+        factor, X = place.xp.asarray(1.0 / (D * problem.scale)), place.xp.asarray(V)
+        step = place.block_rows(d)
         for lo in range(0, n, step):
             block = place.xp.asarray(problem.A[lo : lo + step], dtype=np.float64) * problem.scale
             U[lo : lo + step] = place.host((block @ X) * factor)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpgeom.geometry.ellipsoids.dense import HOST, DensePlace, open_points
+from lpgeom.geometry.ellipsoids.dense import open_points
 from lpgeom.geometry.ellipsoids.design import optimal_design
 from lpgeom.geometry.ellipsoids.hull import hull_of
 from lpgeom.geometry.spectrum import EPS
@@ -15,6 +15,7 @@ from lpgeom.io import validation
 from lpgeom.records.ellipsoids import Ellipsoid
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
+from lpgeom.rows.place import place_of
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ DEFAULT_MAX_ITER = 200_000
 
 BEYOND = "the shape is in {} and leaves float64; rescale them"
 UNITS = "inverse squared units of the points"
-
-_BLOCK = 1 << 18
 
 
 def min_volume_ellipsoid(
@@ -95,23 +94,24 @@ def min_volume_ellipsoid(
     ([2.0, 3.0], [1.414, 2.828])
     """
     eps = validation.check_tolerance(eps, "eps")
-    steps = (
-        DEFAULT_MAX_ITER
-        if max_iter is None
-        else validation.check_positive_int("max_iter", max_iter)
-    )
+    steps = check_steps(max_iter)
     centered = validation.check_flag("centered", centered)
-    P, e, place = open_points(points, "points", backend)
+    P, e = open_points(points, "points", backend)
     with limited(), sized(*P.shape), device.device_of(P):
-        return _smallest(P, e, centered, eps, steps, place)
+        return _smallest(P, e, centered, eps, steps)
 
 
-def _smallest(
-    P: Array, e: int, centered: bool, eps: float, max_iter: int, place: DensePlace
-) -> Ellipsoid:
+def check_steps(max_iter: Any) -> int:
+    """How many exchange steps may be made."""
+    if max_iter is None:
+        return DEFAULT_MAX_ITER
+    return validation.check_positive_int("max_iter", max_iter)
+
+
+def _smallest(P: Array, e: int, centered: bool, eps: float, max_iter: int) -> Ellipsoid:
     """For points scaled by ``2^-e``."""
-    d = P.shape[1]
-    hull = hull_of(P, centred=centered, place=place)
+    place, d = place_of(P), P.shape[1]
+    hull = hull_of(P, centred=centered)
     r = hull.rank
     if r == 0:
         flat: dict[str, Any] = {"alpha": 1.0, "n_iter": 0, "converged": True, "gap": 0.0}
@@ -121,15 +121,15 @@ def _smallest(
     Z = hull.Z if centered else np.concatenate([hull.Z, place.xp.ones((len(P), 1))], axis=1)
     q = Z.shape[1]
     # The gap of the design alone: r/2 log(1 + q excess / r) <= q excess / 2.
-    found = optimal_design(Z, eps / q, max_iter, place=place)
+    found = optimal_design(Z, eps / q, max_iter)
     u = found.weights
     z0 = np.zeros(r) if centered else place.host(u @ hull.Z)
-    C = hull.Z - place.there(z0)
+    C = hull.Z - place.xp.asarray(z0)
     # ||F (x - c)||^2 has u-mean r, F^T F = T^T S^-1 T.
     S = place.host((C * u[:, None]).T @ C)
     F = np.asarray(np.linalg.solve(np.linalg.cholesky(S), hull.T), dtype=np.float64)
     center = hull.origin + hull.G @ z0
-    reach = _reach(P, center, F, place)
+    reach = _reach(P, center, F)
     proved = {
         # h_E(y) <= sqrt(reach) sigma(y), and the points reach sigma (centred), sigma / sqrt(reach)
         # (sum u (b - v)(v - a) >= 0 for the least and greatest value a, b of v = <x - c, y>).
@@ -142,17 +142,16 @@ def _smallest(
     return _record(F / math.sqrt(reach), center, e, basis, proved)
 
 
-def _reach(P: Array, center: Array, F: Array, place: DensePlace) -> float:
+def _reach(P: Array, center: Array, F: Array) -> float:
     """``max ||F (x - c)||^2``, plus what float64 may add to it in any order of evaluation.
 
     A component of ``F (x - c)`` is off by at most (d + 8) eps times that of ``|F| |x - c|``
     (the difference, the products, d additions, the rounding of F itself), the norm by that of the
     whole.
     """
-    d = P.shape[1]
-    top = 0.0
-    step = max(1, (_BLOCK if place is HOST else device.BLOCK_BYTES // 8) // d)
-    center, F = place.there(center), place.there(F)
+    place, d = place_of(P), P.shape[1]
+    top, step = 0.0, place.block_rows(d)
+    center, F = place.xp.asarray(center), place.xp.asarray(F)
     size = np.abs(F)
     for lo in range(0, len(P), step):
         X = P[lo : lo + step] - center

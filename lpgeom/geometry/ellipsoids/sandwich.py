@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lpgeom.geometry.ellipsoids.dense import HOST, DensePlace
 from lpgeom.geometry.spectrum import EPS, eigenvalues
+from lpgeom.rows import device
 from lpgeom.rows.base import Array
+from lpgeom.rows.place import place_of
 
 _SMALLEST = 1e-290
 SHAPE_SLACK = 1e-6
@@ -35,7 +36,6 @@ def norm_sandwich(
     *,
     error: Array | None = None,
     weights: tuple[Array, ...] = (),
-    place: DensePlace = HOST,
 ) -> Sandwich:
     """Bounds on ``||B y||_p / ||y||`` from O(n d^2) work (docs/theory/ellipsoids.md, E1 and E2).
 
@@ -52,11 +52,11 @@ def norm_sandwich(
     ``(sum_j ||B e_j||_p^2)^(1/2)`` for p <= 2, and ``(sum_i ||b_i||^p)^(1/p)`` for every p.
 
     `error` (n,) bounds how far the rows of B are from the rows meant, in the Euclidean norm. B,
-    `error` and the weights are arrays of `place`; the rounding allowances hold for any order of
+    `error` and the weights lie in one place; the rounding allowances hold for any order of
     summation.
     """
-    beta = np.sqrt(place.row_squares(B))
-    off = place.xp.zeros(len(B)) if error is None else error
+    beta = np.sqrt(place_of(B).row_squares(B))
+    off = np.zeros_like(beta) if error is None else error
     top = float((beta + off).max())
     alive = beta > top * 1e-150
     lost = float((beta + off)[~alive].sum())
@@ -65,7 +65,7 @@ def norm_sandwich(
     B, beta, off = B / top, beta / top, off / top
     usual = () if math.isinf(p) else (np.maximum(beta**p, _SMALLEST),)
     given = tuple(np.maximum(w[alive], _SMALLEST) for w in weights)
-    found = [_weighted(B, beta, off, w, p, place) for w in usual + given]
+    found = [_weighted(B, beta, off, w, p) for w in usual + given]
     uppers = [s.upper for s in found]
     n = len(B)
     if math.isinf(p):
@@ -81,12 +81,12 @@ def norm_sandwich(
     return Sandwich(lower * top, (min(uppers) * top + lost) * (1.0 + small))
 
 
-def _weighted(B: Array, beta: Array, off: Array, w: Array, p: float, place: DensePlace) -> Sandwich:
+def _weighted(B: Array, beta: Array, off: Array, w: Array, p: float) -> Sandwich:
     """The two bounds for one choice of w > 0."""
     n, d = B.shape
     root = w**0.5 if math.isinf(p) else w ** (0.5 - 1.0 / p)
     C = B * root[:, None]
-    gram = place.host(C.T @ C)
+    gram = device.fetched(C.T @ C)
     mu = eigenvalues(gram)
     trace = float(np.trace(gram))
     # Rounding of C, of its Gram, of the eigenvalues; then the rows' own error.
@@ -119,7 +119,6 @@ def proved_root(
     weights: tuple[Array, ...] = (),
     lower: float = 0.0,
     upper: float = math.inf,
-    place: DensePlace = HOST,
 ) -> Proved:
     """R scaled so that its ellipsoid contains the ball, and the proved rounding factor.
 
@@ -132,8 +131,6 @@ def proved_root(
         Tried in `norm_sandwich`.
     lower, upper : float
         Bounds on ``||A X y||_p / ||y||`` known otherwise.
-    place : DensePlace
-        Where A and the weights are.
 
     Notes
     -----
@@ -145,17 +142,18 @@ def proved_root(
     """
     d, r = X.shape
     sizes = float(np.linalg.norm(R) * np.linalg.norm(X))
+    place = place_of(A)
     row_norms = np.sqrt(place.row_squares(A))
     error = (d + 8) * EPS * float(np.linalg.norm(X)) * row_norms
-    Y = A @ place.there(X)
-    got = norm_sandwich(Y, p, error=error, weights=weights, place=place)
+    Y = A @ place.xp.asarray(X)
+    got = norm_sandwich(Y, p, error=error, weights=weights)
     low, high = max(got.lower, lower), min(got.upper, upper)
     e = float(np.linalg.norm(np.eye(r) - R @ X)) + (2 * d + 12) * EPS * sizes
     s = (r + 8) * EPS * sizes**2
     s = s if s <= SHAPE_SLACK else 0.0
     if not (low > 0.0 and e < 0.5):
         # Not proved: what is computed when rounding is left out, with room for it.
-        rough = norm_sandwich(Y, p, weights=weights, place=place).lower
+        rough = norm_sandwich(Y, p, weights=weights).lower
         low = 0.5 * max(low, rough)
         return Proved(R * (low if low > 0.0 else high), math.inf)
     low *= (1.0 - s) / (1.0 + e)

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from lpgeom.geometry.ellipsoids.dense import HOST, DensePlace
+from lpgeom.geometry.ellipsoids.dense import near
 from lpgeom.geometry.ellipsoids.sandwich import norm_sandwich
 from lpgeom.geometry.spectrum import EPS
-from lpgeom.kernels.cpu.shallow_cut import cut_size
+from lpgeom.kernels.scalar import cut_size
 from lpgeom.rows.base import Array
+from lpgeom.rows.place import place_of
 
 REFRESH = 1000
 """Steps between two products ``B L`` from scratch."""
@@ -50,7 +51,7 @@ def most_steps(d: int, log_rounding: float) -> int:
     return max(1, math.ceil(d * max(log_rounding, 0.0) / step_decrease(d))) if d > 1 else 1
 
 
-def cut_ball(B: Array, p: float, max_steps: int | None = None, *, place: DensePlace = HOST) -> Cut:
+def cut_ball(B: Array, p: float, max_steps: int | None = None) -> Cut:
     """Shallow cuts for ``{y : ||B y||_p <= 1}``, B with orthonormal columns up to rounding.
 
     The first ellipsoid is ``||B y||_2 <= n^(1/2 - 1/p)`` (p <= 2: 1). Until then every step keeps
@@ -60,15 +61,15 @@ def cut_ball(B: Array, p: float, max_steps: int | None = None, *, place: DensePl
     ||v||_2``. A containment ``K in (1 + sigma) E`` survives a cut, since the bound of a step is a
     combination of E's and the slab's with coefficients of sum 1.
 
-    B is an array of `place`, and the steps are made there unless it is small (`DensePlace.near`);
-    L is looked at, and returned, on the host.
+    The steps are made where B is unless it is small (`near`); L is looked at, and returned, on the
+    host.
     """
     n, d = B.shape
-    top = _first_radius(B, p, place)
-    if place.near(n * d) is HOST:
-        B, place = place.host(B), HOST
-    kernels = place.shallow_cut
-    L = place.there(np.eye(d) * top)
+    top = _first_radius(B, p)
+    (B,) = near(n * d, B)
+    place = place_of(B)
+    kernels = place.kernels
+    L = place.xp.asarray(np.eye(d) * top)
     M = B * top
     norms = place.xp.empty(d)
     kernels.column_norms(M, p, norms)
@@ -94,10 +95,10 @@ def cut_ball(B: Array, p: float, max_steps: int | None = None, *, place: DensePl
     return Cut(found, 1.0 / (1.0 + sigma), math.inf, n_iter, converged)
 
 
-def _first_radius(B: Array, p: float, place: DensePlace) -> float:
+def _first_radius(B: Array, p: float) -> float:
     """r with ``||y|| <= r`` wherever ``||B y||_p <= 1``."""
     n = B.shape[0]
-    two = norm_sandwich(B, 2.0, place=place)
+    two = norm_sandwich(B, 2.0)
     return n ** max(0.0, 0.5 - _inverse(p)) * (1.0 + 8.0 * EPS) / two.lower
 
 

@@ -1,1 +1,33 @@
-"""Kernels compiled for the CPU."""
+"""Kernels compiled for the CPU: what `lpgeom.rows.place.Place` finds by name, here and on a device.
+
+Imports `lpgeom.kernels.scalar` and nothing else of lpgeom. Begin with `rowwise`; every file has a
+twin of the same names and arguments in `lpgeom.kernels.cuda`, where a route has a device.
+"""
+
+from numpy import matmul
+
+from lpgeom.kernels.cpu import regression
+from lpgeom.kernels.cpu.blas import rank_update
+from lpgeom.kernels.cpu.lines import line_search
+from lpgeom.kernels.cpu.mvee import exchange_steps
+from lpgeom.kernels.cpu.proximal import prox_entries, split_step
+from lpgeom.kernels.cpu.rowwise import add_row_dots, add_row_squares, pack_rows, scale_rows
+from lpgeom.kernels.cpu.shallow_cut import column_norms, shallow_cuts
+from lpgeom.kernels.cpu.simplex import pairwise_descent
+
+__all__ = [
+    "add_row_dots",
+    "add_row_squares",
+    "column_norms",
+    "exchange_steps",
+    "line_search",
+    "matmul",
+    "pack_rows",
+    "pairwise_descent",
+    "prox_entries",
+    "rank_update",
+    "regression",
+    "scale_rows",
+    "shallow_cuts",
+    "split_step",
+]

@@ -1,6 +1,7 @@
-"""Kernels compiled for CUDA devices: the names and signatures of `lpgeom.kernels.cpu`.
+"""Kernels compiled for CUDA devices: the names and arguments of `lpgeom.kernels.cpu`.
 
-Importing them compiles nothing and asks for no device: kernels are compiled at their first launch.
+Imports `lpgeom.kernels.scalar` and nothing else of lpgeom; that compiles nothing and asks for no
+device: kernels are compiled at their first launch. Begin with `rowwise` and `launch`.
 """
 
 from importlib.util import find_spec
@@ -9,3 +10,27 @@ if find_spec("numba_cuda") is None:
     raise ImportError(
         "the CUDA kernels need numba-cuda, which is not installed: pip install 'lpgeom[cuda]'"
     )
+
+from lpgeom.kernels.cuda import regression
+from lpgeom.kernels.cuda.blas import matmul, rank_update
+from lpgeom.kernels.cuda.lines import line_search
+from lpgeom.kernels.cuda.mvee import exchange_steps
+from lpgeom.kernels.cuda.proximal import prox_entries, split_step
+from lpgeom.kernels.cuda.rowwise import add_row_dots, add_row_squares, pack_rows, scale_rows
+from lpgeom.kernels.cuda.shallow_cut import column_norms, shallow_cuts
+
+__all__ = [
+    "add_row_dots",
+    "add_row_squares",
+    "column_norms",
+    "exchange_steps",
+    "line_search",
+    "matmul",
+    "pack_rows",
+    "prox_entries",
+    "rank_update",
+    "regression",
+    "scale_rows",
+    "shallow_cuts",
+    "split_step",
+]

@@ -39,7 +39,7 @@ def signatures(real: Any) -> dict[str, list[tuple[Any, ...]]]:
     """The argument types of every kernel, for data of the given type."""
     rows, strided = real[:, ::1], real[:, :]
     double = {
-        "line_search._line_search": [(D2, D2, D1, D1)],
+        "lines._line_search": [(D2, D2, D1, D1)],
         "mvee._all_steps": [(D2, D1, D2, D1, NUMBER, COUNT, D1, I1)],
         "mvee._find_extremes": [(D1, D1, D2, I2)],
         "mvee._one_step": [(D2, D1, D2, NUMBER, D2, I2, D1, I1, D1)],

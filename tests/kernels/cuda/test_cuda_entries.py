@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import lpgeom
-from lpgeom.entries import place as entry_place
 from lpgeom.entries import portfolio
 from lpgeom.entries.reweighted import reweight
 from lpgeom.entries.splitting import split
+from lpgeom.rows import place
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def on_the_device(backend: Any) -> Iterator[None]:
     if backend.name != "simulator":
         yield
         return
-    with mock.patch.object(entry_place, "HOST", entry_place.device_place()):
+    with mock.patch.object(place, "HOST", place.device_place()):
         yield
 
 

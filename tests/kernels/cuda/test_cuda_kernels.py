@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from twins import assert_twins, both
 
-from lpgeom.kernels.cuda import launch, rank_update
+from lpgeom.kernels.cuda import blas, launch
 from lpgeom.kernels.cuda.reductions import CHUNK, total
 
 REAL = (np.float32, np.float64)
@@ -127,9 +127,9 @@ def test_rank_update(backend: Any, r: int, d: int, dtype: Any) -> None:
     B = data(r, d, dtype)
     C = np.asfortranarray(data(d, d, dtype, 2))
     if r:  # BLAS is not asked for an update by nothing
-        assert_twins(backend, "rank_update", "rank_update", C, -0.5, B, rtol=1e-5, atol=1e-5)
+        assert_twins(backend, "blas", "rank_update", C, -0.5, B, rtol=1e-5, atol=1e-5)
     there = backend.put(C)
-    rank_update.rank_update(there, -0.5, backend.put(B))
+    blas.rank_update(there, -0.5, backend.put(B))
     got, lower = backend.get(there), np.tril_indices(d, -1)
     wanted = C.astype(float) - 0.5 * B.astype(float).T @ B.astype(float)
     tolerance = 1e-5 if dtype == np.float32 else 1e-13
@@ -140,12 +140,12 @@ def test_rank_update(backend: Any, r: int, d: int, dtype: Any) -> None:
 def test_rank_update_refuses_other_layouts(backend: Any) -> None:
     B = backend.put(data(4, 3, np.float64))
     with pytest.raises(ValueError, match="Fortran"):
-        rank_update.rank_update(backend.put(np.zeros((3, 3))), 1.0, B)
+        blas.rank_update(backend.put(np.zeros((3, 3))), 1.0, B)
     C = backend.put(np.zeros((3, 3), order="F"))
     with pytest.raises(ValueError, match="dtype"):
-        rank_update.rank_update(C, 1.0, backend.put(data(4, 3, np.float32)))
+        blas.rank_update(C, 1.0, backend.put(data(4, 3, np.float32)))
     with pytest.raises(ValueError, match="C-contiguous"):
-        rank_update.rank_update(C, 1.0, backend.put(np.asfortranarray(data(4, 3, np.float64))))
+        blas.rank_update(C, 1.0, backend.put(np.asfortranarray(data(4, 3, np.float64))))
 
 
 class Cublas:
@@ -210,7 +210,7 @@ def test_the_call_of_cublas(dtype: Any) -> None:
     cupy = type("cupy", (), {"cuda": type("cuda", (), {"cublas": cublas, "device": device})})
     B, C = data(6, 4, dtype), np.asfortranarray(data(4, 4, dtype, 1))
     wanted = C + np.triu(dtype(0.25) * (B.T @ B))
-    rank_update._syrk(cupy, OnDevice(C), 0.25, OnDevice(B))
+    blas._syrk(cupy, OnDevice(C), 0.25, OnDevice(B))
     np.testing.assert_allclose(C, wanted, rtol=1e-5)
     assert cublas.used == [(Cublas.CUBLAS_POINTER_MODE_HOST, Cublas.CUBLAS_DEFAULT_MATH)]
     assert (cublas.pointers, cublas.math) == (1, Cublas.CUBLAS_TF32)

@@ -18,7 +18,7 @@ def test_line_search(backend: Any, m: int, d: int, q: float) -> None:
     if m > 2:
         r[1] = 3.0 * along[1]  # a root of every term
         along[2] = -along[2]
-    length = both(backend, "line_search", "line_search", r, along, np.full(m, q), np.empty(m))
+    length = both(backend, "lines", "line_search", r, along, np.full(m, q), np.empty(m))
     there, here = length[0][-1], length[1][-1]
     np.testing.assert_allclose(there, here, rtol=3e-6)
 

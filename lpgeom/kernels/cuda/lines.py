@@ -1,4 +1,4 @@
-"""The step that minimises a sum of q-th powers along a line. See `lpgeom.kernels.cpu.line_search`.
+"""The step that minimises a sum of q-th powers along a line. See `lpgeom.kernels.cpu.lines`.
 
 A warp for each line, its lanes along the entries; expected to gain with some thousand lines.
 """
