@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -312,10 +313,17 @@ def on_views(function: Any) -> Any:
     return call
 
 
+ARRAY_FUNCTIONS = ("column_norms", "exchange_steps", "shallow_cuts")
+
+
 def kernels(**others: Any) -> Any:
     """The CPU's kernels on device arrays, but for those given."""
     functions = {name: getattr(cpu, name) for name in cpu.__all__ if name != "regression"}
     views = {name: on_views(f) for name, f in {**functions, **others}.items()}
+    if find_spec("numba_cuda"):  # these are array functions: as they are
+        from lpgeom.kernels import cuda
+
+        views |= {name: getattr(cuda, name) for name in ARRAY_FUNCTIONS}
     solver = {n: on_views(f) for n, f in vars(cpu.regression).items() if not n.startswith("_")}
     return SimpleNamespace(**{**views, "matmul": gemm, "regression": SimpleNamespace(**solver)})
 

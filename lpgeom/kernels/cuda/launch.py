@@ -8,10 +8,10 @@ of blocks and grids.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,10 @@ THREADS, BLOCKS = 256, 2048
 """Threads of a block, and the most blocks of a grid: some eight for each multiprocessor of the
 largest devices, which hides the latency of memory; what is left is done by striding."""
 
-ALONE = 512
-"""Threads of a block that works alone: more loads under way, and still 128 registers for each."""
+MOST_THREADS = 512
+"""Threads of a block at most: there are 128 registers for each."""
 
-_sizes: ContextVar[tuple[int, int, int]] = ContextVar("sizes", default=(THREADS, BLOCKS, ALONE))
+_sizes: ContextVar[tuple[int, int]] = ContextVar("sizes", default=(THREADS, BLOCKS))
 
 
 @contextmanager
@@ -39,29 +39,19 @@ def sizes(threads: int = THREADS, blocks: int = BLOCKS) -> Iterator[None]:
     Parameters
     ----------
     threads : int
-        Threads of a block, also of one that works alone; a multiple of `WARP` up to `ALONE`.
+        Threads of a block; a multiple of `WARP` up to `MOST_THREADS`.
     blocks : int
         The most blocks of a grid.
     """
-    if threads % WARP or not WARP <= threads <= ALONE:
-        raise ValueError(f"threads must be a multiple of {WARP} up to {ALONE}: {threads}")
+    if threads % WARP or not WARP <= threads <= MOST_THREADS:
+        raise ValueError(f"threads must be a multiple of {WARP} up to {MOST_THREADS}: {threads}")
     if blocks < 1:
         raise ValueError(f"blocks must be at least 1: {blocks}")
-    token = _sizes.set((threads, blocks, threads))
+    token = _sizes.set((threads, blocks))
     try:
         yield
     finally:
         _sizes.reset(token)
-
-
-def block_threads() -> int:
-    """Threads of a block: the `lanes` of a kernel that gives every item a block of its own."""
-    return _sizes.get()[0]
-
-
-def most_blocks() -> int:
-    """The most blocks that `launch` starts."""
-    return _sizes.get()[1]
 
 
 def launch(kernel: Any, n_items: int, *args: Any, lanes: int = 1) -> None:
@@ -84,32 +74,44 @@ def launch(kernel: Any, n_items: int, *args: Any, lanes: int = 1) -> None:
     """
     if n_items <= 0:
         return
-    threads, most, _ = _sizes.get()
-    _start(kernel, min(-(-n_items * lanes // threads), most), threads, args)
-
-
-def launch_alone(kernel: Any, *args: Any) -> None:
-    """Queue a kernel of one block, as `launch` does: for steps too short to pay for two launches.
-
-    The block keeps to one multiprocessor, which draws some 2% of the device's bandwidth.
-    """
-    _start(kernel, 1, _sizes.get()[2], args)
-
-
-def resident(*arrays: Any) -> tuple[Any, ...]:
-    """The arrays as numba takes them, for kernels that are launched again and again.
-
-    What numba needs to know of an array takes longer to find out than a launch.
-    """
-    return tuple(_simulated(a) if is_simulated() else _on_device(a) for a in arrays)
-
-
-def _start(kernel: Any, grid: int, threads: int, args: tuple[Any, ...]) -> None:
+    threads, most = _sizes.get()
+    grid = min(-(-n_items * lanes // threads), most)
     if is_simulated():
-        kernel[grid, threads](*resident(*args))
+        kernel[grid, threads](*map(_simulated, args))
     else:
         stream = int(array_module().cuda.get_current_stream().ptr)
-        _configured(kernel, grid, threads, stream)(*resident(*args))
+        _configured(kernel, grid, threads, stream)(*map(_on_device, args))
+
+
+def by_rows(lanes: int | None = None) -> Callable[[Any], Any]:
+    """A kernel over the rows of its first argument, as the function that launches it.
+
+    So many threads work on each row together; if it is not said how many, the kernel takes
+    `row_lanes` of the row's width. What is made has the kernel's arguments, and the kernel as its
+    `kernel`.
+    """
+
+    def launcher(function: Any) -> Any:
+        kernel = cuda.jit(cache=True)(function)
+
+        @wraps(function)
+        def launched(*args: Any) -> None:
+            rows = args[0].shape
+            launch(kernel, rows[0], *args, lanes=lanes or lanes_for(rows[1]))
+
+        launched.kernel = kernel  # type: ignore[attr-defined]
+        return launched
+
+    return launcher
+
+
+@cuda.jit(device=True)
+def row_lanes(width):  # type: ignore[no-untyped-def]
+    """`lanes_for`, on the device."""
+    lanes = 1
+    while lanes < min(width, WARP):
+        lanes *= 2
+    return lanes
 
 
 def lanes_for(width: int) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from numba import cuda
 
-from lpgeom.kernels.cuda.launch import WARP, launch
+from lpgeom.kernels.cuda.launch import WARP, by_rows
 from lpgeom.kernels.cuda.reductions import group_sum, warp_max
 from lpgeom.kernels.scalar import DOUBLINGS, LINE_STEPS, line_narrow, line_newton, line_terms
 
@@ -32,8 +32,12 @@ def _slope(r, along, i, q, t):  # type: ignore[no-untyped-def]
     return first, line_newton(top, first, second, q)
 
 
-@cuda.jit(cache=True)
-def _line_search(r, along, q, length):  # type: ignore[no-untyped-def]
+@by_rows(WARP)
+def line_search(r, along, q, length):  # type: ignore[no-untyped-def]
+    """length[i] = argmin over t >= 0 of ``sum_j |r_ij - t along_ij|^q_i`` (q >= 2), from below.
+
+    From below: a step too short never raises the sum.
+    """
     for i in range(cuda.grid(1) // WARP, r.shape[0], cuda.gridsize(1) // WARP):
         low, high = 0.0, 1.0
         for _ in range(DOUBLINGS):
@@ -49,11 +53,3 @@ def _line_search(r, along, q, length):  # type: ignore[no-untyped-def]
                 break
         if cuda.threadIdx.x % WARP == 0:
             length[i] = low
-
-
-def line_search(r, along, q, length):  # type: ignore[no-untyped-def]
-    """length[i] = argmin over t >= 0 of ``sum_j |r_ij - t along_ij|^q_i`` (q >= 2), from below.
-
-    From below: a step too short never raises the sum.
-    """
-    launch(_line_search, r.shape[0], r, along, q, length, lanes=WARP)

@@ -10,23 +10,24 @@ import numpy as np
 from numba import cuda
 
 from lpgeom.kernels.cuda.arrays import array_module
-from lpgeom.kernels.cuda.launch import WARP, lanes_for, launch
+from lpgeom.kernels.cuda.launch import WARP, by_rows, row_lanes
 from lpgeom.kernels.cuda.reductions import group_sum, total
 from lpgeom.kernels.scalar import lp_power, prox
 
 __all__ = ["prox", "prox_entries", "split_step"]
 
 
-@cuda.jit(cache=True)
-def _prox_entries(v, lam, p, out):  # type: ignore[no-untyped-def]
+@by_rows(1)
+def prox_entries(v, lam, p, out):  # type: ignore[no-untyped-def]
+    """`prox` of every entry of a vector."""
     for i in range(cuda.grid(1), v.size, cuda.gridsize(1)):
         out[i] = prox(v[i], lam, p)
 
 
-@cuda.jit(cache=True)
-def _split_step(A, L, U, M, W, weighted, lam, p, shrink, lanes, costs):  # type: ignore[no-untyped-def]
+@by_rows()
+def _split_step(A, L, U, M, W, weighted, lam, p, shrink, costs):  # type: ignore[no-untyped-def]
     n, d = A.shape
-    thread = cuda.grid(1)
+    thread, lanes = cuda.grid(1), row_lanes(d)
     step = cuda.gridsize(1) // lanes
     i = thread // lanes
     first = (thread - thread % WARP) // lanes
@@ -50,11 +51,6 @@ def _split_step(A, L, U, M, W, weighted, lam, p, shrink, lanes, costs):  # type:
         first += step
 
 
-def prox_entries(v, lam, p, out):  # type: ignore[no-untyped-def]
-    """`prox` of every entry of a vector."""
-    launch(_prox_entries, v.size, v, lam, p, out)
-
-
 def split_step(A, L, U, M, W, lam, p, shrink):  # type: ignore[no-untyped-def]
     """One step of ADMM on ``min sum W |E|^p, A - L = E`` over a block, in place; returns the cost.
 
@@ -65,8 +61,6 @@ def split_step(A, L, U, M, W, lam, p, shrink):  # type: ignore[no-untyped-def]
     if n == 0 or d == 0:
         return 0.0
     costs = array_module().empty(n, dtype=np.float64)
-    lanes = lanes_for(d)
     weighted = W is not None
-    args = (A, L, U, M, W if weighted else A, weighted, lam, p, shrink, lanes, costs)
-    launch(_split_step, n, *args, lanes=lanes)
+    _split_step(A, L, U, M, W if weighted else A, weighted, lam, p, shrink, costs)
     return total(costs)

@@ -1,8 +1,8 @@
-"""Sums and extremes over the lanes of a warp and over the threads of a block.
+"""Sums and extremes over the lanes of a warp, and the sum of a vector.
 
 A butterfly of shuffles leaves the same bits in every lane (addition commutes), so that lanes can
-take the same branch on a result. Sums are of fixed order: no atomics. Every lane of the warp (of
-the block, for the functions of a block) must call these together, idle ones with a neutral value.
+take the same branch on a result. Sums are of fixed order: no atomics. Every lane of the
+warp must call these together, idle ones with a neutral value.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import cuda, float64, int64
+from numba import cuda
 
 from lpgeom.kernels.cuda.arrays import array_module
 from lpgeom.kernels.cuda.launch import WARP, launch
@@ -45,50 +45,6 @@ def warp_min(x):  # type: ignore[no-untyped-def]
         x = min(x, cuda.shfl_xor_sync(_ALL, x, step))
         step //= 2
     return x
-
-
-@cuda.jit(device=True)
-def warp_first_max(x, index):  # type: ignore[no-untyped-def]
-    """The largest x and its index; of equal ones the least index."""
-    step = WARP // 2
-    while step > 0:
-        other = cuda.shfl_xor_sync(_ALL, x, step)
-        other_index = cuda.shfl_xor_sync(_ALL, index, step)
-        if other > x or (other == x and other_index < index):
-            x, index = other, other_index
-        step //= 2
-    return x, index
-
-
-@cuda.jit(device=True)
-def block_sum(x):  # type: ignore[no-untyped-def]
-    """The sum over the block, in every thread."""
-    room = cuda.shared.array(WARP, dtype=float64)
-    warp, lane = cuda.threadIdx.x // WARP, cuda.threadIdx.x % WARP
-    x = group_sum(x, WARP)
-    cuda.syncthreads()  # the last call's results have been read
-    if lane == 0:
-        room[warp] = x
-    cuda.syncthreads()
-    x = room[lane] if lane < cuda.blockDim.x // WARP else 0.0
-    return group_sum(x, WARP)
-
-
-@cuda.jit(device=True)
-def block_first_max(x, index):  # type: ignore[no-untyped-def]
-    """The largest x of the block and its index, in every thread; of equal ones the least index."""
-    values = cuda.shared.array(WARP, dtype=float64)
-    indices = cuda.shared.array(WARP, dtype=int64)
-    warp, lane = cuda.threadIdx.x // WARP, cuda.threadIdx.x % WARP
-    x, index = warp_first_max(x, index)
-    cuda.syncthreads()
-    if lane == 0:
-        values[warp] = x
-        indices[warp] = index
-    cuda.syncthreads()
-    # Beyond the last warp: the first entry once more, which changes nothing.
-    at = lane if lane < cuda.blockDim.x // WARP else 0
-    return warp_first_max(values[at], indices[at])
 
 
 CHUNK = 1024

@@ -11,7 +11,7 @@ import math
 
 from numba import cuda
 
-from lpgeom.kernels.cuda.launch import WARP, lanes_for, launch
+from lpgeom.kernels.cuda.launch import WARP, by_rows, row_lanes
 from lpgeom.kernels.cuda.reductions import group_sum, warp_max, warp_min
 from lpgeom.kernels.scalar import (
     BACK,
@@ -30,10 +30,11 @@ from lpgeom.kernels.scalar import (
 )
 
 
-@cuda.jit(cache=True)
-def _begin(r, w, p, off, lanes, u, v, zu, zv, y):  # type: ignore[no-untyped-def]
+@by_rows()
+def begin(r, w, p, off, u, v, zu, zv, y):  # type: ignore[no-untyped-def]
+    """A start that fulfils all but the products: y = 0, u and v by `off` above the parts of r."""
     m, d = r.shape
-    thread = cuda.grid(1)
+    thread, lanes = cuda.grid(1), row_lanes(d)
     for i in range(thread // lanes, m, cuda.gridsize(1) // lanes):
         for j in range(thread % lanes, d, lanes):
             u[i, j] = max(r[i, j], 0.0) + off
@@ -43,10 +44,11 @@ def _begin(r, w, p, off, lanes, u, v, zu, zv, y):  # type: ignore[no-untyped-def
             y[i, j] = 0.0
 
 
-@cuda.jit(cache=True)
-def _predict(u, v, zu, zv, y, w, p, lanes, Du, Dv, gu, gv, W, Wh):  # type: ignore[no-untyped-def]
+@by_rows()
+def predict(u, v, zu, zv, y, w, p, Du, Dv, gu, gv, W, Wh):  # type: ignore[no-untyped-def]
+    """Weights W of the normal matrix and W h of its right side, for the step to mu = 0."""
     m, d = u.shape
-    thread = cuda.grid(1)
+    thread, lanes = cuda.grid(1), row_lanes(d)
     for i in range(thread // lanes, m, cuda.gridsize(1) // lanes):
         for j in range(thread % lanes, d, lanes):
             if w[i, j] == 0.0:
@@ -62,8 +64,12 @@ def _predict(u, v, zu, zv, y, w, p, lanes, Du, Dv, gu, gv, W, Wh):  # type: igno
             Wh[i, j] = right_side(a, b, g, h)
 
 
-@cuda.jit(cache=True)
-def _correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, Qdx, p):  # type: ignore[no-untyped-def]
+@by_rows(WARP)
+def correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, Qdx, p):  # type: ignore[no-untyped-def]
+    """Aim at the mu the first direction promises, and count its second-order term: new gu, gv, Wh.
+
+    `Qdx` is Q times the first direction of x.
+    """
     m, d = u.shape
     lane = cuda.threadIdx.x % WARP
     for i in range(cuda.grid(1) // WARP, m, cuda.gridsize(1) // WARP):
@@ -105,8 +111,13 @@ def _correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, Qdx, p):  # type: ignore[no
             Wh[i, j] = right_side(a, b, gu[i, j], gv[i, j])
 
 
-@cuda.jit(cache=True)
-def _advance(u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, Qdx, p, x, dx, gap, cost):  # type: ignore[no-untyped-def]
+@by_rows(WARP)
+def advance(u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, Qdx, p, x, dx, gap, cost):  # type: ignore[no-untyped-def]
+    """Step along the corrected direction, in place.
+
+    `gap` is set to the products' sum plus what is missing in the other equations (both in units of
+    cost), `cost` to ``sum w f(|u - v|)``.
+    """
     m, d = u.shape
     lane = cuda.threadIdx.x % WARP
     back = BACK_LINEAR if p == 1.0 else BACK
@@ -156,8 +167,13 @@ def _advance(u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, Qdx, p, x, dx, gap, cost
             cost[i] = total
 
 
-@cuda.jit(cache=True)
-def _cholesky(G):  # type: ignore[no-untyped-def]
+@by_rows(WARP)
+def cholesky(G):  # type: ignore[no-untyped-def]
+    """Upper factors U^T U of a stack (m, k, k), from and into its upper triangles.
+
+    A direction without a pivot, in which nothing is known, gets one so large that its component
+    of any solution is 0.
+    """
     m, k = G.shape[0], G.shape[1]
     lane = cuda.threadIdx.x % WARP
     for i in range(cuda.grid(1) // WARP, m, cuda.gridsize(1) // WARP):
@@ -184,8 +200,9 @@ def _cholesky(G):  # type: ignore[no-untyped-def]
             cuda.syncwarp()
 
 
-@cuda.jit(cache=True)
-def _unpack(packed, G):  # type: ignore[no-untyped-def]
+@by_rows(WARP)
+def unpack(packed, G):  # type: ignore[no-untyped-def]
+    """Symmetric matrices stored as their upper triangles row by row, into a stack (m, k, k)."""
     m, k = G.shape[0], G.shape[1]
     lane = cuda.threadIdx.x % WARP
     for i in range(cuda.grid(1) // WARP, m, cuda.gridsize(1) // WARP):
@@ -196,8 +213,9 @@ def _unpack(packed, G):  # type: ignore[no-untyped-def]
             at += k - a
 
 
-@cuda.jit(cache=True)
-def _solve(U, x):  # type: ignore[no-untyped-def]
+@by_rows(WARP)
+def solve(U, x):  # type: ignore[no-untyped-def]
+    """``U^T U x = right side`` for a stack of factors, x (m, k) in place of the right sides."""
     m, k = x.shape
     lane = cuda.threadIdx.x % WARP
     for i in range(cuda.grid(1) // WARP, m, cuda.gridsize(1) // WARP):
@@ -217,54 +235,3 @@ def _solve(U, x):  # type: ignore[no-untyped-def]
             if lane == 0:
                 x[i, a] = (x[i, a] - known) / U[i, a, a]
             cuda.syncwarp()
-
-
-def begin(r, w, p, off, u, v, zu, zv, y):  # type: ignore[no-untyped-def]
-    """A start that fulfils all but the products: y = 0, u and v by `off` above the parts of r."""
-    lanes = lanes_for(r.shape[1])
-    launch(_begin, r.shape[0], r, w, p, off, lanes, u, v, zu, zv, y, lanes=lanes)
-
-
-def predict(u, v, zu, zv, y, w, p, Du, Dv, gu, gv, W, Wh):  # type: ignore[no-untyped-def]
-    """Weights W of the normal matrix and W h of its right side, for the step to mu = 0."""
-    lanes = lanes_for(u.shape[1])
-    args = (u, v, zu, zv, y, w, p, lanes, Du, Dv, gu, gv, W, Wh)
-    launch(_predict, u.shape[0], *args, lanes=lanes)
-
-
-def correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, Qdx, p):  # type: ignore[no-untyped-def]
-    """Aim at the mu the first direction promises, and count its second-order term: new gu, gv, Wh.
-
-    `Qdx` is Q times the first direction of x.
-    """
-    args = (u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, Qdx, p)
-    launch(_correct, u.shape[0], *args, lanes=WARP)
-
-
-def advance(u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, Qdx, p, x, dx, gap, cost):  # type: ignore[no-untyped-def]
-    """Step along the corrected direction, in place.
-
-    `gap` is set to the products' sum plus what is missing in the other equations (both in units of
-    cost), `cost` to ``sum w f(|u - v|)``.
-    """
-    args = (u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, Qdx, p, x, dx, gap, cost)
-    launch(_advance, u.shape[0], *args, lanes=WARP)
-
-
-def cholesky(G):  # type: ignore[no-untyped-def]
-    """Upper factors U^T U of a stack (m, k, k), from and into its upper triangles.
-
-    A direction without a pivot, in which nothing is known, gets one so large that its component
-    of any solution is 0.
-    """
-    launch(_cholesky, G.shape[0], G, lanes=WARP)
-
-
-def unpack(packed, G):  # type: ignore[no-untyped-def]
-    """Symmetric matrices stored as their upper triangles row by row, into a stack (m, k, k)."""
-    launch(_unpack, G.shape[0], packed, G, lanes=WARP)
-
-
-def solve(U, x):  # type: ignore[no-untyped-def]
-    """``U^T U x = right side`` for a stack of factors, x (m, k) in place of the right sides."""
-    launch(_solve, x.shape[0], U, x, lanes=WARP)

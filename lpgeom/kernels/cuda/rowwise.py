@@ -13,17 +13,18 @@ import numpy as np
 from numba import cuda
 
 from lpgeom.kernels.cuda.arrays import array_module
-from lpgeom.kernels.cuda.launch import WARP, lanes_for, launch
+from lpgeom.kernels.cuda.launch import WARP, by_rows, row_lanes
 from lpgeom.kernels.cuda.reductions import group_sum
 
 # In the kernels: `lanes` threads work on a row, `i` is the thread's row. The loops over rows run
 # on until the first row of the warp is past the end, so that all its lanes meet in the shuffles.
 
 
-@cuda.jit(cache=True)
-def _add_row_squares(block, lanes, out):  # type: ignore[no-untyped-def]
+@by_rows()
+def add_row_squares(block, out):  # type: ignore[no-untyped-def]
+    """``out[i] += sum_j block[i, j]^2``."""
     n, d = block.shape
-    thread = cuda.grid(1)
+    thread, lanes = cuda.grid(1), row_lanes(d)
     step = cuda.gridsize(1) // lanes
     i = thread // lanes
     first = (thread - thread % WARP) // lanes
@@ -40,66 +41,47 @@ def _add_row_squares(block, lanes, out):  # type: ignore[no-untyped-def]
         first += step
 
 
-@cuda.jit(cache=True)
-def _add_row_dots(left, right, column, lanes, out):  # type: ignore[no-untyped-def]
+@by_rows()
+def add_row_dots(left, right, first, out):  # type: ignore[no-untyped-def]
+    """``out[i] += sum_j left[i, j] right[i, first + j]``."""
     n, d = left.shape
-    thread = cuda.grid(1)
+    thread, lanes = cuda.grid(1), row_lanes(d)
     step = cuda.gridsize(1) // lanes
     i = thread // lanes
-    first = (thread - thread % WARP) // lanes
-    while first < n:
+    top = (thread - thread % WARP) // lanes
+    while top < n:
         total = 0.0
         if i < n:
             for j in range(thread % lanes, d, lanes):
-                total += np.float64(left[i, j]) * np.float64(right[i, column + j])
+                total += np.float64(left[i, j]) * np.float64(right[i, first + j])
         total = group_sum(total, lanes)
         if i < n and thread % lanes == 0:
             out[i] += total
         i += step
-        first += step
+        top += step
 
 
-@cuda.jit(cache=True)
-def _scale_rows(block, factors, lanes, out):  # type: ignore[no-untyped-def]
+@by_rows()
+def scale_rows(block, factors, out):  # type: ignore[no-untyped-def]
+    """``out[i, j] = factors[i] block[i, j]``, converted to out's type after the product."""
     n, d = block.shape
-    thread = cuda.grid(1)
+    thread, lanes = cuda.grid(1), row_lanes(d)
     for i in range(thread // lanes, n, cuda.gridsize(1) // lanes):
         f = factors[i]
         for j in range(thread % lanes, d, lanes):
             out[i, j] = f * block[i, j]
 
 
-@cuda.jit(cache=True)
-def _pack_rows(block, w, top, sign, place, lanes, out):  # type: ignore[no-untyped-def]
+@by_rows()
+def _pack_rows(block, w, top, sign, place, out):  # type: ignore[no-untyped-def]
     n, d = block.shape
-    thread = cuda.grid(1)
+    thread, lanes = cuda.grid(1), row_lanes(d)
     for i in range(thread // lanes, n, cuda.gridsize(1) // lanes):
         if sign * w[i] > 0.0:
             f = out.dtype.type(math.sqrt(sign * w[i] / top))
             row = place[i] - 1
             for j in range(thread % lanes, d, lanes):
                 out[row, j] = f * block[i, j]
-
-
-def add_row_squares(block, out):  # type: ignore[no-untyped-def]
-    """``out[i] += sum_j block[i, j]^2``."""
-    n, d = block.shape
-    lanes = lanes_for(d)
-    launch(_add_row_squares, n if d else 0, block, lanes, out, lanes=lanes)
-
-
-def add_row_dots(left, right, first, out):  # type: ignore[no-untyped-def]
-    """``out[i] += sum_j left[i, j] right[i, first + j]``."""
-    n, d = left.shape
-    lanes = lanes_for(d)
-    launch(_add_row_dots, n if d else 0, left, right, first, lanes, out, lanes=lanes)
-
-
-def scale_rows(block, factors, out):  # type: ignore[no-untyped-def]
-    """``out[i, j] = factors[i] block[i, j]``, converted to out's type after the product."""
-    n, d = block.shape
-    lanes = lanes_for(d)
-    launch(_scale_rows, n if d else 0, block, factors, lanes, out, lanes=lanes)
 
 
 def pack_rows(block, w, top, sign, out):  # type: ignore[no-untyped-def]
@@ -119,6 +101,5 @@ def pack_rows(block, w, top, sign, out):  # type: ignore[no-untyped-def]
         return count
     if count < n and xp.may_share_memory(block, out):
         block = block.copy()
-    lanes = lanes_for(d)
-    launch(_pack_rows, n, block, w, top, sign, place, lanes, out, lanes=lanes)
+    _pack_rows(block, w, top, sign, place, out)
     return count

@@ -31,7 +31,7 @@ UNAVAILABLE = 3
 """Exit status where there is no NVVM."""
 
 D1, D2, D3 = float64[::1], float64[:, ::1], float64[:, :, ::1]
-I1, I2 = int64[::1], int64[:, ::1]
+I1 = int64[::1]
 NUMBER, COUNT, FLAG = float64, int64, numba_types.boolean
 
 
@@ -39,37 +39,23 @@ def signatures(real: Any) -> dict[str, list[tuple[Any, ...]]]:
     """The argument types of every kernel, for data of the given type."""
     rows, strided = real[:, ::1], real[:, :]
     double = {
-        "lines._line_search": [(D2, D2, D1, D1)],
-        "mvee._all_steps": [(D2, D1, D2, D1, NUMBER, COUNT, D1, I1)],
-        "mvee._find_extremes": [(D1, D1, D2, I2)],
-        "mvee._one_step": [(D2, D1, D2, NUMBER, D2, I2, D1, I1, D1)],
-        "mvee._update": [(D2, D1, D1, D1, I1, D1, D2, I2)],
+        "lines.line_search": [(D2, D2, D1, D1)],
         "reductions._chunk_sums": [(D1, D1)],
-        "regression._begin": [(D2, D2, NUMBER, NUMBER, COUNT, *[D2] * 5)],
-        "regression._predict": [(*[D2] * 6, NUMBER, COUNT, *[D2] * 6)],
-        "regression._correct": [(*[D2] * 12, NUMBER)],
-        "regression._advance": [(*[D2] * 13, NUMBER, D2, D2, D1, D1)],
-        "regression._cholesky": [(D3,)],
-        "regression._unpack": [(D2, D3)],
-        "regression._solve": [(D3, D2)],
-        "shallow_cut._chunk_tops": [(D2, COUNT, D2)],
-        "shallow_cut._chunk_powers": [(D2, COUNT, NUMBER, D1, D2)],
-        "shallow_cut._fold_tops": [(D2, D1)],
-        "shallow_cut._fold_powers": [(D2, NUMBER, D1)],
-        "shallow_cut._dual_vector": [(D2, I1, D1, NUMBER, D1)],
-        "shallow_cut._unit_dual": [(D2, I1, D1)],
-        "shallow_cut._longest": [(D1, NUMBER, I1, D1)],
-        "shallow_cut._direction": [(D1, I1, D1)],
-        "shallow_cut._cut_rows": [(D2, D1, D1, D1, I1, COUNT)],
-        "simplex._pairwise_descent": [(D2, D1, D1, NUMBER, NUMBER, COUNT, D1, D1)],
+        "regression.begin": [(D2, D2, NUMBER, NUMBER, *[D2] * 5)],
+        "regression.predict": [(*[D2] * 6, NUMBER, *[D2] * 6)],
+        "regression.correct": [(*[D2] * 12, NUMBER)],
+        "regression.advance": [(*[D2] * 13, NUMBER, D2, D2, D1, D1)],
+        "regression.cholesky": [(D3,)],
+        "regression.unpack": [(D2, D3)],
+        "regression.solve": [(D3, D2)],
     }
     either = {
-        "proximal._prox_entries": [(real[::1], NUMBER, NUMBER, real[::1])],
-        "proximal._split_step": [(*[rows] * 5, FLAG, NUMBER, NUMBER, NUMBER, COUNT, D1)],
-        "rowwise._add_row_squares": [(rows, COUNT, D1), (strided, COUNT, D1)],
-        "rowwise._add_row_dots": [(rows, rows, COUNT, COUNT, D1)],
-        "rowwise._scale_rows": [(rows, D1, COUNT, rows)],
-        "rowwise._pack_rows": [(rows, D1, NUMBER, NUMBER, I1, COUNT, rows)],
+        "proximal.prox_entries": [(real[::1], NUMBER, NUMBER, real[::1])],
+        "proximal._split_step": [(*[rows] * 5, FLAG, NUMBER, NUMBER, NUMBER, D1)],
+        "rowwise.add_row_squares": [(rows, D1), (strided, D1)],
+        "rowwise.add_row_dots": [(rows, rows, COUNT, D1)],
+        "rowwise.scale_rows": [(rows, D1, rows)],
+        "rowwise._pack_rows": [(rows, D1, NUMBER, NUMBER, I1, rows)],
     }
     return {**either, **double} if real is float64 else either
 
@@ -80,6 +66,7 @@ def kernels() -> dict[str, Any]:
     for _, name, _ in pkgutil.iter_modules(room.__path__):
         module = import_module(f"lpgeom.kernels.cuda.{name}")
         for key, value in vars(module).items():
+            value = getattr(value, "kernel", value)
             if isinstance(value, dispatcher.CUDADispatcher) and not value.targetoptions["device"]:
                 found[f"{name}.{key}"] = value
     return found

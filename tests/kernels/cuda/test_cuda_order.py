@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from simulator import ORDERS, schedule
 
-from lpgeom.kernels.cuda import launch, mvee, proximal, regression, rowwise, shallow_cut, simplex
+from lpgeom.kernels.cuda import launch, proximal, regression, rowwise
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((70, 3))
 W = RNG.integers(-1, 2, 70).astype(float)
 S = RNG.standard_normal((3, 5, 8))
-TALL = np.linalg.qr(RNG.standard_cauchy((40, 3)))[0]
 
 
 def squares() -> list[Any]:
@@ -46,44 +45,7 @@ def factors() -> list[Any]:
     return [np.triu(U), x]
 
 
-def exchange() -> list[Any]:
-    u = np.full(70, 1.0 / 70)
-    M = np.linalg.inv(X.T @ X / 70)
-    omega = np.einsum("ij,jk,ik->i", X, M, X)
-    return [mvee.exchange_steps(np.ascontiguousarray(X.T), u, M, omega, 1e-9, 4), u, M, omega]
-
-
-def exchange_by_a_grid() -> list[Any]:
-    few, mvee.FEW = mvee.FEW, 0
-    try:
-        return exchange()
-    finally:
-        mvee.FEW = few
-
-
-def cuts() -> list[Any]:
-    M, L, norms = 2.0 * TALL, 2.0 * np.eye(3), np.empty(3)
-    shallow_cut.column_norms(M, 1.5, norms)
-    return [shallow_cut.shallow_cuts(TALL, M, L, norms, 1.5, 2), M, L, norms]
-
-
-def descent() -> list[Any]:
-    w = np.full(40, 1.0 / 40)
-    H, b = X[:40] @ X[:40].T, X[:40, 0].copy()
-    return [simplex.pairwise_descent(H, b, w, 0.0, 0.0, 4), w]
-
-
-ALL = [
-    squares,
-    packed,
-    packed_in_place,
-    split,
-    factors,
-    exchange,
-    exchange_by_a_grid,
-    cuts,
-    descent,
-]
+ALL = [squares, packed, packed_in_place, split, factors]
 
 
 @pytest.mark.parametrize("computed", ALL, ids=lambda f: f.__name__)
@@ -97,14 +59,8 @@ def test_no_order_of_the_threads_changes_a_bit(backend: Any, computed: Callable[
     assert len(seen) == 1
 
 
-# Sums over a block follow its threads: these may differ by rounding.
-BY_THE_BLOCK = (cuts, descent)
-
-
 @pytest.mark.parametrize("computed", ALL, ids=lambda f: f.__name__)
-def test_no_size_of_a_launch_changes_more_than_rounding(
-    backend: Any, computed: Callable[[], Any]
-) -> None:
+def test_no_size_of_a_launch_changes_a_bit(backend: Any, computed: Callable[[], Any]) -> None:
     if backend.name != "simulator":
         pytest.skip("the arrays here are NumPy's")
     results = []
@@ -112,7 +68,4 @@ def test_no_size_of_a_launch_changes_more_than_rounding(
         with launch.sizes(threads=threads, blocks=blocks):
             results.append(computed())
     for a, b in zip(*results, strict=True):
-        if computed in BY_THE_BLOCK:
-            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
-        else:
-            np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, b)
