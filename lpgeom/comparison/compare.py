@@ -73,7 +73,7 @@ def compare(
     Parameters
     ----------
     A : array_like, shape (n, d)
-        As in `approx_subspace`. Every method gets a read-only view.
+        The same as in `approx_subspace`. Every method gets a read-only view.
     k : int or sequence of int
         Rank, or several.
     p : float
@@ -94,7 +94,7 @@ def compare(
     truth : array_like, shape (d, r), optional
         Basis of a known subspace.
     certify : {True, "tight", False}
-        As in `approx_subspace`.
+        The same as in `approx_subspace`.
     progress : bool
         A counter of runs on stderr.
 

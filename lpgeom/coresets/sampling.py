@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.coresets.barrier import barrier_selection, size_for
-from lpgeom.coresets.draw import stratified
 from lpgeom.coresets.record import Coreset, Provenance
 from lpgeom.coresets.sensitivity import (
     Sensitivities,
@@ -24,7 +23,7 @@ from lpgeom.rows import device
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import Problem, open_anywhere, taken
-from lpgeom.rows.vectors import entries, numbers
+from lpgeom.rows.vectors import entries, numbers, passed
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
@@ -83,14 +82,14 @@ def coreset(
     row_weights : array_like, shape (n,), optional
         omega >= 0, not all zero.
     failure_probability : float
-        Of each statement in `provenance`.
+        How likely each statement in `provenance` may fail.
     backend : {"auto", "cpu", "cuda"}
-        As in `approx_subspace`; the coreset itself is NumPy's.
+        The same as in `approx_subspace`; the coreset itself is NumPy's.
 
     Returns
     -------
     Coreset
-        With all rows, and weights 1 (or omega), if at least n are asked for.
+        It has all rows, and weights 1 (or omega), if at least n are asked for.
 
     Raises
     ------
@@ -235,28 +234,32 @@ def sensitivities_of(rows: Rows, p: float, k: int | None) -> Sensitivities:
     return lewis_sensitivities(rows, p) if k is None else ridge_sensitivities(rows, p, k)
 
 
+def stratified(weights: Array, uniforms: Array) -> tuple[NDArray[np.int64], Array]:
+    """Rows drawn in proportion to `weights`, ascending, and ``draws / (size * prob)`` of each.
+
+    The rows lie on [0, 1) one after another, each as long as its probability; draw j falls
+    uniformly, by ``uniforms[j]``, into the j-th of `size` equal parts. Row i is expected
+    ``size * prob_i`` times, so that its factor is 1 on average; and the sum over independent draws
+    varies no more than that of as many draws from the whole.
+    """
+    size = len(uniforms)
+    found, total = passed(weights, (np.arange(size) + uniforms) / size)
+    indices, draws = np.unique(found, return_counts=True)
+    return indices.astype(np.int64), draws * (total / entries(weights, indices)) / size
+
+
 def draw(sensitivities: Sensitivities, size: int, uniforms: Uniforms, delta: float) -> Chosen:
     """`size` draws in proportion to the sensitivities, and what is proved of them."""
     indices, factors = stratified(sensitivities.weights, uniforms(size))
     one = fixed_subspace(sensitivities, delta)
-    eps_fixed = one.eps(size)
     theorem, eps = min(
         ((t.name, t.eps(size)) for t in every_subspace(sensitivities, delta)),
         key=lambda named: named[1],
         default=(one.name, math.inf),
     )
-    return (
-        indices,
-        factors,
-        Provenance(
-            theorem,
-            eps,
-            eps_fixed,
-            delta,
-            sensitivities.total,
-            1.0 / (1.0 - eps) if eps < 1.0 else math.inf,
-        ),
-    )
+    distortion = 1.0 / (1.0 - eps) if eps < 1.0 else math.inf
+    proved = Provenance(theorem, eps, one.eps(size), delta, sensitivities.total, distortion)
+    return indices, factors, proved
 
 
 def _everything(problem: Problem[Rows]) -> Chosen:

@@ -33,7 +33,7 @@ class Sensitivities:
     dimension : float
         ``D = kappa sum w``, times ``1 + 1/k`` with a ridge: what takes the place of d.
     rank : int
-        Of the rows.
+        Rank of the rows.
     p : float
     k : int or None
         The bounds hold for subspaces of rank k at most; None: of every rank.

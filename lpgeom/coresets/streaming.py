@@ -115,7 +115,7 @@ class StreamingCoreset:
         The largest rank of interest; see `coreset`.
     seed : int
     failure_probability : float
-        Of each statement of the provenance.
+        How likely each statement of the provenance may fail.
 
     Notes
     -----

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from lpgeom.entries.regression import regress
 from lpgeom.entries.regression_block import Basis
+from lpgeom.entries.run import FactorsRun
 from lpgeom.rows.base import Array
 from lpgeom.rows.place import place_of
 
@@ -14,18 +14,6 @@ FIT_TOL = 1e-8
 """Gap of one regression."""
 
 FIT_STEPS = 100
-
-
-@dataclass(frozen=True)
-class Alternated:
-    """Factors (n, k) and (k, d), their cost, and the cost after each half round."""
-
-    left: Array
-    right: Array
-    cost: float
-    history: tuple[float, ...]
-    n_iter: int
-    converged: bool
 
 
 def fit_left(
@@ -58,7 +46,7 @@ def alternate(
     max_iter: int,
     tol: float,
     tick: Callable[[str], None] | None = None,
-) -> Alternated:
+) -> FactorsRun:
     """Refit the right factor, then the left, until a round brings less than `tol` of the cost.
 
     Every half round solves n (or d) regressions to a gap of `FIT_TOL`; one that would raise the
@@ -81,4 +69,4 @@ def alternate(
         converged = before - cost <= tol * before
         if tick is not None:
             tick(f"cost {cost:.6g}")
-    return Alternated(left, right, cost, tuple(history), len(history), converged or cost == 0.0)
+    return FactorsRun(left, right, cost, tuple(history), len(history), converged or cost == 0.0)

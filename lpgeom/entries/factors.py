@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lpgeom.entries.bounds import entry_bounds
-from lpgeom.entries.portfolio import best_of, projections
+from lpgeom.entries.portfolio import best_of
 from lpgeom.entries.problem import open_entries
+from lpgeom.entries.starts import projections
 from lpgeom.io import validation
 from lpgeom.progress import Progress
 from lpgeom.records.factors import EntriesBound, EntriesCertificate, FactorResult
@@ -59,15 +61,15 @@ def approx_factors(
     missing : {"raise", "ignore"}
         "ignore": NaN is a missing entry, and does not count.
     certify : bool or "tight"
-        As in `approx_subspace`, whose lower bounds, for the rows and for the columns, whole and in
-        groups, give one for entries.
+        The same as in `approx_subspace`, whose lower bounds, for the rows and for the columns,
+        whole and in groups, give one for entries.
     backend : {"auto", "cpu", "cuda"}
         Where A and all that is of its size lie. "cuda": on a CUDA device, to which a NumPy array is
         sent as a whole; needs `lpgeom[cuda]`. "cpu": here, with a device array fetched. "auto":
         where A is. CuPy arrays and torch CUDA tensors are used where they lie, without a copy.
         Results are NumPy's.
     seed : int
-        As in `approx_subspace`.
+        The same as in `approx_subspace`.
     max_iter : int, optional
         Steps of ADMM and of the regressions, at most; if not given 200 from 2^20 entries of A on,
         500 below.
@@ -84,7 +86,7 @@ def approx_factors(
     Raises
     ------
     TypeError, ValueError
-        As `approx_subspace`; and weights or missing entries that leave nothing to fit.
+        The same as for `approx_subspace`; and weights or missing entries that leave nothing to fit.
     ImportError, RuntimeError, MemoryError
         backend="cuda" without CuPy, without a device, or with too little memory for some six arrays
         of A's size in float64, eight with weights.
@@ -133,7 +135,7 @@ def approx_factors(
             if run.cost > 0.0 and not best_already:
                 run = best_of(entries, starts, seed, max_iter, tol, bar)
             if entries.is_exact(run.left, run.right):
-                run.cost, run.history = 0.0, (*run.history[:-1], 0.0)
+                run = replace(run, cost=0.0, history=(*run.history[:-1], 0.0))
             bounds: tuple[EntriesBound, ...] = ()
             if certify and run.cost > 0.0:
                 bounds = entry_bounds(entries, rows, certify, seed, bar.stage)

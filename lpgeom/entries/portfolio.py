@@ -1,32 +1,20 @@
-"""The portfolio for entries: projections to start from, descents from them, the best of all."""
+"""The portfolio for entries: descents from the starts, and from one another's ends; the best."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lpgeom.entries.alternating import alternate, fit_left, fit_right
-from lpgeom.entries.bounds import whole_is_worth_it
-from lpgeom.entries.column_sets import column_sets
+from lpgeom.entries.alternating import alternate
 from lpgeom.entries.problem import Entries
 from lpgeom.entries.reweighted import reweight
+from lpgeom.entries.run import FactorsRun, orthonormal
 from lpgeom.entries.splitting import split
+from lpgeom.entries.starts import FURTHER, SMALL, started
 from lpgeom.geometry.spectrum import LARGE
 from lpgeom.progress import Progress
-from lpgeom.records.factors import EntriesBlock
-from lpgeom.records.subspace import SubspaceResult
-from lpgeom.rows.vectors import beside
-from lpgeom.subspace.approx import approx_rows
-
-CLIP = 3.0
-"""Entries beyond this many times their median size count no more than that in one of the starts."""
-
-SMALL = 1 << 16
-"""Up to this many entries of A every start is followed to its end, above only the best two."""
 
 REGRESSION_WORK = 4e9
 """Largest n d k^2 at which alternating regressions end a descent: some seconds a round."""
@@ -35,10 +23,10 @@ ROUND_TOL = 1e-8
 """Least tol of alternating regressions, which themselves are solved to that."""
 
 ROUGH_STEPS, ROUGH_TOL = 200, 1e-5
-"""Of ADMM: for p > 1 and for small matrices. At p = 1 it goes on slowly for a long time."""
+"""Limits of ADMM, for p > 1 and for small matrices. At p = 1 it goes on slowly for a long time."""
 
 SMOOTH_STEPS, SMOOTH_TOL = 100, 1e-6
-"""Of reweighted least squares, which come near a minimum soon and the whole way late."""
+"""Limits of reweighted least squares, which come near a minimum soon and the whole way late."""
 
 POLISH = 60
 """Half rounds of regressions that end a descent for p > 1: reweighting comes nearly as far."""
@@ -50,216 +38,192 @@ FOLLOWED, SAME = 3, 1e-6
 """Runs that regressions end, of those that differ by more than this share of the cost."""
 
 
-@dataclass
-class Run:
-    """Factors of B, where B is; their cost, and the way there."""
+class Search:
+    """One problem, and the runs so far.
+
+    Attributes
+    ----------
+    large, small : bool
+        Whether only the best start is followed (in float32 for float32 input), or every one.
+    work : float
+        n d k^2.
+    steps : int
+        Steps of a descent, at most.
+    found : list of FactorsRun
+        The starts, cheapest first; then ends, each in the place of the end that it came from.
+    latest : list of FactorsRun
+        What the last descent made of the runs it was given.
+    """
+
+    def __init__(
+        self,
+        entries: Entries,
+        starts: dict[str, FactorsRun],
+        seed: int,
+        max_iter: int | None,
+        tol: float | None,
+    ) -> None:
+        self.entries, self.starts, self.seed, self.tol = entries, starts, seed, tol
+        size = entries.B.size
+        self.large, self.small = size >= LARGE, size <= SMALL
+        self.work = float(size) * entries.k**2
+        self.steps = max_iter or (200 if self.large else 500)
+        self.found = sorted(starts.values(), key=lambda start: start.cost)
+        self.latest: list[FactorsRun] = []
+
+    def follow(self, descent: Descent, start: FactorsRun, bar: Progress) -> FactorsRun:
+        """The end of a descent in float64; or the start, if that is cheaper."""
+        entries, max_iter, tol = self.entries, *descent.limits(self)
+        B, W = entries.B, entries.W
+        if descent.single and self.large and entries.A.dtype == np.float32:
+            B, W = B.astype(np.float32), None if W is None else W.astype(np.float32)
+        end = descent.descend(
+            B, start.left, start.right, entries.p, W, max_iter=max_iter, tol=tol, tick=bar.step
+        )
+        left, right = orthonormal(end.left, end.right)
+        cost = entries.cost(left, right)
+        if not cost < start.cost:
+            return start
+        name = start.name if descent.name in start.name else f"{start.name}, {descent.name}"
+        # In float32 the steps' own costs are only nearly those of the result.
+        history = (*start.history, *(max(c, cost) for c in end.history), cost)
+        n_iter = start.n_iter + end.n_iter
+        return FactorsRun(left, right, cost, history, n_iter, end.converged, name)
+
+    def keep(self, start: FactorsRun, end: FactorsRun) -> None:
+        """Starts stay, and an end gives way to what comes of it."""
+        known = [run is start for run in self.found]
+        if start.n_iter > 0 and any(known):
+            self.found[known.index(True)] = end
+        else:
+            self.found += [run for run in (start, end) if all(run is not r for r in self.found)]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """A descent, and where it goes on from.
+
+    Attributes
+    ----------
+    name : str
+        What it adds to the name of a run.
+    title : str
+        What a counter on stderr calls it.
+    descend : callable
+        ``descend(B, left, right, p, W, max_iter=, tol=, tick=)``, a `FactorsRun`.
+    limits : callable
+        (max_iter, tol) for a `Search`.
+    chosen : callable
+        The runs of a `Search` that it goes on from.
+    single : bool
+        Whether float32 will do where A is that, and large.
+    """
 
     name: str
-    left: Any
-    right: Any
-    cost: float
-    history: tuple[float, ...]
-    n_iter: int = 0
-    converged: bool = True
-
-
-def projections(
-    entries: Entries, certify: bool | str, seed: int
-) -> tuple[dict[str, Run], EntriesBlock | None, float]:
-    """Projections to start from by name, the whole matrix's certificate for rows, the guarantee."""
-    B, k, p = entries.B, entries.k, entries.p
-    found: dict[str, tuple[Any, Any]] = {"svd": entries.projected(k)}
-    if p < 2.0:
-        found["clipped"] = entries.projected(k, CLIP * entries.typical())
-    rows, guarantee = None, math.inf
-    if entries.W is None:
-        # B has the row weights inside, A has not: for the certificate it must be A.
-        omega = entries.row_weights
-        d = entries.shape[1]
-        best = approx_rows(
-            entries.A,
-            k,
-            p,
-            method="auto" if entries.A.size <= SMALL else "irls",
-            row_weights=omega,
-            certify=certify if whole_is_worth_it(d, k) else False,
-            backend=entries.place.backend,
-            seed=seed,
-        )
-        lewis = approx_rows(
-            entries.A, k, p, method="lewis", row_weights=omega, certify=False,
-            backend=entries.place.backend, seed=seed,
-        )  # fmt: skip
-        guarantee = lewis.guarantee * d ** abs(1.0 / p - 0.5)
-        if best.lower_bound > 0.0 and best.certificate and entries.entry_weights is None:
-            rows = EntriesBlock(np.arange(d), best.certificate)
-        for name, result in (("lewis", lewis), ("rows", best)):
-            V = beside(B, result.basis)
-            found[name] = (B @ V, V.T)
-        columns = _columns(entries, seed)
-        if columns is not None:
-            V = beside(B, columns.basis)
-            found["columns"] = (V, V.T @ B)
-    runs = {}
-    for name, (left, right) in found.items():
-        cost = entries.cost(left, right)
-        runs[name] = Run(name, *_orthonormal(left, right), cost, (cost,))
-    return runs, rows, guarantee
-
-
-def _columns(entries: Entries, seed: int) -> SubspaceResult | None:
-    """The best subspace for columns, where the columns are not all in one."""
-    n, d = entries.shape
-    if min(n, d) <= entries.k or n * d >= LARGE:
-        return None
-    return approx_rows(
-        entries.B.T, entries.k, entries.p, method="irls", certify=False,
-        backend=entries.place.backend, seed=seed,
-    )  # fmt: skip
+    title: str
+    descend: Callable[..., FactorsRun]
+    limits: Callable[[Search], tuple[int, float]]
+    chosen: Callable[[Search], Sequence[FactorsRun]]
+    single: bool = False
 
 
 def best_of(
     entries: Entries,
-    starts: dict[str, Run],
+    starts: dict[str, FactorsRun],
     seed: int,
     max_iter: int | None,
     tol: float | None,
     bar: Progress,
-) -> Run:
-    """The best of the starts, and of what ADMM and alternating regressions make of them.
+) -> FactorsRun:
+    """The best of the starts, and of what the descents make of them and of one another's ends.
 
     The same descents on every place: what is found does not depend on where.
     """
-    n, d = entries.shape
-    large, small = n * d >= LARGE, n * d <= SMALL
-    steps = max_iter or (200 if large else 500)
-    eps = tol or (1e-10 if small else 1e-4)
-    # What regressions end need not be followed to the last digit before.
-    rough = tol or (ROUGH_TOL if small or entries.p > 1.0 else 1e-4)
-    work = float(n * d) * entries.k**2
-    order = sorted(starts.values(), key=lambda start: start.cost)
-    found = list(order)
-    for start in order[: 1 if large else None if small else 2]:
-        bar.stage(f"ADMM from {start.name}")
-        run = _split(entries, start, min(steps, ROUGH_STEPS), rough, bar.step)
-        for way in (run, start) if small and run is not start else (run,):
-            # From 2^16 entries on reweighting takes long, and for p < 2 ADMM ends lower.
-            if small or (entries.p > 2.0 and work <= REGRESSION_WORK):
-                bar.stage(f"reweighting from {way.name}")
-                way = _reweighted(entries, way, bar.step)
-            found.append(way)
-    bar.stage("reweighting from further starts")
-    count = int(min(RESTARTS, RESTART_WORK / work))
-    for start in _further(entries, seed, count) if count else ():
-        found += [start, _reweighted(entries, start, bar.step)]
-    followed = _different(found, FOLLOWED if small else 1)
-    best = followed[0]
-    if work <= REGRESSION_WORK:
-        polish = steps if entries.p == 1.0 else min(steps, POLISH)
-        for run in (*followed, starts["svd"]) if small else followed:
-            bar.stage(f"regressions from {run.name}")
-            run = _alternated(entries, run, polish, eps, bar.step)
-            best = run if run.cost < best.cost else best
-    return _from_the_cheapest(best, order[0])
+    search = Search(entries, starts, seed, max_iter, tol)
+    cheapest = search.found[0]
+    for descent in DESCENTS:
+        chosen, search.latest = list(descent.chosen(search)), []
+        for run in chosen:
+            bar.stage(f"{descent.title} from {run.name}")
+            search.latest.append(search.follow(descent, run, bar))
+            search.keep(run, search.latest[-1])
+    best = min(search.found, key=lambda run: run.cost)
+    # A history that begins at the cheapest start and never rises.
+    costs = [cheapest.cost, *best.history, best.cost]
+    return replace(best, history=tuple(np.minimum.accumulate(costs).tolist()))
 
 
-def _further(entries: Entries, seed: int, count: int) -> list[Run]:
-    """The best sets of k columns, the best sets of k rows, and random subspaces."""
-    B, W, k, p = entries.B, entries.W, entries.k, entries.p
-    columns, rows = [], []
-    for i, J in enumerate(column_sets(B, k, p, count, seed)):
-        left = entries.place.array(B[:, beside(B, J)])
-        right, _ = fit_right(B, left, p, W)
-        columns.append(_start(entries, f"column set {i}", left, right))
-    if k < len(B):
-        for i, J in enumerate(column_sets(B.T, k, p, count, seed)):
-            right = entries.place.array(B[beside(B, J)])
-            left, _ = fit_left(B, right, p, W)
-            rows.append(_start(entries, f"row set {i}", left, right))
-    rng = np.random.default_rng(seed)
-    found = [*_different(columns, FOLLOWED), *_different(rows, FOLLOWED)]
-    for i in range(count):
-        right = beside(B, np.linalg.qr(rng.standard_normal((B.shape[1], k)))[0].T)
-        found.append(_start(entries, f"random {i}", fit_left(B, right, p, W)[0], right))
-    return found
-
-
-def _start(entries: Entries, name: str, left: Any, right: Any) -> Run:
-    left, right = _orthonormal(left, right)
-    return Run(name, left, right, entries.cost(left, right), ())
-
-
-def _different(runs: Sequence[Run], count: int) -> list[Run]:
+def different(runs: Sequence[FactorsRun], count: int) -> list[FactorsRun]:
     """The cheapest runs that do not end at the same cost."""
-    chosen: list[Run] = []
+    chosen: list[FactorsRun] = []
     for run in sorted(runs, key=lambda run: run.cost):
-        if len(chosen) < count and not any(_same(run.cost, other.cost) for other in chosen):
+        same = (abs(run.cost - c.cost) <= SAME * max(run.cost, c.cost) for c in chosen)
+        if len(chosen) < count and not any(same):
             chosen.append(run)
     return chosen
 
 
-def _same(a: float, b: float) -> bool:
-    return abs(a - b) <= SAME * max(a, b)
+# ---------------------------------------------------------------- the descents
 
 
-def _from_the_cheapest(run: Run, start: Run) -> Run:
-    """The run with a history that begins at the cheapest start and never rises."""
-    costs = [start.cost, *run.history, run.cost]
-    run.history = tuple(np.minimum.accumulate(costs)[: len(costs)].tolist())
-    return run
+def _cheap_starts(search: Search) -> list[FactorsRun]:
+    return search.found[: 1 if search.large else None if search.small else 2]
 
 
-def _split(
-    entries: Entries, start: Run, steps: int, tol: float, tick: Callable[[str], None]
-) -> Run:
-    """ADMM; or the start, if that is cheaper."""
-    B, W = entries.B, entries.W
-    n, d = B.shape
-    if n * d >= LARGE and entries.A.dtype == np.float32:
-        B, W = B.astype(np.float32), None if W is None else W.astype(np.float32)
-    found = split(B, start.left, start.right, entries.p, W, max_iter=steps, tol=tol, tick=tick)
-    left, right = _orthonormal(found.left, found.right)
-    cost = entries.cost(left, right)
-    if not cost < start.cost:
-        return start
-    # In float32 the steps' own costs are only nearly those of the result.
-    history = (*start.history, *(max(c, cost) for c in found.history), cost)
-    return Run(f"{start.name}, admm", left, right, cost, history, found.n_iter, found.converged)
+def _for_reweighting(search: Search) -> list[FactorsRun]:
+    """All so far, or for p > 2 the last ends: from 2^16 entries on it takes long, and for p < 2
+    ADMM ends lower. And further starts."""
+    runs: list[FactorsRun] = []
+    if search.small:
+        runs = list(search.found)
+    elif search.entries.p > 2.0 and search.work <= REGRESSION_WORK:
+        runs = search.latest
+    count = int(min(RESTARTS, RESTART_WORK / search.work))
+    for name, kind in FURTHER.items() if count else ():
+        some = [
+            started(search.entries, f"{name} {i}", *factors)
+            for i, factors in enumerate(kind(search.entries, count, search.seed))
+        ]
+        runs = runs + (some if name == "random" else different(some, FOLLOWED))
+    return runs
 
 
-def _reweighted(entries: Entries, start: Run, tick: Callable[[str], None]) -> Run:
-    """Reweighted least squares; or the start, if that is cheaper."""
-    found = reweight(
-        entries.B, start.left, start.right, entries.p, entries.W,
-        max_iter=SMOOTH_STEPS, tol=SMOOTH_TOL, tick=tick,
-    )  # fmt: skip
-    left, right = _orthonormal(found.left, found.right)
-    cost = entries.cost(left, right)
-    if not cost < start.cost:
-        return start
-    history = (*start.history, *(max(c, cost) for c in found.history), cost)
-    steps = start.n_iter + found.n_iter
-    return Run(f"{start.name}, irls", left, right, cost, history, steps, found.converged)
+def _for_regressions(search: Search) -> list[FactorsRun]:
+    if search.work > REGRESSION_WORK:
+        return []
+    best = different(search.found, FOLLOWED if search.small else 1)
+    return [*best, search.starts["svd"]] if search.small else best
 
 
-def _alternated(
-    entries: Entries, start: Run, steps: int, tol: float, tick: Callable[[str], None]
-) -> Run:
-    """Alternating regressions; or the start, if that is cheaper."""
-    found = alternate(
-        entries.B, start.left, start.right, entries.p, entries.W,
-        max_iter=steps, tol=max(tol, ROUND_TOL), tick=tick,
-    )  # fmt: skip
-    left, right = _orthonormal(found.left, found.right)
-    cost = entries.cost(left, right)
-    if not cost < start.cost:
-        return start
-    name = start.name if "alternating" in start.name else f"{start.name}, alternating"
-    history = (*start.history, *found.history, cost)
-    return Run(name, left, right, cost, history, start.n_iter + found.n_iter, found.converged)
-
-
-def _orthonormal(left: Any, right: Any) -> tuple[Any, Any]:
-    """The same product in float64, with orthonormal rows on the right."""
-    Q, R = np.linalg.qr(right.astype(np.float64, copy=False).T)
-    return left.astype(np.float64, copy=False) @ R.T, Q.T
+DESCENTS = [
+    Descent(
+        "admm",
+        "ADMM",
+        split,
+        # What regressions end need not be followed to the last digit before.
+        limits=lambda s: (
+            min(s.steps, ROUGH_STEPS),
+            s.tol or (ROUGH_TOL if s.small or s.entries.p > 1.0 else 1e-4),
+        ),
+        chosen=_cheap_starts,
+        single=True,
+    ),
+    Descent(
+        "irls",
+        "reweighting",
+        reweight,
+        limits=lambda s: (SMOOTH_STEPS, SMOOTH_TOL),
+        chosen=_for_reweighting,
+    ),
+    Descent(
+        "alternating",
+        "regressions",
+        alternate,
+        limits=lambda s: (
+            s.steps if s.entries.p == 1.0 else min(s.steps, POLISH),
+            max(s.tol or (1e-10 if s.small else 1e-4), ROUND_TOL),
+        ),
+        chosen=_for_regressions,
+    ),
+]
+"""Descents in the order in which they run; a new one is an entry here."""

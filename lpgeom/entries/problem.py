@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.entries.run import entries_cost
 from lpgeom.geometry.spectrum import leading
 from lpgeom.io import validation
 from lpgeom.rows import device
@@ -44,7 +45,7 @@ class Entries:
         Weights of entries, the largest 1; 0 where one is missing.
     row_weights : ndarray, shape (n,), or None
     entry_weights : ndarray, shape (n, d), or None
-        As the user gave them, on the host; `factors` are the p-th roots of the row weights, the
+        What the user gave, on the host; `factors` are the p-th roots of the row weights, the
         largest 1.
     factors : ndarray, shape (n,), or None
     scale : float
@@ -80,17 +81,8 @@ class Entries:
             yield slice(lo, lo + step)
 
     def cost(self, left: Any, right: Any) -> float:
-        """``sum W |B - left right|^p`` in float64, in blocks; inf where that overflows."""
-        total = 0.0
-        with np.errstate(over="ignore"):
-            for part in self.parts():
-                r = np.abs(self.B[part] - left[part] @ right)
-                if self.W is not None:
-                    r[self.W[part] == 0.0] = 0.0  # 0 times a power that overflows is not 0
-                if self.p != 1.0:
-                    r **= self.p
-                total += float(r.sum() if self.W is None else (self.W[part] * r).sum())
-        return total
+        """``sum W |B - left right|^p`` in float64; inf where that overflows."""
+        return entries_cost(self.B, left, right, self.p, self.W)
 
     def least_weights(self, J: NDArray[np.intp], axis: str) -> Array | None:
         """``min over j in J of omega_i W_ij`` in the user's units, for each row i; None for 1.

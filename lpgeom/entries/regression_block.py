@@ -93,7 +93,7 @@ class Block:
     Parameters
     ----------
     basis : Basis
-        With b, and where b is.
+        It lies where b lies.
     b : shape (m, d), float64
     w : shape (m, d), float64, or None
         Weights; None for 1.

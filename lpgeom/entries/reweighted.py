@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lpgeom.entries.run import FactorsRun, entries_cost
 from lpgeom.rows.base import Array
 from lpgeom.rows.place import Place, place_of
 
@@ -15,22 +15,11 @@ FLOOR, SHRINK = 1e-6, 0.5
 """Residuals below this share of the mean one weigh no more; it comes down to that by halves."""
 
 RIDGE = 1e-12
-"""Of a normal matrix's mean eigenvalue: regressions of dependent columns have an answer too."""
+"""Share of a normal matrix's mean eigenvalue that is added to it: regressions of dependent columns
+have an answer too."""
 
 BATCHED = 256
 """Up to this size CuPy solves a stack of systems together; of larger ones it makes a call each."""
-
-
-@dataclass(frozen=True)
-class Reweighted:
-    """The cheapest factors (n, k) and (k, d) met, their cost, and the cost after each step."""
-
-    left: Array
-    right: Array
-    cost: float
-    history: tuple[float, ...]
-    n_iter: int
-    converged: bool
 
 
 def reweight(
@@ -43,7 +32,7 @@ def reweight(
     max_iter: int,
     tol: float,
     tick: Callable[[str], None] | None = None,
-) -> Reweighted:
+) -> FactorsRun:
     """Descend from ``left @ right``: a weighted least-squares step for each factor in turn.
 
     The weights are ``W |residual|^(p-2)``, small residuals held back by a floor that halves from
@@ -52,7 +41,8 @@ def reweight(
     form the normal matrices: a fifth of the time of exact regressions. On a CUDA device if B is
     there.
     """
-    value, floor = _cost_and_mean(B, left, right, p, W)
+    value = entries_cost(B, left, right, p, W)
+    floor = entries_cost(B, left, right, 1.0) / B.size
     best = (left, right)
     history = [value]
     least = FLOOR * floor
@@ -63,7 +53,7 @@ def reweight(
         # Balanced: neither factor's scale runs away from the other's.
         right, R = np.linalg.qr(right.T)
         left, right = left @ R.T, right.T
-        new, _ = _cost_and_mean(B, left, right, p, W)
+        new = entries_cost(B, left, right, p, W)
         # The first steps see a smoothed cost: only at the last floor can standing still end it.
         still = abs(history[-1] - new) <= tol * new
         converged = new == 0.0 or (still and floor == least)
@@ -73,28 +63,7 @@ def reweight(
             value, best = new, (left, right)
         if tick is not None:
             tick(f"cost {value:.6g}")
-    return Reweighted(*best, value, tuple(history), len(history) - 1, converged)
-
-
-def _cost_and_mean(
-    B: Array, left: Array, right: Array, p: float, W: Array | None
-) -> tuple[float, float]:
-    """``sum W |B - left right|^p``, and the mean of ``|B - left right|``."""
-    place = place_of(B)
-    # On the host in one sum; on a device temporaries of A's size would take room.
-    step = place.sweep_rows(B.shape[1]) if place.on_device else len(B)
-    cost = total = 0.0
-    for lo in range(0, len(B), step):
-        part = slice(lo, lo + step)
-        residual = np.abs(B[part] - left[part] @ right)
-        total += float(residual.sum())
-        w = None if W is None else W[part]
-        if w is not None:  # 0 times a power that overflows is not 0
-            residual = np.where(w > 0.0, residual, 0.0)
-        with np.errstate(over="ignore"):
-            powers = residual if p == 1.0 else residual**p
-            cost += float(powers.sum() if w is None else (w * powers).sum())
-    return cost, total / B.size
+    return FactorsRun(*best, value, tuple(history), len(history) - 1, converged)
 
 
 def _refitted(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.entries.run import FactorsRun
 from lpgeom.geometry.spectrum import leading
 from lpgeom.rows.place import Place, place_of
 
@@ -23,32 +24,6 @@ WINDOW = 5
 TYPICAL_ROWS = 2048
 """Rows that show the size of a typical residual."""
 
-Tick = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Where the splitting method ended: the cheapest ``left @ right`` it met.
-
-    Attributes
-    ----------
-    left, right : ndarray, shapes (n, k) and (k, d)
-    cost : float
-        Entrywise cost as the steps saw it, in the type of the data.
-    history : tuple of float
-        Cheapest cost so far after each step.
-    n_iter : int
-    converged : bool
-        False if `max_iter` ended it.
-    """
-
-    left: NDArray[Any]
-    right: NDArray[Any]
-    cost: float
-    history: tuple[float, ...]
-    n_iter: int
-    converged: bool
-
 
 def split(
     A: NDArray[Any],
@@ -59,8 +34,8 @@ def split(
     *,
     max_iter: int = 200,
     tol: float = 1e-4,
-    tick: Tick | None = None,
-) -> Split:
+    tick: Callable[[str], None] | None = None,
+) -> FactorsRun:
     """Descend from the product ``left @ right``.
 
     One sweep a step: ``L = M_k`` (the best rank-k approximation of M = A - E + U, by the (d, d)
@@ -123,7 +98,7 @@ def split(
             tick(f"cost {best:.6g}")
         lam /= GROWTH
         right = place.array(leading(G, k).T, dtype)
-    return Split(best_left, best_right, best, tuple(history), len(costs), converged)
+    return FactorsRun(best_left, best_right, best, tuple(history), len(costs), converged)
 
 
 def _add_gram(place: Place, M: NDArray[Any], G: Any) -> None:

@@ -1,4 +1,8 @@
-"""The scikit-learn estimator: what needs scikit-learn, and nothing else does."""
+"""The scikit-learn estimator: what needs scikit-learn, and nothing else does.
+
+May import `affine`, the solvers of one subspace and `coresets`. Begin with `pca` (`LpPCA`): `axes`
+puts rows and axes in an order, `search` finds the number of components, `stream` takes in blocks.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from lpgeom.rows.base import Array
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class DistinctRows:
     """Distinct rows of positive weight, in one order, scaled by a power of two.
 
     Attributes
@@ -30,7 +30,7 @@ class Rows:
     weight: float
 
 
-def distinct_rows(X: Array, omega: Array | None) -> Rows:
+def distinct_rows(X: Array, omega: Array | None) -> DistinctRows:
     """Repeated rows and weights, and rows in any order, are the same to the last bit.
 
     So a fit cannot tell them apart.
@@ -52,7 +52,7 @@ def distinct_rows(X: Array, omega: Array | None) -> Rows:
     rows = rows[first]
     unit = power_of_two(rows) or 1.0
     equal = bool((weights == largest).all())
-    return Rows(rows / unit, None if equal else weights / largest, unit, largest)
+    return DistinctRows(rows / unit, None if equal else weights / largest, unit, largest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Axes:
     ----------
     components : ndarray, shape (k, d)
     shares : ndarray, shape (k,)
-        Of the cost around the centre, what each axis takes away once the ones before it are there.
+        Share of the cost around the centre that an axis takes away after those before it.
     norms : ndarray, shape (k,)
         ``(sum_i omega_i |z_ij|^p)^(1/p)`` of the scores z.
     """

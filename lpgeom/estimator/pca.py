@@ -53,7 +53,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
     certify : bool or "tight"
         False: no bounds, less time. "tight": bounds that hold with probability 1 - 1e-9.
     method : {"auto", "irls", "lewis", "svd"}
-        As in `approx_subspace`.
+        The same as in `approx_subspace`.
     coreset_size : int
         Rows kept by `partial_fit`.
     random_state : int, RandomState or None
@@ -89,8 +89,8 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
     explained_cost_ : float
         ``1 - cost_ / total_cost_``.
     explained_cost_ratio_ : ndarray, shape (n_components_,)
-        Of the cost around `mean_`, what each axis takes away once those before it are there. At
-        p = 2 this is PCA's explained_variance_ratio_.
+        Share of the cost around `mean_` that an axis takes away after those before it. At p = 2
+        this is PCA's explained_variance_ratio_.
     score_norms_ : ndarray, shape (n_components_,)
         l_p norms of the columns of scores, ``(sum_i omega_i |z_ij|^p)^(1/p)``; at p = 2 PCA's
         singular_values_.
@@ -298,8 +298,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
     def _forget(self) -> None:
         """No trace of earlier calls of partial_fit."""
         for name in ("_stream", "coreset_", "data_ratio_"):
-            if hasattr(self, name):
-                delattr(self, name)
+            self.__dict__.pop(name, None)
 
     def _solve(self, X: Array, omega: Array | None, seed: int, mean: Array | None) -> None:
         """Solve on distinct rows, judge on the rows as they are."""

@@ -64,7 +64,7 @@ class Stream:
 
     @property
     def mean(self) -> Array:
-        """Of all rows seen, weighted."""
+        """Weighted mean of all rows seen."""
         return self.shift + self.total / self.weight
 
     def extended(self, X: Array, omega: Array | None) -> Stream:

@@ -95,7 +95,7 @@ def lower_hull(points: Sequence[Point]) -> list[Point]:
 
 
 def slope(a: Point, b: Point) -> float:
-    """Of the line from a to b."""
+    """Slope of the line from a to b."""
     return (b[1] - a[1]) / (b[0] - a[0])
 
 

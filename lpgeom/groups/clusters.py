@@ -11,29 +11,24 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from lpgeom.groups.lloyd import Labels, each
-from lpgeom.groups.splits import Found, is_large, searched
+from lpgeom.groups.base import GroupSolver, Labels, each, is_large, norm_and_ratio
+from lpgeom.groups.splits import Searched, searched
 from lpgeom.io import validation
 from lpgeom.progress import Progress
 from lpgeom.records.clusters import ClusterResult
+from lpgeom.records.grouping import LARGEST, p_norm
 from lpgeom.records.subspace import SubspaceResult, to_cost_units
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import BlockRows, Stop
-from lpgeom.rows.door import Problem, open_array, plain_rows, some_rows
+from lpgeom.rows.door import Problem, open_array, plain_rows
 from lpgeom.rows.pairs import row_dots
-from lpgeom.subspace.approx import approx_rows
 from lpgeom.threads import limited, requested_threads, sized
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 T = TypeVar("T")
-
-LARGEST = float(np.finfo(np.float64).max)
-
-LARGE_SOLVE = 1e-5, 10
-"""Tolerance and steps of a solve on large data, where the descent has done most of it."""
 
 RESOLVES = 4
 """Solves of a subspace at most, each after rows have moved to where they are nearest; one on large
@@ -80,9 +75,9 @@ def approx_clusters(
     row_weights : array_like, shape (n,), optional
         omega >= 0, not all zero. A row of weight 0 gets the label of the subspace nearest to it.
     certify : bool or "tight"
-        As in `approx_subspace`, for each subspace.
+        The same as in `approx_subspace`, for each subspace.
     backend : {"auto", "cpu", "cuda"}
-        As in `approx_subspace`; labels are found here, from distances found there.
+        The same as in `approx_subspace`; labels are found here, from distances found there.
     seed : int
         For the starts, samples, and tight bounds. The same seed gives the same result; other
         numbers of threads agree up to rounding.
@@ -101,7 +96,7 @@ def approx_clusters(
     Raises
     ------
     TypeError, ValueError
-        As `approx_subspace`; p = inf is not among the exponents.
+        The same as for `approx_subspace`; p = inf is not among the exponents.
 
     Notes
     -----
@@ -151,7 +146,7 @@ def approx_clusters(
 
 @dataclass(frozen=True)
 class _Task:
-    """From labels to results: what is solved, and the record of it."""
+    """What is asked for; it leads from labels to results, and to the record of them."""
 
     problem: Problem[BlockRows]
     k: int
@@ -162,25 +157,7 @@ class _Task:
 
     def solved(self, index: Labels | None, certify: bool | str) -> SubspaceResult:
         """`approx_subspace` on some rows; None: on all of them."""
-        A, omega = self.problem.A, self.problem.omega
-        if index is None:
-            return approx_rows(
-                A, self.k, self.problem.p,
-                row_weights=omega, certify=certify, backend=self.problem.backend, seed=self.seed,
-            )  # fmt: skip
-        tol, steps = LARGE_SOLVE if is_large(self.problem) else (None, None)
-        return approx_rows(
-            some_rows(A, index),
-            self.k,
-            self.problem.p,
-            method="irls",  # the descents have been here: no search
-            tol=tol,
-            max_iter=steps,
-            row_weights=None if omega is None else omega[index],
-            certify=certify,
-            backend=self.problem.backend,
-            seed=self.seed,
-        )
+        return GroupSolver(self.problem, self.seed).solved(index, self.k, certify)
 
     def of_single(self, single: SubspaceResult) -> ClusterResult:
         """Every row in the one subspace, which each label has a copy of."""
@@ -192,7 +169,7 @@ class _Task:
             labels, bases, results, single, (single.cost,), method, single.n_iter, single.converged
         )
 
-    def of_split(self, found: Found, single: SubspaceResult) -> ClusterResult:
+    def of_split(self, found: Searched, single: SubspaceResult) -> ClusterResult:
         """Labels by distance, each label's rows solved, and rows moved while that pays."""
         p = self.problem.p
         large = is_large(self.problem)
@@ -204,7 +181,7 @@ class _Task:
         settled = large
         for _ in range(1 if large else RESOLVES):
             moved, y = self._nearest(bases)
-            here = _norm(y, p) * self.problem.unit
+            here = p_norm(y, p) * self.problem.unit
             if labels is not None and here >= norm * (1.0 - 1e-10 / p):
                 settled = True
                 break
@@ -223,7 +200,7 @@ class _Task:
                 results[c] = result
             labels = moved
             bases = [V if r is None else r.basis for V, r in zip(bases, results, strict=True)]
-            norm = _norm([r.norm_error for r in results if r is not None], p)
+            norm = p_norm([r.norm_error for r in results if r is not None], p)
             history.append(sum(r.cost for r in results if r is not None))
         assert labels is not None
         if not (norm <= single.norm_error and history[-1] <= single.cost):
@@ -245,12 +222,11 @@ class _Task:
 
         The certificate's bounds are about every subspace, so that it serves V as well.
         """
-        omega = self.problem.omega
-        if index.size == 0 or (omega is not None and not omega[index].any()):
+        if not GroupSolver(self.problem, self.seed).counts(index):
             return None
         p = self.problem.p
         result = self.solved(index, self.certify)
-        norm = _norm(y[index], p) * self.problem.unit
+        norm = p_norm(y[index], p) * self.problem.unit
         if norm >= result.norm_error:
             return result
         certificate = result.certificate
@@ -308,9 +284,7 @@ class _Task:
     ) -> ClusterResult:
         p = self.problem.p
         parts = [r for r in results if r is not None]
-        norm = _norm([r.norm_error for r in parts], p)
-        proved = _norm([r.norm_error / r.ratio for r in parts], p)
-        ratio = 1.0 if norm <= proved else (norm / proved if proved > 0.0 else math.inf)
+        norm, ratio = norm_and_ratio(parts, p)
         return ClusterResult(
             labels=labels,
             bases=np.stack(bases),
@@ -341,12 +315,3 @@ def _side_by_side(jobs: Sequence[Callable[[], T]], backend: str) -> list[T]:
     if requested_threads() is not None:  # every solve sets the BLAS's threads, which are everyone's
         return [job() for job in jobs]
     return each(lambda c: jobs[c](), len(jobs), math.inf)
-
-
-def _norm(parts: ArrayLike, p: float) -> float:
-    """``(sum x^p)^(1/p)`` for x >= 0, relative to the largest, so that no power leaves float64."""
-    x = np.asarray(parts, dtype=np.float64)
-    top = float(x.max(initial=0.0))
-    if top == 0.0 or math.isinf(top):
-        return top
-    return top * float(((x / top) ** p).sum()) ** (1.0 / p)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import EPS, eigen
+from lpgeom.groups.base import FactoredRows, Labels, each
 from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import BlockRows
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.damped import damped
-from lpgeom.threads import spread
 
-Labels = NDArray[np.intp]
 Tick = Callable[[str], None]
-T = TypeVar("T")
 
 COOL, FALL = 0.3, 0.3
 """eps is lowered once a round brings less than the first share of what the smoothing hides; by the
@@ -44,7 +40,7 @@ NEIGHBOURS = 2
 
 
 @dataclass(frozen=True)
-class Split:
+class Clustering:
     """Subspaces, and the rows of each.
 
     Attributes
@@ -72,66 +68,33 @@ class Split:
     converged: bool
 
 
-class Points:
-    """Rows whose cost is ``sum_i (f_i dist_i)^p``; distances are those of the plain rows.
-
-    A row of factor 0 has a nearest subspace, too.
+class Points(FactoredRows):
+    """Rows to be split among subspaces of rank k.
 
     Every number here is made for one row, or by one worker for one subspace: the same for any
     number of threads, so that no label depends on it.
 
     Parameters
     ----------
-    rows : BlockRows
-        With per-row vectors in NumPy.
-    factors : ndarray, shape (n,), or None
-    k, p
+    rows, factors, p
+        The same as in `FactoredRows`.
+    k : int
     rng : Generator
         For subspaces that have lost all their rows.
     """
 
     def __init__(
-        self,
-        rows: BlockRows,
-        factors: Array | None,
-        k: int,
-        p: float,
-        rng: np.random.Generator,
+        self, rows: BlockRows, factors: Array | None, k: int, p: float, rng: np.random.Generator
     ) -> None:
-        self.rows = rows
-        self.factors = factors
-        self.k = k
-        self.p = p
-        self.rng = rng
-        self.size = work_of(rows)
-        norms = self.scaled(rows.squared_norms())
-        self.norms = norms
-        alive = max(1, int(np.count_nonzero(norms)))
-        self.lowest = FLOOR[rows.dtype] * float(norms.sum()) / alive
-
-    def scaled(self, t: Array, index: Labels | None = None) -> Array:
-        """Squared lengths with the row factors in them."""
-        if self.factors is None:
-            return t
-        f = self.factors if index is None else self.factors[index]
-        return t * f * f
-
-    def take(self, index: Labels) -> BlockRows:
-        """Those rows, times their factors."""
-        return self.rows.take(index, None if self.factors is None else self.factors[index])
+        super().__init__(rows, factors, p)
+        self.k, self.rng = k, rng
+        self.norms = self.scaled(self.lengths)
+        self.alive = max(1, int(np.count_nonzero(self.norms)))
+        self.lowest = FLOOR[rows.dtype] * float(self.norms.sum()) / self.alive
 
     def distances(self, frame: Frame, index: Labels | None = None) -> Array:
-        """Squared distances of the plain rows, all or some.
-
-        In float32, where the basis has fewer columns than its complement, as differences of squared
-        lengths: enough to choose by, not to report.
-        """
-        rows, norms = self.rows, self.rows.squared_norms()
-        if index is not None:
-            rows, norms = rows.take(index), norms[index]
-        if rows.dtype == np.float32 and 2 * self.k < rows.shape[1]:
-            return np.maximum(norms - rows.quadratic_form(frame.V), 0.0)
-        return rows.quadratic_form(frame.W)
+        """Squared distances of the plain rows, all or some, from one of the subspaces."""
+        return self.squared_distances(frame.V, frame.W, index)
 
     def nearest(
         self, frames: Sequence[Frame], among: NDArray[np.bool_] | None = None
@@ -146,7 +109,9 @@ class Points:
         labels = np.zeros(n, dtype=np.intp)
         if among is not None:
             chosen = [np.flatnonzero(row) for row in among]
-            some = each(lambda c: self.distances(frames[c], chosen[c]), j, self.size)
+            some = each(
+                lambda c: self.squared_distances(frames[c].V, frames[c].W, chosen[c]), j, self.size
+            )
             for c, (index, own) in enumerate(zip(chosen, some, strict=True)):
                 closer = own < t[index]
                 t[index[closer]] = own[closer]
@@ -225,33 +190,11 @@ class Points:
         row = self.rows.take(np.array([first])).weighted_gram()
         x = row[:, [int(np.argmax(np.diag(row)))]]
         x /= np.linalg.norm(x)
-        lengths = self.rows.squared_norms()
+        lengths = self.lengths
         cosine = self.rows.quadratic_form(x) / np.where(lengths > 0.0, lengths, 1.0)
         cosine[self.norms == 0.0] = -1.0
         count = min(count, int(np.count_nonzero(self.norms)))
         return self.leading(np.sort(np.argsort(-cosine, kind="stable")[:count]))
-
-
-def work_of(rows: BlockRows) -> float:
-    """The size of a pass for `each`: none on a device, which is one worker."""
-    return 0.0 if rows.place.on_device else float(rows.shape[0]) * rows.shape[1]
-
-
-def each(one: Callable[[int], T], count: int, size: float) -> list[T]:
-    """``one(c)`` for every c < count, each by one worker; `size` as in `spread`."""
-    waiting = deque(range(count))
-    found: dict[int, T] = {}
-
-    def work(worker: int, workers: int, stopped: Callable[[], bool]) -> None:
-        while not stopped():
-            try:
-                c = waiting.popleft()
-            except IndexError:
-                return
-            found[c] = one(c)
-
-    spread(work, size)
-    return [found[c] for c in range(count)]
 
 
 def descend(
@@ -261,7 +204,7 @@ def descend(
     tol: float,
     max_iter: int,
     tick: Tick | None = None,
-) -> Split:
+) -> Clustering:
     """Rounds of nearest subspaces and refits, until a round brings less than `tol` of the cost, or
     no row has moved for some rounds.
 
@@ -273,7 +216,7 @@ def descend(
     """
     p = points.p
     frames = list(frames)
-    best: Split | None = None
+    best: Clustering | None = None
     history: list[float] = []
     eps = before = 0.0
     converged = False
@@ -290,14 +233,13 @@ def descend(
         with np.errstate(over="ignore"):
             cost = lp_cost(t, p)
         if best is None or cost < best.cost:
-            best = Split(tuple(frames), labels, t, cost, (), 0, False)
+            best = Clustering(tuple(frames), labels, t, cost, (), 0, False)
         history.append(best.cost)
         if tick is not None:
             tick(f"cost {best.cost:.6g}")
         if p < 2.0:
-            alive = max(1, int(np.count_nonzero(points.norms)))
             if n_iter == 0:
-                eps = max(0.25 * (cost / alive) ** (2.0 / p), points.lowest)
+                eps = max(0.25 * (cost / points.alive) ** (2.0 / p), points.lowest)
             hidden = _hidden(t, p, eps)
         else:
             hidden = 0.0
@@ -326,7 +268,7 @@ def descend(
             if frame is not None:
                 frames[c] = frame
     done = converged or best.cost == 0.0
-    return Split(best.frames, best.labels, best.t, best.cost, tuple(history), n_iter, done)
+    return Clustering(best.frames, best.labels, best.t, best.cost, tuple(history), n_iter, done)
 
 
 def _hidden(t: Array, p: float, eps: float) -> float:

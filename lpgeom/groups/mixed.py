@@ -13,8 +13,15 @@ import numpy as np
 from lpgeom.geometry.grassmann import completed
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.groups.allocation import allocated, storage
-from lpgeom.groups.lloyd import Labels, each, work_of
-from lpgeom.groups.splits import is_large, searched
+from lpgeom.groups.base import (
+    FactoredRows,
+    GroupSolver,
+    Labels,
+    each,
+    is_large,
+    norm_and_ratio,
+)
+from lpgeom.groups.splits import searched
 from lpgeom.io import validation
 from lpgeom.progress import Progress
 from lpgeom.records.mixed import LARGEST, MixedResult, Part, p_norm
@@ -24,7 +31,6 @@ from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.door import Problem, open_array, plain_rows, some_rows
 from lpgeom.rows.vectors import fetched
-from lpgeom.subspace.approx import approx_rows
 from lpgeom.subspace.svd_curve import tails
 from lpgeom.threads import limited, sized
 
@@ -32,9 +38,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 MAX_ITER = 60
-
-LARGE_SOLVE = 1e-5, 10
-"""Tolerance and steps of a group's solve on large data, where the descent has done most of it."""
 
 PATIENCE, TOL = 4, 1e-3
 """A descent ends after so many rounds that together bring less than this share of the cost."""
@@ -83,11 +86,11 @@ def approx_mixed(
     row_weights : array_like, shape (n,), optional
         omega >= 0, not all zero.
     certify : bool or "tight"
-        As in `approx_subspace`, for each group's subspace.
+        The same as in `approx_subspace`, for each group's subspace.
     backend : {"auto", "cpu", "cuda"}
-        As in `approx_subspace`; labels are found here, from distances found there.
+        The same as in `approx_subspace`; labels are found here, from distances found there.
     seed : int
-        Of one start on small data, and of tight bounds.
+        Decides one start on small data, and the tight bounds.
     max_iter : int, optional
         Rounds of the descent, at most; 60 if not given.
     progress : bool
@@ -102,7 +105,7 @@ def approx_mixed(
     Raises
     ------
     TypeError, ValueError
-        As `approx_subspace`; p = inf is not among the exponents.
+        The same as for `approx_subspace`; p = inf is not among the exponents.
 
     Notes
     -----
@@ -141,9 +144,9 @@ def approx_mixed(
     problem = open_array(A, p, row_weights, backend=backend)
     n, d = problem.rows.shape
     with device.device_of(problem.A):
-        solver = _Solver(problem, seed)
+        solver = GroupSolver(problem, seed)
         rank = d if budget >= n * d else budget // (n + d)
-        single = solver.part(None, rank, certify if j == 1 else False)
+        single = _part(solver, None, rank, certify if j == 1 else False)
         if j == 1 or single.norm_error == 0.0:
             return _record(problem, budget, single, rank, None, (single,), started, seed)
         with limited(), sized(n, d), device.algebra(problem.rows), Progress(progress) as bar:
@@ -157,7 +160,7 @@ def approx_mixed(
                 )
             bar.stage("each group")
             parts = tuple(
-                solver.part(np.flatnonzero(found.labels == c), k, certify)
+                _part(solver, np.flatnonzero(found.labels == c), k, certify)
                 for c, k in enumerate(found.ranks)
             )
         norm = p_norm([q.norm_error for q in parts], problem.p)
@@ -165,7 +168,7 @@ def approx_mixed(
         if less and sum(q.cost for q in parts) <= single.cost:
             return _record(problem, budget, single, rank, found, parts, started, seed)
         if certify:
-            single = solver.part(None, rank, certify)
+            single = _part(solver, None, rank, certify)
         return _record(problem, budget, single, rank, None, (single,), started, seed)
 
 
@@ -174,7 +177,7 @@ def _record(
     budget: int,
     single: Part,
     rank: int,
-    found: Grouping | None,
+    found: RankedLabels | None,
     parts: tuple[Part, ...],
     started: float,
     seed: int,
@@ -183,8 +186,7 @@ def _record(
     labels = np.zeros(n, np.int64) if found is None else found.labels.astype(np.int64)
     counts = np.bincount(labels, minlength=len(parts)).tolist()
     cost = min(sum(q.cost for q in parts), LARGEST)
-    norm = p_norm([q.norm_error for q in parts], p)
-    proved = p_norm([q.norm_error / q.ratio for q in parts], p)
+    norm, ratio = norm_and_ratio(parts, p)
     history = [single.cost, *(() if found is None else found.history), cost]
     return MixedResult(
         labels=labels,
@@ -192,7 +194,7 @@ def _record(
         cost=cost,
         norm_error=norm,
         lower_bound=min(cost, sum(q.lower_bound for q in parts)),
-        ratio=1.0 if norm <= proved else (norm / proved if proved > 0.0 else math.inf),
+        ratio=ratio,
         budget=budget,
         storage=sum(storage(m, d, q.rank) for m, q in zip(counts, parts, strict=True)),
         single_rank=rank,
@@ -214,7 +216,7 @@ def _record(
 
 
 @dataclass(frozen=True)
-class Grouping:
+class RankedLabels:
     """Labels and the rank of each; `cost` in units of the descent, `history` in user units.
 
     `t` are squared distances by which the rows weigh at the start of a descent.
@@ -229,8 +231,8 @@ class Grouping:
     converged: bool = True
 
 
-class _Groups:
-    """The rows as the descent sees them: plain ones, and their factors beside.
+class _Groups(FactoredRows):
+    """The rows as the descent sees them.
 
     Squared lengths are in units of the largest, factors included, and p-th powers of distances at
     most 1; for p > 4, whose powers need a wide range, 10^200.
@@ -238,37 +240,32 @@ class _Groups:
 
     def __init__(self, problem: Problem[BlockRows], j: int, budget: int) -> None:
         rows = plain_rows(problem)
-        self.rows = rows.single() if is_large(problem) else rows
-        self.factors, self.p, self.j, self.budget = problem.factors, problem.p, j, budget
+        super().__init__(rows.single() if is_large(problem) else rows, problem.factors, problem.p)
+        self.j, self.budget = j, budget
         self.n, self.d = rows.shape
-        self.lengths = self.rows.squared_norms()
         squares = self.scaled(self.lengths)
         self.largest = float(squares.max()) or 1.0
         if self.p > 4.0:
             self.largest *= 10.0 ** (-400.0 / self.p)
         self.unit = problem.unit * math.sqrt(self.largest)
         self.norms = squares / self.largest
-        self.size = work_of(rows)
-
-    def scaled(self, t: Array) -> Array:
-        return t if self.factors is None else t * self.factors**2
 
     def costs(self, t: Array) -> Array:
         return np.asarray(t ** (self.p / 2.0))
 
-    def first(self) -> Grouping:
+    def first(self) -> RankedLabels:
         """Rows of falling cost, in groups geometrically larger."""
         labels = np.zeros(self.n, dtype=np.intp)
         edges = np.geomspace(max(1.0, FIRST * self.n), self.n, self.j)[:-1]
         order = np.argsort(-self.norms, kind="stable")
         labels[order] = np.searchsorted(edges, np.arange(self.n), side="right")
-        return Grouping(labels, [0] * self.j, self.norms)
+        return RankedLabels(labels, [0] * self.j, self.norms)
 
-    def nearest(self, bases: Sequence[Array]) -> Grouping:
+    def nearest(self, bases: Sequence[Array]) -> RankedLabels:
         """Each row with the nearest of subspaces of one rank."""
         ranks = [V.shape[1] for V in bases]
         labels, t = self.moved([completed(V) for V in bases], ranks, 0.0)
-        return Grouping(labels, ranks, t, float(self.costs(t).sum()))
+        return RankedLabels(labels, ranks, t, float(self.costs(t).sum()))
 
     def fitted(self, index: Labels, t: Array) -> tuple[Array, Array]:
         """All eigenvectors of a group, the leading first, and the costs along them, rank by rank.
@@ -279,7 +276,7 @@ class _Groups:
         if index.size == 0:
             return np.eye(self.d), np.zeros(self.d + 1)
         own = t[index]
-        rows = self.rows.take(index, None if self.factors is None else self.factors[index])
+        rows = self.take(index)
         w = None
         if self.p != 2.0 and own.any():
             own = np.maximum(own, SMOOTHING * own.mean())
@@ -299,12 +296,7 @@ class _Groups:
             return np.zeros(self.n)
         if k == 0:
             return self.norms
-        rows = self.rows
-        if rows.dtype == np.float32 and 2 * k < self.d:
-            t = np.maximum(self.lengths - rows.quadratic_form(V[:, :k]), 0.0)
-        else:
-            t = rows.quadratic_form(V[:, k:])
-        return self.scaled(t) / self.largest
+        return self.scaled(self.squared_distances(V[:, :k], V[:, k:])) / self.largest
 
     def moved(self, U: Sequence[Array], ranks: Sequence[int], price: float) -> tuple[Labels, Array]:
         """Each row to where its cost and the price of its numbers are least together."""
@@ -320,8 +312,8 @@ class _Groups:
 
 
 def descend(
-    groups: _Groups, start: Grouping, max_iter: int, tick: Callable[[str], None]
-) -> Grouping:
+    groups: _Groups, start: RankedLabels, max_iter: int, tick: Callable[[str], None]
+) -> RankedLabels:
     """Rounds of bases, ranks and labels until they bring no more; the best within the budget, of
     which the start is one."""
     best, labels, t = start, start.labels, start.t
@@ -337,7 +329,7 @@ def descend(
             ranks, price = allocated(curves, counts, groups.d, groups.budget)
             cost = sum(float(curve[k]) for curve, k in zip(curves, ranks, strict=True))
             if cost < best.cost:
-                best = Grouping(labels, ranks, t, cost)
+                best = RankedLabels(labels, ranks, t, cost)
             history.append(best.cost)
             tick(f"cost {best.cost:.6g}")
             if len(history) > PATIENCE:
@@ -357,34 +349,18 @@ def descend(
 # ---------------------------------------------------------------- each group's result
 
 
-@dataclass(frozen=True)
-class _Solver:
-    """From labels and ranks to certified parts."""
-
-    problem: Problem[BlockRows]
-    seed: int
-
-    def part(self, index: Labels | None, k: int, certify: bool | str) -> Part:
-        """Some rows (None: all) in one subspace of rank k."""
-        problem = self.problem
-        d = problem.rows.shape[1]
-        A, omega = problem.A, problem.omega
-        if index is not None:
-            A = some_rows(A, index)
-            omega = None if omega is None else omega[index]
-        if len(A) == 0 or k >= d or (omega is not None and not omega.any()):
-            return Part.free(np.eye(d)[:, :k])
-        if k == 0:
-            # Its own scale: nothing underflows.
-            own = open_array(A, problem.p, omega, backend=problem.backend)
-            norm = p_norm(np.sqrt(fetched(own.rows.squared_norms())), problem.p) * own.unit
-            return Part.zero(d, to_cost_units(1.0, norm, problem.p), norm)
-        tol, steps = LARGE_SOLVE if is_large(problem) else (None, None)
-        return Part.of(
-            approx_rows(
-                A, k, problem.p,
-                method="auto" if index is None else "irls",
-                tol=None if index is None else tol, max_iter=None if index is None else steps,
-                row_weights=omega, certify=certify, backend=problem.backend, seed=self.seed,
-            )
-        )  # fmt: skip
+def _part(solver: GroupSolver, index: Labels | None, k: int, certify: bool | str) -> Part:
+    """Some rows (None: all) in one subspace of rank k."""
+    problem = solver.problem
+    d = problem.rows.shape[1]
+    if k >= d or not (index is None or solver.counts(index)):
+        return Part.free(np.eye(d)[:, :k])
+    if k > 0:
+        return Part.of(solver.solved(index, k, certify))
+    A, omega = problem.A, problem.omega
+    if index is not None:
+        A, omega = some_rows(A, index), None if omega is None else omega[index]
+    # Its own scale: nothing underflows.
+    own = open_array(A, problem.p, omega, backend=problem.backend)
+    norm = p_norm(np.sqrt(fetched(own.rows.squared_norms())), problem.p) * own.unit
+    return Part.zero(d, to_cost_units(1.0, norm, problem.p), norm)

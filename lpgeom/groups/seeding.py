@@ -8,7 +8,8 @@ from itertools import cycle
 import numpy as np
 
 from lpgeom.geometry.grassmann import Frame
-from lpgeom.groups.lloyd import NEIGHBOURS, Labels, Points
+from lpgeom.groups.base import Labels
+from lpgeom.groups.lloyd import NEIGHBOURS, Points
 from lpgeom.rows.array import dense
 from lpgeom.rows.base import Array
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from lpgeom.geometry.spectrum import HEALTHY, LARGE, spectrum
-from lpgeom.groups.lloyd import Points, Split, descend
+from lpgeom.geometry.spectrum import HEALTHY, spectrum
+from lpgeom.groups.base import is_large
+from lpgeom.groups.lloyd import Clustering, Points, descend
 from lpgeom.groups.seeding import starts
 from lpgeom.progress import Progress
 from lpgeom.records.subspace import to_cost_units
@@ -39,14 +40,8 @@ SAMPLE = 1 << 16
 PER_COLUMN = 16
 
 
-def is_large(problem: Problem[BlockRows]) -> bool:
-    """Few starts, in float32 where that resolves enough, and no more digits than are of use."""
-    n, d = problem.rows.shape
-    return n * d >= LARGE
-
-
 @dataclass(frozen=True)
-class Found:
+class Searched:
     """Where the search ended: bases in the space of A, and costs in user units."""
 
     bases: list[Array]
@@ -64,7 +59,7 @@ def searched(
     restarts: int | None,
     max_iter: int,
     bar: Progress,
-) -> Found:
+) -> Searched:
     """The best end of descents from several starts."""
     n, d = problem.rows.shape
     rng = np.random.default_rng(seed)
@@ -93,7 +88,7 @@ def searched(
     tol = LARGE_TOL if large else SMALL_TOL
     bar.stage("starts")
     rounds = min(LARGE_ROUNDS if large else SMALL_ROUNDS, max_iter)
-    begun: list[tuple[str, Split]] = []
+    begun: list[tuple[str, Clustering]] = []
     for name, frames in starts(some, spec.U, j, count):
         begun.append((name, descend(some, frames, tol=tol, max_iter=rounds, tick=bar.step)))
         if begun[-1][1].cost == 0.0:
@@ -110,10 +105,12 @@ def searched(
     name, best = min(ends, key=lambda start: start[1].cost)
     bases = [frame.V if span is None else span @ frame.V for frame in best.frames]
     costs = [to_cost_units(cost, inner.unit, p) for cost in best.history]
-    return Found(bases, costs, name, best.n_iter, best.converged)
+    return Searched(bases, costs, name, best.n_iter, best.converged)
 
 
-def _continued(begun: Split, points: Points, tol: float, max_iter: int, bar: Progress) -> Split:
+def _continued(
+    begun: Clustering, points: Points, tol: float, max_iter: int, bar: Progress
+) -> Clustering:
     """The descent on all rows from where a start had got."""
     end = descend(points, begun.frames, tol=tol, max_iter=max_iter, tick=bar.step)
     return replace(end, n_iter=begun.n_iter + end.n_iter)

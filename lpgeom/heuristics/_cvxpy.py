@@ -34,7 +34,7 @@ def cvxpy_reaper(task: RowsTask) -> BasisFound:
     p, seed, tol
         Checked, not used.
     max_iter : int, optional
-        Of the interior-point method: 200 if not given.
+        Steps of the interior-point method: 200 if not given.
 
     Returns
     -------

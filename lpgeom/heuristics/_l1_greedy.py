@@ -36,7 +36,7 @@ def l1_pca(task: RowsTask) -> BasisFound:
     p, tol
         Checked, not used.
     seed : int
-        Of the random turns.
+        Decides the random turns.
     max_iter : int, optional
         Steps for one direction, at most: 200 if not given.
 

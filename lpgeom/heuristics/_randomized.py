@@ -28,7 +28,7 @@ def randomized_svd(task: RowsTask) -> BasisFound:
     p, tol
         Checked, not used.
     seed : int
-        Of the random directions.
+        Decides the random directions.
     max_iter : int, optional
         Power steps: 4 if not given.
 

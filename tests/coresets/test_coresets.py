@@ -15,7 +15,7 @@ import lpgeom
 from benchmarks.coresets import adversary, worst_error
 from lpgeom import datasets
 from lpgeom.coresets.barrier import size_for
-from lpgeom.coresets.draw import stratified
+from lpgeom.coresets.sampling import stratified
 from lpgeom.coresets.sensitivity import lewis_sensitivities, ridge_sensitivities
 from lpgeom.coresets.sizes import every_subspace, fixed_subspace
 from lpgeom.geometry.grassmann import Frame

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import lpgeom
-from lpgeom.entries import column_sets, portfolio
+from lpgeom.entries import portfolio, starts
 from lpgeom.entries.alternating import alternate
 from lpgeom.entries.regression import block_entries
 from lpgeom.entries.regression_block import Basis, Block
@@ -60,7 +60,7 @@ def in_short() -> Iterator[None]:
     """A portfolio of few starts, short descents, and no search of the rows objective."""
     with (
         mock.patch.multiple(portfolio, RESTARTS=1, FOLLOWED=1, ROUGH_STEPS=30, SMOOTH_STEPS=8),
-        mock.patch.object(column_sets, "EXHAUSTIVE", 1),
+        mock.patch.object(starts, "EXHAUSTIVE", 1),
         mock.patch.object(solve, "affordable", return_value=0),
     ):
         yield

@@ -14,8 +14,8 @@ import pytest
 import lpgeom
 from lpgeom.cli import main
 from lpgeom.comparison import judges
-from lpgeom.entries.column_sets import column_sets, is_exhaustive
 from lpgeom.entries.reweighted import reweight
+from lpgeom.entries.starts import column_sets, is_exhaustive
 from lpgeom.heuristics import entrywise
 from lpgeom.heuristics.entrywise import ENTRYWISE
 from lpgeom.io import tables

@@ -25,7 +25,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import lpgeom
 from lpgeom import LpPCA
 from lpgeom.estimator.axes import distinct_rows, ordered_axes
-from lpgeom.estimator.rank import parallel_rank, smallest_rank
+from lpgeom.estimator.search import parallel_rank, smallest_rank
 from tests.problems import fixed
 
 quick: dict[str, Any] = {"method": "irls", "random_state": 0}

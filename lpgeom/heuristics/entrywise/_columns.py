@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from lpgeom.entries.alternating import fit_right
-from lpgeom.entries.column_sets import column_sets, is_exhaustive
+from lpgeom.entries.starts import column_sets, is_exhaustive
 from lpgeom.heuristics.entrywise.base import EntriesTask, FactorsFound, entrywise
 
 
@@ -31,7 +31,7 @@ def column_selection(task: EntriesTask) -> FactorsFound:
     p : float
         1 <= p <= 100.
     seed : int
-        Of the draws.
+        Decides the draws.
     max_iter : int, optional
         Sets: 8 if not given.
     tol

@@ -21,7 +21,7 @@ def rows(task: EntriesTask) -> FactorsFound:
     p : float
         1 <= p <= 100.
     seed : int
-        As in `approx_subspace`.
+        The same as in `approx_subspace`.
     max_iter, tol
         Checked, not used.
 
