@@ -38,7 +38,7 @@ FOLLOWED, SAME = 3, 1e-6
 """Runs that regressions end, of those that differ by more than this share of the cost."""
 
 
-class Search:
+class EntriesSearch:
     """One problem, and the runs so far.
 
     Attributes
@@ -71,7 +71,7 @@ class Search:
         self.found = sorted(starts.values(), key=lambda start: start.cost)
         self.latest: list[FactorsRun] = []
 
-    def follow(self, descent: Descent, start: FactorsRun, bar: Progress) -> FactorsRun:
+    def follow(self, descent: EntriesDescent, start: FactorsRun, bar: Progress) -> FactorsRun:
         """The end of a descent in float64; or the start, if that is cheaper."""
         entries, max_iter, tol = self.entries, *descent.limits(self)
         B, W = entries.B, entries.W
@@ -100,7 +100,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Descent:
+class EntriesDescent:
     """A descent, and where it goes on from.
 
     Attributes
@@ -112,9 +112,9 @@ class Descent:
     descend : callable
         ``descend(B, left, right, p, W, max_iter=, tol=, tick=)``, a `FactorsRun`.
     limits : callable
-        (max_iter, tol) for a `Search`.
+        (max_iter, tol) for an `EntriesSearch`.
     chosen : callable
-        The runs of a `Search` that it goes on from.
+        The runs of an `EntriesSearch` that it goes on from.
     single : bool
         Whether float32 will do where A is that, and large.
     """
@@ -122,8 +122,8 @@ class Descent:
     name: str
     title: str
     descend: Callable[..., FactorsRun]
-    limits: Callable[[Search], tuple[int, float]]
-    chosen: Callable[[Search], Sequence[FactorsRun]]
+    limits: Callable[[EntriesSearch], tuple[int, float]]
+    chosen: Callable[[EntriesSearch], Sequence[FactorsRun]]
     single: bool = False
 
 
@@ -139,7 +139,7 @@ def best_of(
 
     The same descents on every place: what is found does not depend on where.
     """
-    search = Search(entries, starts, seed, max_iter, tol)
+    search = EntriesSearch(entries, starts, seed, max_iter, tol)
     cheapest = search.found[0]
     for descent in DESCENTS:
         chosen, search.latest = list(descent.chosen(search)), []
@@ -166,11 +166,11 @@ def different(runs: Sequence[FactorsRun], count: int) -> list[FactorsRun]:
 # ---------------------------------------------------------------- the descents
 
 
-def _cheap_starts(search: Search) -> list[FactorsRun]:
+def _cheap_starts(search: EntriesSearch) -> list[FactorsRun]:
     return search.found[: 1 if search.large else None if search.small else 2]
 
 
-def _for_reweighting(search: Search) -> list[FactorsRun]:
+def _for_reweighting(search: EntriesSearch) -> list[FactorsRun]:
     """All so far, or for p > 2 the last ends: from 2^16 entries on it takes long, and for p < 2
     ADMM ends lower. And further starts."""
     runs: list[FactorsRun] = []
@@ -188,7 +188,7 @@ def _for_reweighting(search: Search) -> list[FactorsRun]:
     return runs
 
 
-def _for_regressions(search: Search) -> list[FactorsRun]:
+def _for_regressions(search: EntriesSearch) -> list[FactorsRun]:
     if search.work > REGRESSION_WORK:
         return []
     best = different(search.found, FOLLOWED if search.small else 1)
@@ -196,7 +196,7 @@ def _for_regressions(search: Search) -> list[FactorsRun]:
 
 
 DESCENTS = [
-    Descent(
+    EntriesDescent(
         "admm",
         "ADMM",
         split,
@@ -208,14 +208,14 @@ DESCENTS = [
         chosen=_cheap_starts,
         single=True,
     ),
-    Descent(
+    EntriesDescent(
         "irls",
         "reweighting",
         reweight,
         limits=lambda s: (SMOOTH_STEPS, SMOOTH_TOL),
         chosen=_for_reweighting,
     ),
-    Descent(
+    EntriesDescent(
         "alternating",
         "regressions",
         alternate,

@@ -16,7 +16,7 @@ from lpgeom.affine.affine import CENTRES, AffineResult, rejudged
 from lpgeom.affine.joint import power_of_two
 from lpgeom.affine.lift import lifted
 from lpgeom.estimator.axes import distinct_rows, ordered_axes
-from lpgeom.estimator.search import Search
+from lpgeom.estimator.search import ComponentSearch
 from lpgeom.estimator.stream import Stream
 from lpgeom.io import validation
 from lpgeom.records.subspace import to_cost_units
@@ -304,7 +304,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         """Solve on distinct rows, judge on the rows as they are."""
         distinct = distinct_rows(X, omega)
         unit = distinct.unit
-        search = Search(
+        search = ComponentSearch(
             distinct, self.p, self.center, self.refine, self.method, seed,
             None if mean is None else mean / unit,
         )  # fmt: skip

@@ -22,7 +22,7 @@ Costs = Callable[[int], float]
 
 
 @dataclass
-class Search:
+class ComponentSearch:
     """Solutions by rank, each found once; costs are those of the scaled rows."""
 
     data: DistinctRows

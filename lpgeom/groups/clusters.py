@@ -20,8 +20,8 @@ from lpgeom.records.grouping import LARGEST, p_norm
 from lpgeom.records.subspace import SubspaceResult, to_cost_units
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
-from lpgeom.rows.blocks import BlockRows, Stop
-from lpgeom.rows.door import Problem, open_array, plain_rows
+from lpgeom.rows.blocks import Stop
+from lpgeom.rows.door import open_array, plain_rows
 from lpgeom.rows.pairs import row_dots
 from lpgeom.threads import limited, requested_threads, sized
 
@@ -132,9 +132,9 @@ def approx_clusters(
     if max_iter is not None:
         steps = validation.check_positive_int("max_iter", max_iter)
     k = validation.check_k(k, problem.rows.shape[1])
-    task = _Task(problem, k, j, certify, seed, started)
+    task = _ClusterTask(problem, seed, k, j, certify, started)
     with device.device_of(problem.A):
-        single = task.solved(None, certify if j == 1 else False)
+        single = task.solved(None, k, certify if j == 1 else False)
         if j == 1 or single.method == "rank":
             return task.of_single(single)
         there = device.algebra(problem.rows)
@@ -145,19 +145,13 @@ def approx_clusters(
 
 
 @dataclass(frozen=True)
-class _Task:
+class _ClusterTask(GroupSolver):
     """What is asked for; it leads from labels to results, and to the record of them."""
 
-    problem: Problem[BlockRows]
     k: int
     j: int
     certify: bool | str
-    seed: int
     started: float
-
-    def solved(self, index: Labels | None, certify: bool | str) -> SubspaceResult:
-        """`approx_subspace` on some rows; None: on all of them."""
-        return GroupSolver(self.problem, self.seed).solved(index, self.k, certify)
 
     def of_single(self, single: SubspaceResult) -> ClusterResult:
         """Every row in the one subspace, which each label has a copy of."""
@@ -204,7 +198,9 @@ class _Task:
             history.append(sum(r.cost for r in results if r is not None))
         assert labels is not None
         if not (norm <= single.norm_error and history[-1] <= single.cost):
-            return self.of_single(self.solved(None, self.certify) if self.certify else single)
+            return self.of_single(
+                self.solved(None, self.k, self.certify) if self.certify else single
+            )
         falling = np.maximum(np.minimum.accumulate(history), history[-1]).tolist()
         return self._record(
             labels.astype(np.int64),
@@ -222,10 +218,10 @@ class _Task:
 
         The certificate's bounds are about every subspace, so that it serves V as well.
         """
-        if not GroupSolver(self.problem, self.seed).counts(index):
+        if not self.counts(index):
             return None
         p = self.problem.p
-        result = self.solved(index, self.certify)
+        result = self.solved(index, self.k, self.certify)
         norm = p_norm(y[index], p) * self.problem.unit
         if norm >= result.norm_error:
             return result
@@ -310,8 +306,7 @@ class _Task:
 
 def _side_by_side(jobs: Sequence[Callable[[], T]], backend: str) -> list[T]:
     """What each job returns: a worker for each, so that none depends on the number of threads."""
-    if backend == "cuda":
-        return [job() for job in jobs]
-    if requested_threads() is not None:  # every solve sets the BLAS's threads, which are everyone's
+    # Where the user asked for threads, every solve sets the BLAS's, which are everyone's.
+    if backend == "cuda" or requested_threads() is not None:
         return [job() for job in jobs]
     return each(lambda c: jobs[c](), len(jobs), math.inf)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lpgeom
-from lpgeom.entries import vertices
+from lpgeom.entries import regression
 from tests.problems import KINDS, fixed, matrix
 
 POWERS = (1.0, 1.1, 1.5, 2.0, 2.5, 4.0, 10.0, 100.0)
@@ -135,7 +135,7 @@ def test_a_vertex_proves_itself(seed: int) -> None:
     rng = np.random.default_rng(seed)
     Q = np.linalg.qr(rng.standard_normal((30, 4)))[0]
     b, w = rng.standard_t(1.5, 30), 0.1 + rng.random(30)
-    found = vertices.vertex(Q, b, w, b @ Q)
+    found = regression.vertex(Q, b, w, b @ Q)
     assert found is not None
     x, y = found
     r = b - Q @ x
@@ -149,9 +149,9 @@ def test_no_vertex_is_better_than_a_wrong_one(monkeypatch: pytest.MonkeyPatch) -
     rng = np.random.default_rng(7)
     Q = np.linalg.qr(rng.standard_normal((30, 4)))[0]
     b, w = rng.standard_normal(30), np.ones(30)
-    assert vertices.vertex(np.zeros((30, 1)), b, w, np.zeros(1)) is None
-    monkeypatch.setattr(vertices, "PIVOTS", 1)
-    assert vertices.vertex(Q, b, w, np.full(4, 5.0)) is None
+    assert regression.vertex(np.zeros((30, 1)), b, w, np.zeros(1)) is None
+    monkeypatch.setattr(regression, "PIVOTS", 1)
+    assert regression.vertex(Q, b, w, np.full(4, 5.0)) is None
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-140, 1e140, 1e300])
