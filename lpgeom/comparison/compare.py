@@ -38,7 +38,7 @@ Method = Callable[[Any, int, float, int], Any]
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Trial:
     """What one method found at one rank with one seed; basis is None if it found nothing."""
 
     method: str
@@ -220,14 +220,14 @@ def _by_name(judge: Judge, name: str) -> Method:
     return lambda A, k, p, seed: heuristic(A, k, p, seed=seed)
 
 
-def _of_result(r: SubspaceResult | FactorResult, judge: Judge, A: Array) -> _Run:
+def _of_result(r: SubspaceResult | FactorResult, judge: Judge, A: Array) -> _Trial:
     basis, cost = judge.measured(A, r, r.k, r.p)
     passes = float(r.n_passes) if isinstance(r, SubspaceResult) else math.nan
     note = r.method + ("" if r.certificate is None else ", certificate included")
-    return _Run(OURS, r.seed, basis, cost, r.seconds, passes, r.n_iter, r.converged, note)
+    return _Trial(OURS, r.seed, basis, cost, r.seconds, passes, r.n_iter, r.converged, note)
 
 
-def _run(name: str, method: Method, judge: Judge, A: Array, k: int, p: float, seed: int) -> _Run:
+def _run(name: str, method: Method, judge: Judge, A: Array, k: int, p: float, seed: int) -> _Trial:
     """One method, timed; what it raises becomes its note."""
     started = time.perf_counter()
     try:
@@ -238,15 +238,17 @@ def _run(name: str, method: Method, judge: Judge, A: Array, k: int, p: float, se
         raise
     except (ArithmeticError, ImportError, MemoryError, RuntimeError, TypeError, ValueError) as e:
         note = " ".join(f"{type(e).__name__}: {e}".split())
-        return _Run(name, seed, seconds=time.perf_counter() - started, note=note)
+        return _Trial(name, seed, seconds=time.perf_counter() - started, note=note)
     if not isinstance(found, HeuristicResult | HeuristicFactors):
-        return _Run(name, seed, basis, cost, seconds)
+        return _Trial(name, seed, basis, cost, seconds)
     passes = found.passes if isinstance(found, HeuristicResult) else math.nan
-    return _Run(name, seed, basis, cost, seconds, passes, found.n_iter, found.converged, found.note)
+    return _Trial(
+        name, seed, basis, cost, seconds, passes, found.n_iter, found.converged, found.note
+    )
 
 
 def _judged(
-    runs: Sequence[_Run],
+    runs: Sequence[_Trial],
     k: int,
     p: float,
     lower: float,
@@ -266,23 +268,14 @@ def _judged(
     for run in sorted(runs, key=lambda run: (math.isnan(run.cost), run.cost)):
         found = run.basis is not None
         yield {
+            **{name: value for name, value in vars(run).items() if name in COLUMNS},
             "k": k,
-            "method": run.method,
-            "seed": run.seed,
-            "cost": run.cost,
             "norm_error": _norm(run.cost, p),
             "lower_bound": lower,
             "ratio": norm_ratio(run.cost, lower, p) if found else math.nan,
             "cost_over_svd": _over(run.cost, svd_cost),
             "cost_over_best": _over(run.cost, best),
-            "angle_deg": math.nan
-            if truth is None or run.basis is None
-            else _angle(run.basis, truth),
-            "seconds": run.seconds,
-            "passes": run.passes,
-            "n_iter": run.n_iter,
-            "converged": run.converged,
-            "note": run.note,
+            "angle_deg": _angle(run.basis, truth),
         }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
+from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic, monotone
 from lpgeom.heuristics.sweeps import sweep
 from lpgeom.rows.base import Array
 from lpgeom.threads import serial_blas
@@ -55,25 +55,18 @@ def l1_pca_nongreedy(task: RowsTask) -> BasisFound:
     """
     V = task.svd_start().V
     A = task.dense()
-    value, pull = _signed(A, V)
-    task.swept += 1.0
-    history = [value]
-    converged = False
-    n_iter = 0
-    while not converged and n_iter < task.max_iter:
-        with serial_blas():
-            X, _, Zt = np.linalg.svd(pull, full_matrices=False)
-        trial = X @ Zt
-        new, pull = _signed(A, trial)
+
+    def at(V: Array) -> tuple[tuple[Array, Array], float]:
+        value, pull = _signed(A, V)
         task.swept += 1.0
-        n_iter += 1
-        if new < value:  # by rounding
-            converged = True
-            break
-        converged = new - value <= task.tol * new
-        V, value = trial, new
-        history.append(value)
-    return BasisFound(V, n_iter, converged, history=tuple(history))
+        return (V, pull), value
+
+    def step(state: tuple[Array, Array]) -> tuple[tuple[Array, Array], float]:
+        with serial_blas():
+            X, _, Zt = np.linalg.svd(state[1], full_matrices=False)
+        return at(X @ Zt)
+
+    return monotone(task, *at(V), step, lambda state: state[0], rising=True)
 
 
 def _signed(A: Array, V: Array) -> tuple[float, Array]:

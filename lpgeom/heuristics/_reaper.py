@@ -6,7 +6,7 @@ import numpy as np
 
 from lpgeom.geometry.fantope import water_filling
 from lpgeom.geometry.spectrum import eigen
-from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
+from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic, monotone
 from lpgeom.heuristics.reweighting import DELTA, mean_square, powers
 from lpgeom.rows.base import Array
 
@@ -62,24 +62,12 @@ def reaper(task: RowsTask) -> BasisFound:
     def rule(t: Array, lo: int, hi: int) -> Array:
         return weight(t)
 
-    C = rows.weighted_gram()
-    U = np.empty((0, 0))
-    value = np.inf
-    history: list[float] = []
-    converged = False
-    n_iter = 0
-    while not converged and n_iter < task.max_iter:
-        lam, trial = eigen(C)
-        q = water_filling(lam, d - k)
-        t, C = rows.reweighted_gram(trial * q, rule)
-        n_iter += 1
-        new = objective(t)
-        if new > value:  # by rounding
-            converged = True
-            break
-        converged = value - new <= task.tol * new
-        U, value = trial, new
-        history.append(value)
-    return BasisFound(
-        np.ascontiguousarray(U[:, d - k :]), n_iter, converged, history=tuple(history)
+    def step(state: tuple[Array, Array]) -> tuple[tuple[Array, Array], float]:
+        lam, U = eigen(state[1])
+        t, C = rows.reweighted_gram(U * water_filling(lam, d - k), rule)
+        return (U, C), objective(t)
+
+    start = np.empty((0, 0)), rows.weighted_gram()
+    return monotone(
+        task, start, np.inf, step, lambda state: np.ascontiguousarray(state[0][:, d - k :])
     )

@@ -26,6 +26,10 @@ TINY = 1e-300
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+S = TypeVar("S")
+
+Limits = tuple[int, int, float]
+"""(seed, max_iter, tol), checked."""
 
 
 # ---------------------------------------------------------------- a method, and its entry
@@ -85,20 +89,35 @@ class Heuristic(Generic[R]):
         return self.slow_from < math.inf
 
 
-def named(method: Method[R], solve: Callable[..., Any]) -> Method[R]:
-    """`method` with the name and the docstring of the solver it calls."""
+def method_of(
+    solve: Callable[[Any], Any], road: Callable[..., R], steps: int, small: float
+) -> Method[R]:
+    """The method that leads input to `solve` and its answer back by ``road(solve, A, k, p,
+    limits)``, with the name and the docstring of `solve`.
+
+    `steps` and `small` are the max_iter and tol of a caller who gives none.
+    """
+
+    def method(
+        A: ArrayLike,
+        k: int,
+        p: float = 1.0,
+        *,
+        seed: int = 0,
+        max_iter: int | None = None,
+        tol: float | None = None,
+    ) -> R:
+        limits = (
+            validation.check_seed(seed),
+            steps if max_iter is None else validation.check_positive_int("max_iter", max_iter),
+            small if tol is None else validation.check_tolerance(tol),
+        )
+        return road(solve, A, k, p, limits)
+
     for name in ("__module__", "__name__", "__qualname__", "__doc__"):
         setattr(method, name, getattr(solve, name))
+    method.__annotations__["return"] = road.__annotations__["return"]
     return method
-
-
-def limits(seed: Any, max_iter: Any, tol: Any, own: tuple[int, float]) -> tuple[int, int, float]:
-    """(seed, max_iter, tol), checked; `own` are the method's own max_iter and tol."""
-    return (
-        validation.check_seed(seed),
-        own[0] if max_iter is None else validation.check_positive_int("max_iter", max_iter),
-        own[1] if tol is None else validation.check_tolerance(tol),
-    )
 
 
 # ---------------------------------------------------------------- methods for rows
@@ -196,61 +215,69 @@ def heuristic(
 ) -> Callable[[Callable[[RowsTask], BasisFound]], Method[HeuristicResult]]:
     """Make a solver of tasks a heuristic for rows: a function of their one signature.
 
-    Name and docstring are the solver's; `steps` and `tol` are used where the caller gives no
-    max_iter or tol. `invariant`: whether the method commutes with rotations of the coordinates.
+    `steps` and `tol` are its own max_iter and tol. `invariant`: whether it commutes with rotations
+    of the coordinates.
     """
-    own = steps, tol
 
-    def decorated(solve: Callable[[RowsTask], BasisFound]) -> Method[HeuristicResult]:
-        def method(
-            A: ArrayLike,
-            k: int,
-            p: float = 1.0,
-            *,
-            seed: int = 0,
-            max_iter: int | None = None,
-            tol: float | None = None,
-        ) -> HeuristicResult:
-            return _solved(solve, A, k, p, limits(seed, max_iter, tol, own), invariant)
+    def road(
+        solve: Callable[[RowsTask], BasisFound], A: ArrayLike, k: int, p: float, limits: Limits
+    ) -> HeuristicResult:
+        name = solve.__name__
+        with limited():
+            # Methods that do not use p let p = inf in; those that do refuse it themselves.
+            problem = open_rows(A, p, infinite=True)
+            n, d = problem.rows.shape
+            k = validation.check_k(k, d)
+            if not problem.A.any():
+                return HeuristicResult(np.eye(d, k), name, 0, True, 0.0, "all rows are zero")
+            with sized(n, d):
+                span = None
+                if invariant:
+                    inner, span = in_span(problem)
+                    problem = inner
+                if span is not None and k >= span.shape[1]:
+                    V = completed(span, k)
+                    passes = problem.rows.n_passes
+                    return HeuristicResult(V, name, 0, True, passes, "k >= n: spans the rows")
+                task = RowsTask(problem.rows, k, problem.p, *limits)
+                found = solve(task)
+                V = found.V if span is None else span @ found.V
+                passes = task.rows.n_passes + task.swept
+        V = np.ascontiguousarray(V)
+        return HeuristicResult(
+            V, name, found.n_iter, found.converged, passes, found.note, found.history
+        )
 
-        return named(method, solve)
-
-    return decorated
+    return lambda solve: method_of(solve, road, steps, tol)
 
 
-def _solved(
-    solve: Callable[[RowsTask], BasisFound],
-    A: ArrayLike,
-    k: int,
-    p: float,
-    limit: tuple[int, int, float],
-    invariant: bool,
-) -> HeuristicResult:
-    name = solve.__name__
-    with limited():
-        # p = inf is let in for the methods that do not use p; those that do refuse it themselves.
-        problem = open_rows(A, p, infinite=True)
-        n, d = problem.rows.shape
-        k = validation.check_k(k, d)
-        if not problem.A.any():
-            return HeuristicResult(np.eye(d, k), name, 0, True, 0.0, "all rows are zero")
-        with sized(n, d):
-            span = None
-            if invariant:
-                inner, span = in_span(problem)
-                problem = inner
-            if span is not None and k >= span.shape[1]:
-                V = completed(span, k)
-                passes = problem.rows.n_passes
-                return HeuristicResult(V, name, 0, True, passes, "k >= n: spans the rows")
-            task = RowsTask(problem.rows, k, problem.p, *limit)
-            found = solve(task)
-            V = found.V if span is None else span @ found.V
-            passes = task.rows.n_passes + task.swept
-    V = np.ascontiguousarray(V)
-    return HeuristicResult(
-        V, name, found.n_iter, found.converged, passes, found.note, found.history
-    )
+def monotone(
+    task: RowsTask,
+    state: S,
+    value: float,
+    step: Callable[[S], tuple[S, float]],
+    basis: Callable[[S], Array],
+    *,
+    rising: bool = False,
+) -> BasisFound:
+    """Steps whose value never rises (or never falls), until one changes it by less than tol of it.
+
+    A value that is inf at first is none yet, and not part of the history.
+    """
+    history = [value] if value < math.inf else []
+    converged = value == 0.0
+    n_iter = 0
+    while not converged and n_iter < task.max_iter:
+        trial, new = step(state)
+        n_iter += 1
+        gain = new - value if rising else value - new
+        if gain < 0.0:  # by rounding
+            converged = True
+            break
+        state, value = trial, new
+        history.append(value)
+        converged = gain <= task.tol * value
+    return BasisFound(basis(state), n_iter, converged, history=tuple(history))
 
 
 def leading(G: Array, k: int) -> Array:

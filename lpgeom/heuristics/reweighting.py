@@ -8,7 +8,7 @@ import numpy as np
 
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import eigen
-from lpgeom.heuristics.base import BasisFound, RowsTask
+from lpgeom.heuristics.base import BasisFound, RowsTask, monotone
 from lpgeom.rows.base import Array
 
 Weight = Callable[[Array], Array]
@@ -34,24 +34,14 @@ def reweighted(
     def rule(t: Array, lo: int, hi: int) -> Array:
         return weight(t)
 
-    frame = start
-    t, G = task.rows.reweighted_gram(frame.W, rule)
-    value = objective(t)
-    history = [value]
-    converged = value == 0.0
-    n_iter = 0
-    while not converged and n_iter < task.max_iter:
-        trial = Frame.leading(eigen(G)[1], task.k)
-        t, G = task.rows.reweighted_gram(trial.W, rule)
-        n_iter += 1
-        fall = value - objective(t)
-        if fall < 0.0:  # by rounding
-            converged = True
-            break
-        frame, value = trial, value - fall
-        history.append(value)
-        converged = fall <= task.tol * value
-    return BasisFound(frame.V, n_iter, converged, history=tuple(history))
+    def at(frame: Frame) -> tuple[tuple[Frame, Array], float]:
+        t, G = task.rows.reweighted_gram(frame.W, rule)
+        return (frame, G), objective(t)
+
+    def step(state: tuple[Frame, Array]) -> tuple[tuple[Frame, Array], float]:
+        return at(Frame.leading(eigen(state[1])[1], task.k))
+
+    return monotone(task, *at(start), step, lambda state: state[0].V)
 
 
 def powers(p: float, low: float) -> tuple[Weight, Objective]:

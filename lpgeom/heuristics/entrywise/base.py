@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lpgeom.entries.problem import open_entries
-from lpgeom.heuristics.base import Method, limits, named
+from lpgeom.heuristics.base import Limits, Method, method_of
 from lpgeom.rows.base import Array
 from lpgeom.threads import limited, sized
 
@@ -89,34 +90,19 @@ def entrywise(
     *, steps: int = 1, tol: float = 1e-6
 ) -> Callable[[Callable[[EntriesTask], FactorsFound]], Method[HeuristicFactors]]:
     """Make a solver of tasks a heuristic for entries, as `lpgeom.heuristics.base.heuristic`."""
-    own = steps, tol
 
-    def decorated(solve: Callable[[EntriesTask], FactorsFound]) -> Method[HeuristicFactors]:
-        def method(
-            A: ArrayLike,
-            k: int,
-            p: float = 1.0,
-            *,
-            seed: int = 0,
-            max_iter: int | None = None,
-            tol: float | None = None,
-        ) -> HeuristicFactors:
-            limit = limits(seed, max_iter, tol, own)
-            entries = open_entries(A, k, p, None, None, "raise")
-            with limited(), sized(*entries.shape):
-                entries = entries.centred()
-                found = solve(
-                    EntriesTask(
-                        entries.B, entries.k, entries.p, *limit, lambda: entries.projected(k)
-                    )
-                )
-            left = entries.in_user_units(found.left, found.right)
-            right = np.ascontiguousarray(found.right)
-            return HeuristicFactors(
-                left, right, solve.__name__,
-                found.n_iter, found.converged, found.note, found.history,
-            )  # fmt: skip
+    def road(
+        solve: Callable[[EntriesTask], FactorsFound], A: ArrayLike, k: int, p: float, limits: Limits
+    ) -> HeuristicFactors:
+        entries = open_entries(A, k, p, None, None, "raise")
+        with limited(), sized(*entries.shape):
+            entries = entries.centred()
+            start = partial(entries.projected, k)
+            found = solve(EntriesTask(entries.B, entries.k, entries.p, *limits, start))
+        left = entries.in_user_units(found.left, found.right)
+        right = np.ascontiguousarray(found.right)
+        return HeuristicFactors(
+            left, right, solve.__name__, found.n_iter, found.converged, found.note, found.history
+        )
 
-        return named(method, solve)
-
-    return decorated
+    return lambda solve: method_of(solve, road, steps, tol)
