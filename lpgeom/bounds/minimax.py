@@ -13,8 +13,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, xlogy
 
-from lpgeom.bounds.evidence import Evidence
-from lpgeom.bounds.few import Weights
+from lpgeom.bounds.evidence import Evidence, Weights
 from lpgeom.bounds.linear import factor_error
 from lpgeom.bounds.rounding import EPS, allowance, ky_fan
 from lpgeom.geometry.spectrum import eigen

@@ -10,36 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpgeom.bounds.evidence import Evidence
 from lpgeom.coresets.record import Coreset, unpacked
 from lpgeom.curve.bounds import RankBounds, power_bounds, rescaled_lewis
 from lpgeom.curve.search import Search
 from lpgeom.curve.solver import End, Options, Shared
-from lpgeom.geometry.grassmann import Frame, complement
+from lpgeom.geometry.grassmann import complement
 from lpgeom.geometry.spectrum import LARGE, Spectrum, principal
 from lpgeom.io import validation
 from lpgeom.progress import Progress
 from lpgeom.records.curve import CostCurve
-from lpgeom.records.subspace import Certificate, LewisWeights, SubspaceResult, to_cost_units
+from lpgeom.records.subspace import Certificate, SubspaceResult, to_cost_units
 from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import Problem, open_anywhere
 from lpgeom.rows.vectors import local
 from lpgeom.subspace.approx import (
     DEFAULT_MAX_ITER,
-    METHODS,
     SMALL_TOL,
     approx_rows,
 )
-from lpgeom.subspace.assemble import (
-    check_cost,
-    in_span,
-    rescaled,
-    with_bounds,
-)
+from lpgeom.subspace.assemble import Solution, lifted_weights, result_of, with_bounds
 from lpgeom.subspace.certify import cost
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.exact import spanned
+from lpgeom.subspace.scale import check_cost, in_span, rescaled
+from lpgeom.subspace.solve import METHODS
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
@@ -127,7 +122,7 @@ def cost_curve(
     (True, True)
     """
     started = time.perf_counter()
-    validation.check_choice("method", method, METHODS)
+    validation.check_choice("method", method, tuple(METHODS))
     validation.check_choice("certify", certify, (False, True, "tight"))
     seed = validation.check_seed(seed)
     if tol is not None:
@@ -192,7 +187,7 @@ class _Builder:
 
     def searched(self, shared: Shared, ranks: list[int], level: str | None) -> list[SubspaceResult]:
         """The results of ranks below that of A."""
-        lewis = self._lifted(shared.lewis)
+        lewis = lifted_weights(shared.lewis, self._span)
         bounds: RankBounds | None = None
         powers: dict[int, list[Any]] = {}
         p = self._problem.p
@@ -206,11 +201,7 @@ class _Builder:
                 return
             shared.bar.stage(f"k = {end.k}: certificate")
             problem = rescaled(self._problem, end.problem.unit)
-            frame = self._frame(end)
-            evidence = Evidence(
-                frame.V, frame.W, end.found.t, problem.rows.squared_norms(), None,
-                self._lift(end.found.N),
-            )  # fmt: skip
+            evidence = end.solution(self._span).evidence(problem.rows)
             if bounds is not None:
                 bounds.look(end.k, evidence)
             else:
@@ -223,71 +214,35 @@ class _Builder:
         for end, seconds in Search(shared, ranks, look).run():
             check_cost(end.found.cost, self._problem.p)
             problem = rescaled(self._problem, end.problem.unit)
-            V = self._frame(end).V
+            solution = end.solution(self._span)
             certificate = None
             if level is not None:
                 known = bounds.at(end.k) if bounds is not None else powers[end.k]
-                certificate = with_bounds(problem, V, end.found.cost, known, end.promise)
-            results.append(self._result(problem, end, V, certificate, seconds))
+                certificate = with_bounds(
+                    problem, solution.found.frame.V, end.found.cost, known, end.promise
+                )
+            results.append(self._result(problem, solution, certificate, end.passes, seconds))
         return results
 
     def exact(self, inner: Problem[Rows], pca: Spectrum, k: int) -> SubspaceResult:
         """k >= rank(A): the span of the rows costs nothing, as far as float64 can tell them."""
         found = spanned(self._problem, inner, self._span, pca, k)
-        certificate = found.certificate
-        cost, norm_error, svd_cost = found.in_user_units
-        return SubspaceResult(
-            basis=found.V, cost=cost, norm_error=norm_error, lower_bound=0.0,
-            ratio=certificate.ratio, guarantee=certificate.guarantee,
-            certificate=certificate if self._certify else None, p=self._problem.p, k=k,
-            shape=self._problem.rows.shape, objective="rows", method=found.method + self._source,
-            backend=self._problem.backend, history=(cost,), n_iter=0, n_passes=0.0, converged=True,
-            seconds=0.0, svd_cost=svd_cost, seed=self._seed,
-        )  # fmt: skip
+        proved = found.certificate
+        result = self._result(found.problem, found.solution, proved, 0.0, 0.0)
+        return result if self._certify else replace(result, certificate=None)
 
     def _result(
         self,
         problem: Problem[Rows],
-        end: End,
-        V: Array,
+        solution: Solution,
         certificate: Certificate | None,
+        passes: float,
         seconds: float,
     ) -> SubspaceResult:
-        p, unit, found = problem.p, problem.unit, end.found
-        return SubspaceResult(
-            basis=V,
-            cost=to_cost_units(found.cost, unit, p),
-            norm_error=found.cost ** (1.0 / p) * unit,
-            lower_bound=certificate.lower_bound if certificate is not None else 0.0,
-            ratio=certificate.ratio if certificate is not None else math.inf,
-            guarantee=certificate.guarantee if certificate is not None else end.promise,
-            certificate=certificate,
-            p=p,
-            k=end.k,
-            shape=problem.rows.shape,
-            objective="rows",
-            method=found.name + self._source,
-            backend=problem.backend,
-            history=tuple(to_cost_units(c, unit, p) for c in found.history),
-            n_iter=found.n_iter,
-            n_passes=end.passes,
-            converged=found.converged,
-            seconds=seconds,
-            svd_cost=to_cost_units(end.svd_cost, unit, p),
-            seed=self._seed,
-        )
-
-    def _frame(self, end: End) -> Frame:
-        frame = end.found.frame
-        return frame if self._span is None else Frame.of(self._span @ frame.V)
-
-    def _lift(self, M: Array | None) -> Array | None:
-        return M if M is None or self._span is None else self._span @ M @ self._span.T
-
-    def _lifted(self, lewis: LewisWeights | None) -> LewisWeights | None:
-        if lewis is None or self._span is None:
-            return lewis
-        return replace(lewis, M=self._span @ lewis.M @ self._span.T)
+        return result_of(
+            problem, solution, certificate,
+            source=self._source, seed=self._seed, n_passes=passes, seconds=seconds,
+        )  # fmt: skip
 
 
 def _one_by_one(data: Any, ranks: list[int], started: float, **options: Any) -> CostCurve:

@@ -16,12 +16,13 @@ from lpgeom.records.subspace import LewisWeights
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.door import Problem
-from lpgeom.subspace.assemble import centred
+from lpgeom.subspace.assemble import Candidate, Solution
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.irls import Irls
 from lpgeom.subspace.sampling import Sampler
+from lpgeom.subspace.scale import centred
 from lpgeom.subspace.search import follow, leading, robust_weights, typical
-from lpgeom.subspace.solve import FLOOR, Candidate, Solver, with_history
+from lpgeom.subspace.solve import FLOOR, METHODS, Solver, Starts
 from lpgeom.subspace.svd_curve import divisors, tails
 
 ROBUST = 1.05
@@ -53,6 +54,10 @@ class End:
     promise: float
     passes: float
 
+    def solution(self, span: Array | None) -> Solution:
+        """The same as a solution, in the space that `span` leads to."""
+        return Solution(self.found, self.svd_cost, None, self.promise).lifted(span)
+
 
 class Shared:
     """What is the same for every rank: spectra, Lewis weights, and what both subspaces cost."""
@@ -72,9 +77,9 @@ class Shared:
         self._own = self._svd
         if self.p != 2.0:
             middle = RankSolver(self, ks[len(ks) // 2])
-            t = middle.svd().t
+            t = middle.svd.t
             lewis, self.eigvals, frame = middle.lewis(t)
-            self.source = getattr(middle, "source", None)
+            self.source = middle.source
             # In the scale of that rank: M is in squared units of the rows.
             factor = problem.unit / middle.problem.unit
             self.lewis = replace(lewis, M=lewis.M / factor**2)
@@ -150,30 +155,33 @@ class RankSolver(Solver):
         if shared.source is not None:
             self.source = shared.source
         self.factor = shared.problem.unit / self.problem.unit
-        self.svd_cost = shared.svd_cost(k, self.factor) if hasattr(shared, "_svd") else math.nan
+        self.svd_cost = shared.svd_cost(k, self.factor)
 
-    def svd(self) -> Candidate:
-        return self._evaluate("svd", Frame.leading(self.pca.U, self.k))
+    def plain(self, svd: Candidate) -> Candidate:
+        """The SVD of one rank among many stays that of the shared spectrum."""
+        return self.in_double(svd)
 
     def own(self) -> Candidate:
         """The Lewis subspace."""
-        return self._evaluate("lewis", self.shared.lewis_frame(self.k))
+        return self.evaluate("lewis", self.shared.lewis_frame(self.k))
 
     def end(self, low: End | None, high: End | None, *, anchor: bool) -> End:
         """The best subspace of this rank; `low` and `high` are ends of a smaller and a larger."""
         before = self.rows.n_passes
-        method = self.shared.options.method
-        if self.p == 2.0 or method == "svd":
-            found = self._in_double(self.svd())
-        elif method == "lewis":
-            found = self._in_double(self.own())
+        method = METHODS[self.shared.options.method]
+        if self.p == 2.0:
+            found = self.svd
+        elif not method.descends:
+            assert self.shared.lewis is not None
+            starts = Starts(self.shared.lewis_frame(self.k), self.shared.lewis)
+            found = min(method.candidates(self, starts), key=lambda c: c.cost)
         elif self.p > 2.0:
             found = self._damped(low, high)
         elif low is None or high is None or (anchor and not self.large):
-            found = self._anchored(anchor and method == "auto")
+            found = self._anchored(anchor and method.searches)
         else:
             found = self._between(low, high)
-            if not self.large and method == "auto":
+            if not self.large and method.searches:
                 found = self._without_long_rows(found)
                 if not found.converged:
                     found = min(found, self._anchored(True), key=lambda c: c.cost)
@@ -189,7 +197,7 @@ class RankSolver(Solver):
             )
             if run is not None and run.cost < found.cost * (1.0 - 1e-9):
                 found = self._settle(f"irls from {name}", run)
-                found = with_history(found, list(run.history), run.n_iter, run)
+                found = found.after(list(run.history), run.n_iter, run)
         return found
 
     def _descent(self, start: Frame, tol: float, eps: float | None) -> Irls:
@@ -197,12 +205,12 @@ class RankSolver(Solver):
 
     def settled(self, found: Candidate, before: float) -> End:
         """With what is promised, and never dearer than the SVD."""
-        method, promise = self.shared.options.method, 1.0
+        method, promise = METHODS[self.shared.options.method], 1.0
         svd_cost = self.svd_cost
-        if method in ("auto", "irls") and found.name != "svd":
+        if method.cheapest and found.name != "svd":
             # Figures and eigenvectors from float32 decide nothing close.
             if found.cost > svd_cost * (1.0 - 1e-5):
-                svd = self._svd_in_double(self.svd())
+                svd = super().plain(self.svd)
                 svd_cost = svd.cost
                 found = min(found, svd, key=lambda c: c.cost)
         elif found.name == "svd":
@@ -213,19 +221,19 @@ class RankSolver(Solver):
             lam = self.shared.eigvals * self.factor**2
             scaled = replace(lewis, M=lewis.M * self.factor**2)
             if found.cost > a_priori_cost(scaled, lam, lam.size - self.k):
-                own = self._in_double(self.own())
+                own = self.in_double(self.own())
                 if found.cost > own.cost:
-                    if method == "svd":
-                        promise = math.inf
-                    else:
+                    if method.cheapest:
                         found = own
+                    else:
+                        promise = math.inf
         return End(self.k, self.problem, found, svd_cost, promise, self.rows.n_passes - before)
 
     def _anchored(self, searching: bool) -> Candidate:
         """As `Solver.solve` finds it."""
-        svd, own = self.svd(), self.own()
+        svd, own = self.svd, self.own()
         if searching and self.large:
-            candidates = self._searched(svd, self.shared.lewis_frame(self.k))
+            candidates = self._sampled(svd, self.shared.lewis_frame(self.k))
         else:
             candidates = [self._descend(svd), self._descend(own)]
             if searching:
@@ -259,14 +267,14 @@ class RankSolver(Solver):
         irls = self._irls(view, start, None, eps=eps)
         best = min(self.svd_cost, self.shared.lewis_cost(self.k, self.factor))
         if irls.best_cost > best * (1.0 + 1e-5):
-            other = self.svd() if best == self.svd_cost else self.own()
+            other = self.svd if best == self.svd_cost else self.own()
             return self._descend(other)
         if self.large:
             unknown = Candidate(name, start, t, math.inf, False, ())
             return self._descend(unknown, irls)
         run = irls.run(self.max_iter)
         found = self._settle(f"irls from {name}", run)
-        return with_history(found, list(run.history), run.n_iter, run)
+        return found.after(list(run.history), run.n_iter, run)
 
     def _smoothing(self, t: Array) -> float:
         mean = (lp_cost(t, self.p) / self.rows.shape[0]) ** (2.0 / self.p)
@@ -283,16 +291,16 @@ class RankSolver(Solver):
         if run is None or run.cost >= best.cost * (1.0 - 1e-9):
             return None
         found = self._settle(f"irls from rank {other.k}", run)
-        found = with_history(found, list(run.history), run.n_iter, run)
+        found = found.after(list(run.history), run.n_iter, run)
         improved = self.settled(found, before)
         return replace(improved, passes=improved.passes + end.passes)
 
     def _damped(self, low: End | None, high: End | None) -> Candidate:
         """Descent for p > 2 from the cheapest start known."""
-        candidates = [self.svd(), self.own()]
+        candidates = [self.svd, self.own()]
         if low is not None and high is not None:
             starts = [*self._near(low, high), ("the ranks around", self._interpolated(low, high))]
-            candidates += [self._in_double(self._evaluate(*start)) for start in starts]
+            candidates += [self.in_double(self.evaluate(*start)) for start in starts]
             candidates = [min(candidates, key=lambda c: c.cost)]
         return min((self._descend(c) for c in candidates), key=lambda c: c.cost)
 

@@ -21,7 +21,7 @@ from lpgeom.estimator.stream import Stream
 from lpgeom.io import validation
 from lpgeom.records.subspace import to_cost_units
 from lpgeom.rows.base import Array
-from lpgeom.subspace.approx import METHODS
+from lpgeom.subspace.solve import METHODS
 
 DTYPES = (np.float64, np.float32)
 
@@ -274,7 +274,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         validation.check_choice("center", self.center, CENTRES)
         validation.check_choice("refine", self.refine, (False, True))
         validation.check_choice("certify", self.certify, (False, True, "tight"))
-        validation.check_choice("method", self.method, METHODS)
+        validation.check_choice("method", self.method, tuple(METHODS))
         validation.check_positive_int("coreset_size", self.coreset_size)
 
     def _check_components(self, n: int, d: int) -> None:

@@ -16,8 +16,8 @@ from lpgeom.records.subspace import to_cost_units
 from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.door import Problem, plain_rows
-from lpgeom.subspace.assemble import centred, in_span, rescaled
 from lpgeom.subspace.sampling import sampler
+from lpgeom.subspace.scale import centred, in_span, rescaled
 
 LARGE_ROUNDS, SMALL_ROUNDS = 2, 8
 """Rounds after which starts are compared, on large and small data."""

@@ -15,7 +15,7 @@ from lpgeom.io import validation
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import open_rows
-from lpgeom.subspace.assemble import in_span
+from lpgeom.subspace.scale import in_span
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:

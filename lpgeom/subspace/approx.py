@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,25 +10,19 @@ from lpgeom.coresets.record import Coreset, unpacked
 from lpgeom.geometry.spectrum import LARGE, principal
 from lpgeom.io import validation
 from lpgeom.progress import Progress
-from lpgeom.records.subspace import SubspaceResult, to_cost_units
+from lpgeom.records.subspace import SubspaceResult
 from lpgeom.rows import device
 from lpgeom.rows.door import open_anywhere
-from lpgeom.subspace.assemble import (
-    centred,
-    certificate_of,
-    check_cost,
-    in_span,
-    rescaled,
-)
-from lpgeom.subspace.exact import Spanned, spanned
-from lpgeom.subspace.minimax import MinimaxSolver
-from lpgeom.subspace.solve import Solver
+from lpgeom.subspace.assemble import certificate_of, result_of
+from lpgeom.subspace.exact import spanned
+from lpgeom.subspace.minimax import solver_for
+from lpgeom.subspace.scale import centred, check_cost, in_span, rescaled
+from lpgeom.subspace.solve import METHODS
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-METHODS = ("auto", "irls", "lewis", "svd")
 DEFAULT_MAX_ITER = 200
 LARGE_TOL, SMALL_TOL = 3e-7, 1e-10
 
@@ -55,7 +48,7 @@ def approx_rows(
     """
     started = time.perf_counter()
     data, p, row_weights, source = unpacked(A, k, p, row_weights)
-    validation.check_choice("method", method, METHODS)
+    validation.check_choice("method", method, tuple(METHODS))
     validation.check_choice("certify", certify, (False, True, "tight"))
     backend = validation.check_backend(backend)
     seed = validation.check_seed(seed)
@@ -77,88 +70,34 @@ def approx_rows(
             bar.stage("Gram")
             inner, span = in_span(problem)
             pca = principal(inner.rows, k, p)
+            certificate = None
             if pca.rank <= k:
                 found = spanned(problem, inner, span, pca, k)
-                done = _within_rank(found, bool(certify), seed, started)
-                return replace(done, method=done.method + source)
-            inner, pca = centred(inner, pca, k)
-            solver: Solver | MinimaxSolver
-            if math.isinf(p):
-                solver = MinimaxSolver(
-                    inner.rows, pca, k, seed=seed, max_iter=steps, tol=tol, bar=bar
-                )
+                problem, solution, certificate = found.problem, found.solution, found.certificate
             else:
-                solver = Solver(inner.rows, pca, k, p, seed=seed, max_iter=steps, tol=tol, bar=bar)
-            del pca  # (d, d) matrices are most of the memory used: none is kept longer than needed
-            solution = solver.solve(method)
-            del solver
-            check_cost(solution.cost, p)
-            problem = rescaled(problem, inner.unit)
-            if span is not None:
-                solution = solution.lifted(span)
-            certificate = None
-            if certify:
-                bar.stage("certificate")
-                level = "tight" if certify == "tight" else "fast"
-                certificate = certificate_of(
-                    problem,
-                    k,
-                    solution.evidence(problem.rows),
-                    solution.cost,
-                    solution.guarantee,
-                    level,
-                    seed,
-                    progress,
+                inner, pca = centred(inner, pca, k)
+                solver = solver_for(p)(
+                    inner.rows, pca, k, p, seed=seed, max_iter=steps, tol=tol, bar=bar
                 )
-    unit = problem.unit
-    norm_error = (solution.cost if math.isinf(p) else solution.cost ** (1.0 / p)) * unit
-    return SubspaceResult(
-        basis=solution.frame.V,
-        cost=to_cost_units(solution.cost, unit, p),
-        norm_error=norm_error,
-        lower_bound=certificate.lower_bound if certificate is not None else 0.0,
-        ratio=certificate.ratio if certificate is not None else math.inf,
-        guarantee=certificate.guarantee if certificate is not None else solution.guarantee,
-        certificate=certificate,
-        p=p,
-        k=k,
-        shape=problem.rows.shape,
-        objective="rows",
-        method=solution.method + source,
-        backend=problem.backend,
-        history=tuple(to_cost_units(c, unit, p) for c in solution.history),
-        n_iter=solution.n_iter,
-        n_passes=problem.rows.n_passes,
-        converged=solution.converged,
+                # (d, d) matrices are most of the memory used: none is kept longer than needed.
+                del pca
+                solution = solver.solve(method)
+                del solver
+                check_cost(solution.found.cost, p)
+                problem = rescaled(problem, inner.unit)
+                solution = solution.lifted(span)
+                if certify:
+                    bar.stage("certificate")
+                    level = "tight" if certify == "tight" else "fast"
+                    evidence = solution.evidence(problem.rows)
+                    cost, promise = solution.found.cost, solution.promise
+                    certificate = certificate_of(
+                        problem, k, evidence, cost, promise, level, seed, progress
+                    )
+    result = result_of(
+        problem, solution, certificate,
+        source=source, seed=seed, n_passes=problem.rows.n_passes,
         seconds=time.perf_counter() - started,
-        svd_cost=to_cost_units(solution.svd_cost, unit, p),
-        seed=seed,
-    )
-
-
-def _within_rank(found: Spanned, certify: bool, seed: int, started: float) -> SubspaceResult:
-    """k >= rank(A): the span of the rows costs nothing, as far as float64 can tell them."""
-    problem = found.problem
-    cost, norm_error, svd_cost = found.in_user_units
-    return SubspaceResult(
-        basis=found.V,
-        cost=cost,
-        norm_error=norm_error,
-        lower_bound=0.0,
-        ratio=found.certificate.ratio,
-        guarantee=found.certificate.guarantee,
-        certificate=found.certificate if certify else None,
-        p=problem.p,
-        k=found.V.shape[1],
-        shape=problem.rows.shape,
-        objective="rows",
-        method=found.method,
-        backend=problem.backend,
-        history=(cost,),
-        n_iter=0,
-        n_passes=problem.rows.n_passes,
-        converged=True,
-        seconds=time.perf_counter() - started,
-        svd_cost=svd_cost,
-        seed=seed,
-    )
+    )  # fmt: skip
+    # Where the rows span no more, the ratio is known without a certificate.
+    return result if certify else replace(result, certificate=None)

@@ -1,80 +1,167 @@
-"""Pieces that ``approx_subspace`` and ``certify`` share: the scale for high p, the certificate."""
+"""What solvers hand on, a candidate and the solution, and the records that are made of it."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lpgeom.bounds.evidence import Evidence
-from lpgeom.geometry.grassmann import complement
-from lpgeom.geometry.spectrum import Spectrum
-from lpgeom.records.subspace import Bound, Certificate, norm_ratio
-from lpgeom.rows.base import Array
+from lpgeom.bounds.evidence import Evidence, Weights
+from lpgeom.bounds.table import lower_bounds
+from lpgeom.geometry.grassmann import Frame
+from lpgeom.records.subspace import (
+    Bound,
+    Certificate,
+    LewisWeights,
+    SubspaceResult,
+    norm_ratio,
+    to_cost_units,
+)
+from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import Problem
 from lpgeom.rows.vectors import local
+from lpgeom.subspace.irls import Run
 
 
-def centred(problem: Problem, pca: Spectrum, k: int) -> tuple[Problem, Spectrum]:
-    """For p > 2, rescale so that the SVD's root mean squared residual is near 1.
+@dataclass(frozen=True)
+class Candidate:
+    """A subspace with its residuals on all rows, in their scaled units.
 
-    High powers of residuals far from 1 would leave the range of float64. A power of two again, so
-    nothing is rounded.
+    Attributes
+    ----------
+    name : str
+        What found it: the `method` of the result.
+    frame : Frame
+    t : ndarray, shape (n,)
+        Squared residuals.
+    cost : float
+    double : bool
+        Whether t and cost come from a float64 pass.
+    history : tuple of float
+        Costs on the way here, never rising; the last is `cost`.
+    n_iter : int
+    converged : bool
+    N : ndarray, shape (d, d), or None
+        The weighted Gram of the last step, for `Evidence`.
+    duals : tuple of Weights
+        For p = inf: weights of the rows that the last step balanced.
     """
-    if problem.p <= 2.0:
-        return problem, pca
-    m = pca.eigvals.size - k
-    mean = float(np.maximum(pca.eigvals[:m], 0.0).sum()) / problem.rows.shape[0]
-    if mean <= 0.0:
-        return problem, pca
-    # 2^480 keeps squared norms of the rows inside float64, 2^1020 the scale itself.
-    room = 1020 - math.frexp(problem.scale)[1]
-    e = min(max(-round(0.5 * math.log2(mean)), -480), 480, room)
-    factor = math.ldexp(1.0, e)
-    return rescaled(problem, problem.unit / factor), replace(pca, eigvals=pca.eigvals * factor**2)
 
+    name: str
+    frame: Frame
+    t: Array
+    cost: float
+    double: bool
+    history: tuple[float, ...]
+    n_iter: int = 0
+    converged: bool = True
+    N: Array | None = None
+    duals: tuple[Weights, ...] = ()
 
-def rescaled(problem: Problem, unit: float) -> Problem:
-    """The same problem with another unit (a power of two away)."""
-    factor = problem.unit / unit
-    if factor == 1.0:
-        return problem
-    rows = problem.rows.scaled(factor)
-    return replace(problem, rows=rows, scale=problem.scale * factor, unit=unit)
-
-
-def check_cost(cost: float, p: float) -> None:
-    """For k < rank(A), where no subspace costs 0.
-
-    Raises
-    ------
-    OverflowError
-        It is 0 all the same: `centred` could not enlarge rows near the end of float64 enough.
-    """
-    if cost == 0.0:
-        raise OverflowError(
-            f"A is so near the smallest float that residuals to the power p = {p:g} come to "
-            "0; multiply A by a power of ten"
+    def after(self, history: list[float], n_iter: int, last: Run) -> Candidate:
+        """The same as the end of a descent: costs after each step, never rising."""
+        return replace(
+            self,
+            history=falling(history, self.cost),
+            n_iter=n_iter,
+            converged=last.converged,
+            N=last.N,
         )
 
 
-def in_span(problem: Problem) -> tuple[Problem, Array | None]:
-    """For n < d, the rows in coordinates of their span, and that span (d, n); else as they are."""
-    n, d = problem.rows.shape
-    if n >= d:
-        return problem, None
-    rows, span = problem.rows.reduced()
-    return replace(problem, rows=rows), span
+def falling(costs: list[float], end: float) -> tuple[float, ...]:
+    """The least cost after each step, none below the float64 cost of what was found, the last."""
+    return (*(max(c, end) for c in np.minimum.accumulate(costs).tolist()), end)
 
 
-def spanning(pca: Spectrum, span: Array | None, k: int) -> Array:
-    """An orthonormal (d, k) basis that contains the leading directions of the rows; k may exceed
-    the number of coordinates."""
-    U = pca.U if span is None else span @ pca.U
-    V = np.ascontiguousarray(U[:, max(U.shape[1] - k, 0) :])
-    missing = k - V.shape[1]
-    return V if missing == 0 else np.concatenate([V, complement(V)[:, :missing]], axis=1)
+@dataclass(frozen=True)
+class Solution:
+    """The best candidate, in the scaled units of the rows, and what is promised of it.
+
+    Attributes
+    ----------
+    found : Candidate
+    svd_cost : float
+    lewis : LewisWeights or None
+        Lewis weights of the rows, if they were needed.
+    promise : float
+        A-priori ratio of theory 2; inf where it does not hold.
+    """
+
+    found: Candidate
+    svd_cost: float
+    lewis: LewisWeights | None
+    promise: float
+
+    def lifted(self, span: Array | None) -> Solution:
+        """The same solution in the space whose coordinates the rows were solved in.
+
+        `span` (d, r), orthonormal, is what coordinate vectors stand for; None: no other space.
+        """
+        if span is None:
+            return self
+        found = self.found
+        return replace(
+            self,
+            found=replace(
+                found,
+                frame=Frame.of(span @ found.frame.V),
+                N=None if found.N is None else span @ found.N @ span.T,
+            ),
+            lewis=lifted_weights(self.lewis, span),
+        )
+
+    def evidence(self, rows: Rows) -> Evidence:
+        """What the certificate starts from."""
+        found = self.found
+        V, W = found.frame.V, found.frame.W
+        Y2 = rows.squared_norms()
+        return Evidence(V, W, found.t, Y2, self.lewis, found.N, found.duals)
+
+
+def lifted_weights(lewis: LewisWeights | None, span: Array | None) -> LewisWeights | None:
+    """Lewis weights with their metric in the space that `span` leads to."""
+    if lewis is None or span is None:
+        return lewis
+    return replace(lewis, M=span @ lewis.M @ span.T)
+
+
+def result_of(
+    problem: Problem[Rows],
+    solution: Solution,
+    certificate: Certificate | None,
+    *,
+    source: str,
+    seed: int,
+    n_passes: float,
+    seconds: float,
+) -> SubspaceResult:
+    """The record, in user units, of a solution in the scaled units of `problem`."""
+    p, unit, found = problem.p, problem.unit, solution.found
+    root = found.cost if math.isinf(p) else found.cost ** (1.0 / p)
+    return SubspaceResult(
+        basis=found.frame.V,
+        cost=to_cost_units(found.cost, unit, p),
+        norm_error=root * unit,
+        lower_bound=certificate.lower_bound if certificate is not None else 0.0,
+        ratio=certificate.ratio if certificate is not None else math.inf,
+        guarantee=certificate.guarantee if certificate is not None else solution.promise,
+        certificate=certificate,
+        p=p,
+        k=found.frame.V.shape[1],
+        shape=problem.rows.shape,
+        objective="rows",
+        method=found.name + source,
+        backend=problem.backend,
+        history=tuple(to_cost_units(c, unit, p) for c in found.history),
+        n_iter=found.n_iter,
+        n_passes=n_passes,
+        converged=found.converged,
+        seconds=seconds,
+        svd_cost=to_cost_units(solution.svd_cost, unit, p),
+        seed=seed,
+    )
 
 
 def certificate_of(
@@ -88,8 +175,6 @@ def certificate_of(
     progress: bool,
 ) -> Certificate:
     """Every lower bound of the level asked for, beside the (scaled) cost of evidence.V."""
-    from lpgeom.bounds.table import lower_bounds
-
     bounds = lower_bounds(problem.rows, evidence, k, problem.p, level, seed, progress)
     return with_bounds(problem, evidence.V, cost, bounds, promise)
 

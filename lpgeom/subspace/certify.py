@@ -11,7 +11,7 @@ import numpy as np
 from lpgeom.bounds.evidence import Evidence
 from lpgeom.coresets.record import Coreset, check_rank, unpacked
 from lpgeom.geometry.grassmann import Frame
-from lpgeom.geometry.lewis import a_priori_cost, guarantee
+from lpgeom.geometry.lewis import guarantee
 from lpgeom.geometry.spectrum import principal
 from lpgeom.io import validation
 from lpgeom.records.subspace import Certificate, to_cost_units
@@ -19,18 +19,11 @@ from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import open_anywhere
 from lpgeom.rows.vectors import fetched, numbers
-from lpgeom.subspace.assemble import (
-    centred,
-    certificate_of,
-    check_cost,
-    exact_certificate,
-    in_span,
-    rescaled,
-)
+from lpgeom.subspace.assemble import certificate_of, exact_certificate, lifted_weights
 from lpgeom.subspace.cost import entries_cost, lp_cost
 from lpgeom.subspace.exact import measured, residuals
-from lpgeom.subspace.minimax import MinimaxSolver, a_priori_norm
-from lpgeom.subspace.solve import Solver
+from lpgeom.subspace.minimax import solver_for
+from lpgeom.subspace.scale import centred, check_cost, in_span, rescaled
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
@@ -198,19 +191,11 @@ def certify(
                 return exact_certificate(problem, pca.rank, V, cost=value)
             check_cost(value, p)
             lewis, promise = None, 1.0
-            if math.isinf(p):
-                lewis, lam, _ = MinimaxSolver(inner.rows, pca, k, seed=seed).john()
-                owed = a_priori_norm(lewis, lam, lam.size - k)
-                promise = guarantee(lewis) if value <= owed else math.inf
-                if span is not None:
-                    lewis = replace(lewis, M=span @ lewis.M @ span.T)
-            elif p != 2.0:
-                solver = Solver(inner.rows, pca, k, p, seed=seed)
+            if p != 2.0:
+                solver = solver_for(p)(inner.rows, pca, k, p, seed=seed)
                 lewis, lam, _ = solver.lewis(t)
-                owed = a_priori_cost(lewis, lam, lam.size - k)
-                promise = guarantee(lewis) if value <= owed else math.inf
-                if span is not None:
-                    lewis = replace(lewis, M=span @ lewis.M @ span.T)
+                promise = guarantee(lewis) if value <= solver.owed(lewis, lam) else math.inf
+                lewis = lifted_weights(lewis, span)
             elif value > float(np.maximum(pca.eigvals[: pca.eigvals.size - k], 0.0).sum()) * (
                 1.0 + 1e-9
             ):

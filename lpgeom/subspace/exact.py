@@ -15,11 +15,12 @@ import numpy as np
 
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import EPS, Spectrum, spectrum
-from lpgeom.records.subspace import Certificate, to_cost_units
+from lpgeom.records.subspace import Certificate
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import Problem
 from lpgeom.rows.vectors import numbers
-from lpgeom.subspace.assemble import exact_certificate, rescaled, spanning
+from lpgeom.subspace.assemble import Candidate, Solution, exact_certificate
+from lpgeom.subspace.scale import rescaled, spanning
 
 ROUNDING = 4.0 * EPS
 """A residual below this times sqrt(d) of its row's length is rounding; the independent check
@@ -55,33 +56,14 @@ class Spanned:
     ----------
     problem : Problem
         In units in which the cost is a float.
-    V : ndarray, shape (d, k), float64
-    cost, svd_cost : float
-        Scaled; 0 where every residual is rounding of its row.
+    solution : Solution
+        Costs are 0 where every residual is rounding of its row.
     certificate : Certificate
     """
 
     problem: Problem[Rows]
-    V: Array
-    cost: float
-    svd_cost: float
+    solution: Solution
     certificate: Certificate
-
-    @property
-    def exact(self) -> bool:
-        """True if the subspace holds every row."""
-        return self.cost == 0.0
-
-    @property
-    def method(self) -> str:
-        return EXACT if self.exact else NEARLY
-
-    @property
-    def in_user_units(self) -> tuple[float, float, float]:
-        """The cost, its p-th root, and what the SVD's subspace costs."""
-        p, unit = self.problem.p, self.problem.unit
-        root = self.cost if math.isinf(p) else self.cost ** (1.0 / p)
-        return to_cost_units(self.cost, unit, p), root * unit, to_cost_units(self.svd_cost, unit, p)
 
 
 def spanned(
@@ -92,21 +74,21 @@ def spanned(
     The SVD's, if every row lies in it; else the cheapest of it and of the SVD's of the rows at
     equal lengths, and in between. A pass for residuals each, two for those.
     """
-    found = _held(inner, pca, k, span)
-    svd = found
+    found = svd = _held(inner, pca, k, span)
     if not found.exact:
         for balanced in _balanced(inner.rows, problem.p):
             other = _held(inner, balanced, k, span)
             if not found.exact and (other.exact or _less(other.y, found.y, problem.p)):
                 found = other
     if found.exact:
-        certificate = exact_certificate(problem, pca.rank, found.V)
-        svd_cost = 0.0 if svd.exact else _cost(svd.y, problem.p)
-        return Spanned(problem, found.V, 0.0, svd_cost, certificate)
-    problem, cost = measured(problem, found.y)
-    svd_cost = _cost(svd.y * (problem.scale / inner.scale), problem.p)
+        method, cost, svd_cost = EXACT, 0.0, 0.0 if svd.exact else _cost(svd.y, problem.p)
+    else:
+        problem, cost = measured(problem, found.y)
+        method, svd_cost = NEARLY, _cost(svd.y * (problem.scale / inner.scale), problem.p)
     certificate = exact_certificate(problem, pca.rank, found.V, cost)
-    return Spanned(problem, found.V, cost, svd_cost, certificate)
+    frame = Frame(found.V, found.V[:, :0])  # its complement is not needed
+    end = Candidate(method, frame, found.y**2, cost, True, (cost,))
+    return Spanned(problem, Solution(end, svd_cost, None, certificate.guarantee), certificate)
 
 
 def measured(problem: Problem[Rows], y: Array) -> tuple[Problem[Rows], float]:

@@ -11,7 +11,6 @@ from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import EPS, eigen
 from lpgeom.rows.base import Array, Rows, Rule
 from lpgeom.rows.vectors import numbers
-from lpgeom.subspace.anderson import Anderson
 from lpgeom.subspace.cost import lp_cost, lp_sum
 
 Tick = Callable[[str], None]
@@ -31,6 +30,10 @@ HASTE = 1.0, 0.1
 
 NOISE = 1e-14
 """Falls of a float64 cost below this share of it are rounding."""
+
+CHART = 3.0
+"""Largest norm of coordinates (tangents of the principal angles to the origin) for which a chart is
+kept."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,21 @@ class Run:
     eps: float = 0.0
 
 
+@dataclass(frozen=True)
+class Look:
+    """What one pass says of a subspace: the majoriser M of F_eps there, the cost, and F_eps less
+    the cost."""
+
+    M: Array
+    cost: float
+    hidden: float
+
+    @property
+    def smoothed(self) -> float:
+        """F_eps."""
+        return self.cost + self.hidden
+
+
 class Irls:
     """``V <- k leading eigenvectors of sum_i max(t_i, eps)^(p/2-1) a_i a_i^T``, one pass a step.
 
@@ -95,7 +113,7 @@ class Irls:
         Converged once a step promises less than this share of F_eps, and what smoothing hides
         of the cost is below a tenth of that. Where rounding of the eigenvalues could hide as much,
         the last step must not have brought more either.
-    unit : float
+    rounding : float
         Relative rounding of the rows' Grams.
     t : ndarray, shape (n,), optional
         Squared residuals of the start, if they are known: saves their pass.
@@ -115,69 +133,34 @@ class Irls:
         *,
         floor: float,
         tol: float,
-        unit: float = EPS,
+        rounding: float = EPS,
         t: Array | None = None,
         eps: float | None = None,
         haste: bool = False,
         tick: Tick | None = None,
     ) -> None:
-        self.rows = rows
-        self.p = p
-        self.tol = tol
-        self._unit = unit
-        self._cool, self._factor = HASTE if haste else (COOL, FALL)
-        self.frame = start
-        self.best = start
+        self.rows, self.p, self.tol, self.rounding, self.tick = rows, p, tol, rounding, tick
+        self.cool, self.fall = HASTE if haste else (COOL, FALL)
+        self.frame = self.best = start
         self.best_cost = np.inf
         self.history: list[float] = []
         self.n_iter = 0
         self.converged = False
         self.promise = np.inf
-        self._hidden = 0.0
-        self._tick = tick
-        self._N: Array | None = None
+        self.anderson = Anderson(MEMORY)
+        self.plain: Frame | None = None  # where the last step led, if it was extrapolated
+        self.N: Array | None = None
         Y2 = rows.squared_norms()
-        count, total = numbers(np.count_nonzero(Y2), Y2.sum())
-        n_alive = max(1, int(count))
-        self._lowest = floor * total / n_alive
-        self._power = p / 2.0 - 1.0
-        self._t = rows.quadratic_form(start.W) if t is None else t
-        mean = (lp_cost(self._t, p) / n_alive) ** (2.0 / p)
-        self._eps = max(0.25 * mean if eps is None else eps, self._lowest)
-        self._M: Array | None = rows.weighted_gram(np.maximum(self._t, self._eps) ** self._power)
-        self._anderson = Anderson(MEMORY)
-        self._plain: Frame | None = None
-        self._measure()
+        alive, total = numbers(np.count_nonzero(Y2), Y2.sum())
+        n = max(1, int(alive))
+        self.lowest = floor * total / n
+        t = rows.quadratic_form(start.W) if t is None else t
+        mean = (lp_cost(t, p) / n) ** (2.0 / p)
+        self.eps = max(0.25 * mean if eps is None else eps, self.lowest)
+        M = rows.weighted_gram(np.maximum(t, self.eps) ** (p / 2.0 - 1.0))
+        self.last = self._measured(t, M)
+        self.looked: Look | None = self.last  # None: not yet where the last step led
         self._record()
-
-    def step(self) -> None:
-        """Move to the majoriser's minimiser."""
-        if self._M is None:
-            self._look()
-        M, p, eps = self._M, self.p, self._eps
-        assert M is not None
-        k = self.frame.V.shape[1]
-        lam, U = eigen(M)
-        before = float(np.einsum("ij,ij->", self.frame.W, M @ self.frame.W))
-        drop = 0.5 * p * (before - float(lam[: lam.size - k].sum()))
-        hidden = self._smoothing
-        smoothed = self._cost + hidden
-        self.promise = drop / smoothed
-        self._hidden = hidden / smoothed
-        smooth = eps > self._lowest and hidden > 0.1 * self.tol * smoothed
-        # Rows that fit weigh so much that the eigenvalues below theirs, and the promise, are
-        # rounding: then the last fall decides.
-        blur = self._unit * float(lam[-1]) / smoothed
-        sure = blur <= 0.1 * self.tol or self._fall <= max(self.tol, NOISE) * smoothed
-        self.converged = self.promise <= max(self.tol, blur) and sure and not smooth
-        x, self.frame = self.frame, Frame.leading(U, k)
-        if not self.converged and self.promise < NEAR:
-            self._plain = self.frame
-            self.frame = self._anderson.extrapolate(x, self.frame)
-        self.n_iter += 1
-        self._N, self._M = M, None
-        if self._tick is not None:
-            self._tick(f"cost {self.best_cost:.6g}")
 
     def run(self, max_iter: int) -> Run:
         """Step until converged, or `max_iter` steps in all."""
@@ -190,50 +173,150 @@ class Irls:
             tuple(self.history),
             self.n_iter,
             self.converged,
-            self._N,
-            self._eps,
+            self.N,
+            self.eps,
         )
 
-    def _measure(self) -> None:
-        """The cost where we are, and F_eps - cost: row by row, how far the tangent at eps lies
-        above t^(p/2)."""
-        t, eps, p = self._t, self._eps, self.p
-        low = t[t < eps]
-        tangent = (p / 2.0) * eps**self._power * low + (1.0 - p / 2.0) * eps ** (p / 2.0)
-        self._cost, above, below = numbers(lp_sum(t, p), tangent.sum(), lp_sum(low, p))
-        self._smoothing = above - below
+    def step(self) -> None:
+        """Move to the majoriser's minimiser."""
+        at = self.looked or self._advance()
+        k, W = self.frame.V.shape[1], self.frame.W
+        lam, U = eigen(at.M)
+        before = float(np.einsum("ij,ij->", W, at.M @ W))
+        drop = 0.5 * self.p * (before - float(lam[: lam.size - k].sum()))
+        self.promise = drop / at.smoothed
+        self.converged = self._settled(at, float(lam[-1]))
+        x, self.frame = self.frame, Frame.leading(U, k)
+        if not self.converged and self.promise < NEAR:
+            self.plain = self.frame
+            self.frame = self.anderson.extrapolate(x, self.frame)
+        self.n_iter += 1
+        self.N, self.looked = at.M, None
+        # M, (d, d), is not kept twice.
+        self.last = Look(np.empty((0, 0)), at.cost, at.hidden)
+        if self.tick is not None:
+            self.tick(f"cost {self.best_cost:.6g}")
 
-    def _look(self) -> None:
-        """One pass: the residuals where we are, and the majoriser there with a smaller eps."""
-        before = self._cost + self._smoothing
-        if self.promise <= self._cool * self._hidden or self._hidden == 0.0:
-            self._eps = max(self._factor * self._eps, self._lowest)
-            if self._hidden > 0.0:
-                self._anderson.forget()
-        rule = _floored(self._eps, self._power)
-        self._t, self._M = self.rows.reweighted_gram(self.frame.W, rule)
-        self._measure()
-        plain, self._plain = self._plain, None
-        rose = self._cost + self._smoothing > before
-        if rose and plain is not None and plain is not self.frame:
-            self._anderson.forget()
+    def _settled(self, at: Look, top: float) -> bool:
+        """Whether the step from here is sure to bring less than `tol`; `top` is M's norm."""
+        smooth = self.eps > self.lowest and at.hidden > 0.1 * self.tol * at.smoothed
+        # Rows that fit weigh so much that the eigenvalues below theirs, and the promise, are
+        # rounding: then the last fall decides.
+        blur = self.rounding * top / at.smoothed
+        sure = blur <= 0.1 * self.tol or self.gain <= max(self.tol, NOISE) * at.smoothed
+        return self.promise <= max(self.tol, blur) and sure and not smooth
+
+    def _advance(self) -> Look:
+        """Look where the last step led, with a smaller eps once the smoothing hides more than steps
+        promise; an extrapolation that raised F_eps is taken back."""
+        before, hidden = self.last.smoothed, self.last.hidden / self.last.smoothed
+        if self.promise <= self.cool * hidden or hidden == 0.0:
+            self.eps = max(self.fall * self.eps, self.lowest)
+            if hidden > 0.0:
+                self.anderson.forget()
+        at = self._look()
+        plain, self.plain = self.plain, None
+        if at.smoothed > before and plain is not None and plain is not self.frame:
+            self.anderson.forget()
             self.frame = plain
-            self._t, self._M = self.rows.reweighted_gram(self.frame.W, rule)
-            self._measure()
+            at = self._look()
+        self.last = self.looked = at
         self._record()
+        return at
+
+    def _look(self) -> Look:
+        """One pass: residuals where we are, and the majoriser there."""
+        return self._measured(*self.rows.reweighted_gram(self.frame.W, floored(self.eps, self.p)))
+
+    def _measured(self, t: Array, M: Array) -> Look:
+        """F_eps less the cost is, row by row, how far the tangent at eps lies above t^(p/2)."""
+        eps, p = self.eps, self.p
+        low = t[t < eps]
+        tangent = (p / 2.0) * eps ** (p / 2.0 - 1.0) * low + (1.0 - p / 2.0) * eps ** (p / 2.0)
+        cost, above, below = numbers(lp_sum(t, p), tangent.sum(), lp_sum(low, p))
+        return Look(M, cost, above - below)
 
     def _record(self) -> None:
-        self._fall = self.best_cost - self._cost
-        if self._cost < self.best_cost:
-            self.best, self.best_cost = self.frame, self._cost
+        self.gain = self.best_cost - self.last.cost
+        if self.gain > 0.0:
+            self.best, self.best_cost = self.frame, self.last.cost
         self.history.append(self.best_cost)
 
 
-def _floored(eps: float, power: float) -> Rule:
-    """The weight rule ``max(t, eps)^power``."""
+def floored(eps: float, p: float) -> Rule:
+    """The weight rule ``max(t, eps)^(p/2-1)``."""
 
     def rule(t: Array, lo: int, hi: int) -> Array:
-        w: Array = np.maximum(t, eps) ** power
+        w: Array = np.maximum(t, eps) ** (p / 2.0 - 1.0)
         return w
 
     return rule
+
+
+class Anderson:
+    """From steps ``x_j -> g(x_j)`` to where their steps would cancel.
+
+    In a chart, ``f_j = g(x_j) - x_j``. The next point is ``sum_j alpha_j g(x_j)``, with the
+    alpha_j of sum 1 that minimise ``||sum_j alpha_j f_j||`` over the last few steps: on a linear
+    iteration this is GMRES. It may fail to descend, which the caller has to look at.
+
+    The chart around a frame (V, W) gives the subspace spanned by ``V + W X`` the coordinates X
+    (m, k): affine combinations of subspaces are those of their X. It moves to where the iteration
+    is when that gets far from its origin.
+
+    Sources: Anderson, J. ACM 12 (1965) 547; Walker and Ni, SIAM J. Numer. Anal. 49 (2011) 1715.
+
+    Parameters
+    ----------
+    depth : int
+        Steps remembered before the present one, 2 (d - k) k numbers each.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew from the next step on."""
+        self._origin: Frame | None = None
+        self._last: tuple[Array, Array] | None = None
+        self._df: list[Array] = []
+        self._dg: list[Array] = []
+
+    def extrapolate(self, x: Frame, g: Frame) -> Frame:
+        """The next point, from the step x -> g; g itself as long as nothing is remembered."""
+        here = self._coordinates(x)
+        there = self._coordinates(g)
+        if here is None or there is None:
+            self.forget()
+            self._origin = x
+            here, there = np.zeros((x.W.shape[1], x.V.shape[1])), self._coordinates(g)
+            if there is None:
+                self._origin = None
+                return g
+        f = there - here
+        if self._last is not None:
+            self._df.append(f - self._last[0])
+            self._dg.append(there - self._last[1])
+            del self._df[: -self._depth], self._dg[: -self._depth]
+        self._last = f, there
+        if not self._df:
+            return g
+        F = np.stack([df.ravel() for df in self._df], axis=1)
+        gamma = np.linalg.lstsq(F, f.ravel(), rcond=1e-8)[0]
+        X = there - sum(c * dg for c, dg in zip(gamma, self._dg, strict=True))
+        return self._frame(X)
+
+    def _coordinates(self, x: Frame) -> Array | None:
+        if self._origin is None:
+            return None
+        try:
+            X = np.linalg.solve((self._origin.V.T @ x.V).T, (self._origin.W.T @ x.V).T).T
+        except np.linalg.LinAlgError:  # a right angle
+            return None
+        # A NaN or an infinity from a nearly right angle fails this too.
+        return np.asarray(X) if np.linalg.norm(X) <= CHART else None
+
+    def _frame(self, X: Array) -> Frame:
+        assert self._origin is not None
+        return Frame.spanned_by(self._origin.V + self._origin.W @ X)

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lpgeom.bounds.evidence import Evidence
-from lpgeom.bounds.few import Weights
+from lpgeom.bounds.evidence import Weights
 from lpgeom.bounds.minimax import dual_weights, weighted_bound
 from lpgeom.geometry.ellipsoids.dense import FEW as FEW_ENTRIES
 from lpgeom.geometry.ellipsoids.john import john_passes, john_weights
 from lpgeom.geometry.grassmann import Frame
-from lpgeom.geometry.lewis import guarantee
 from lpgeom.geometry.spectrum import Spectrum, eigen, spectrum
+from lpgeom.kernels.cpu.simplex import pairwise_descent
 from lpgeom.progress import Progress
 from lpgeom.records.subspace import LewisWeights
-from lpgeom.rows.array import ArrayRows, gathered
+from lpgeom.rows.array import ArrayRows, dense, gathered
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.vectors import entries, largest, numbers, placed
+from lpgeom.subspace.assemble import Candidate, falling
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.damped import continued
-from lpgeom.subspace.farthest import Descent, descend
-from lpgeom.subspace.solve import Solution
+from lpgeom.subspace.irls import Tick
+from lpgeom.subspace.solve import Solver, Starts
 
 EXCHANGE = 2e7
 """Up to this n d^2 John's weights are found by exchange steps; beyond, by passes to 10%."""
@@ -50,30 +50,17 @@ TINY = 1 << 14
 TIGHTEST = 1e-7
 """The descent stops at this promised share of the squared distance at the latest."""
 
+MOST_ACTIVE = 300
+"""Rows that a step looks at, the farthest ones."""
 
-@dataclass(frozen=True)
-class MinimaxSolution(Solution):
-    """A solution with the weights of the rows that its last step balanced."""
+NEAR = 0.25
+"""Rows with less than this share of the largest squared distance are left out of a step."""
 
-    duals: tuple[Weights, ...] = ()
-
-    def evidence(self, rows: Rows) -> Evidence:
-        return replace(super().evidence(rows), duals=self.duals)
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A subspace, its largest distance on the rows searched, and the weights of those rows."""
-
-    name: str
-    frame: Frame
-    cost: float
-    n_iter: int = 0
-    converged: bool = True
-    dual: Weights | None = None
+LONGEST, SHORTEST = 1e-3, 1e9
+"""Range of the damping."""
 
 
-class MinimaxSolver:
+class MinimaxSolver(Solver):
     """Best of the SVD, John's subspace, and descents on the largest distance.
 
     Only the farthest rows decide, so for many rows the search runs on those that are far from the
@@ -83,11 +70,8 @@ class MinimaxSolver:
     ----------
     rows : Rows
         Their rank exceeds k. The farthest are fetched and looked at one by one.
-    pca : Spectrum
-        Of the plain Gram of the rows.
-    k, seed, max_iter, tol
-        As in `approx_subspace`.
-    bar : Progress
+    pca, k, p, seed, max_iter, tol, bar
+        As in `Solver`, with p = inf.
     """
 
     def __init__(
@@ -95,22 +79,20 @@ class MinimaxSolver:
         rows: Rows,
         pca: Spectrum,
         k: int,
+        p: float = math.inf,
         *,
         seed: int,
         max_iter: int = 200,
-        tol: float = 1e-7,
+        tol: float = TIGHTEST,
         bar: Progress | None = None,
     ) -> None:
         # Most steps wait for the one before.
-        self.rows = rows.here(FEW_ENTRIES)
-        self.pca = pca if self.rows is rows and not pca.single else spectrum(self.rows)
-        self.k = k
-        self.tol = max(tol, TIGHTEST)
-        self.max_iter = max_iter
-        self.bar = Progress(False) if bar is None else bar
-        self.rng = np.random.default_rng(seed)
+        near = rows.here(FEW_ENTRIES)
+        pca = pca if near is rows and not pca.single else spectrum(near)
+        tol = max(tol, TIGHTEST)
+        super().__init__(near, pca, k, p, seed=seed, max_iter=max_iter, tol=tol, bar=bar)
 
-    def john(self) -> tuple[LewisWeights, Array, Frame]:
+    def lewis(self, t: Array) -> tuple[LewisWeights, Array, Frame]:
         """John's weights (kappa is the largest tau), the eigenvalues of M, and its subspace."""
         self.bar.stage("John weights")
         n, d = self.rows.shape
@@ -126,120 +108,87 @@ class MinimaxSolver:
         john = LewisWeights(w, M, kappa, self.pca.rank, math.inf, 0, kappa <= 1.1)
         return john, spec.eigvals, Frame.leading(spec.U, self.k)
 
-    def solve(self, method: str) -> MinimaxSolution:
-        """Run `method` ("auto", "irls", "lewis" or "svd")."""
-        svd = Frame.leading(self.pca.U, self.k)
-        t_svd = self.rows.quadratic_form(svd.W)
-        svd_cost = lp_cost(t_svd, math.inf)
-        john, lam, ellipsoid = self.john()
-        t_john = self.rows.quadratic_form(ellipsoid.W)
-        own = _Found("lewis", ellipsoid, lp_cost(t_john, math.inf))
-        plain = _Found("svd", svd, svd_cost)
-        costs = [svd_cost]
-        if method == "svd":
-            best, t = plain, t_svd
-        elif method == "lewis":
-            best, t, costs = own, t_john, [own.cost]
-        else:
-            best, t, costs = self._searched(plain, own, t_svd, t_john, john, method)
-        owed = a_priori_norm(john, lam, lam.size - self.k)
-        promise = guarantee(john)
-        if best.cost > owed and best.cost > own.cost:
-            if method == "svd":
-                promise = math.inf
-            else:
-                best, t = own, t_john
-        return MinimaxSolution(
-            best.frame,
-            t,
-            best.cost,
-            svd_cost,
-            john,
-            promise,
-            best.name,
-            tuple(max(c, best.cost) for c in np.minimum.accumulate([*costs, best.cost]).tolist()),
-            best.n_iter,
-            best.converged,
-            duals=() if best.dual is None else (best.dual,),
-        )
+    def owed(self, lewis: LewisWeights, lam: Array) -> float:
+        """Upper bound on the largest distance from John's subspace, from M's eigenvalues.
 
-    def _searched(
-        self, svd: _Found, own: _Found, t_svd: Array, t_john: Array, john: LewisWeights, method: str
-    ) -> tuple[_Found, Array, list[float]]:
-        """The best subspace, its squared distances, and the largest distance of each round."""
+        ``||a_i Q||^2 <= tau_i ||M^(1/2) Q||^2``, the latter at most the sum of the m smallest.
+        """
+        smallest = np.maximum(lam[: lam.size - self.k], 0.0)
+        return math.sqrt(lewis.kappa * float(smallest.sum()))
+
+    def descents(self, starts: Starts) -> list[Candidate]:
+        """The best of the two subspaces and the ends of descents from them."""
+        return [self._widened(starts, self._two)]
+
+    def searched(self, starts: Starts) -> list[Candidate]:
+        """The same with the relaxation, and random subspaces, as further starts."""
+        return [self._widened(starts, self._portfolio)]
+
+    def _widened(
+        self,
+        starts: Starts,
+        first: Callable[[ArrayRows, Candidate, Candidate, Array], list[Candidate]],
+    ) -> Candidate:
+        """The best of rounds: `first` on some rows, then descents as more of them join."""
+        svd, own = self.svd, self.evaluate("lewis", starts.ellipsoid)
         n, d = self.rows.shape
         room = max(FEW, 8 * d)
         index = np.arange(n)
         if n > room:
-            tops = numbers(t_svd.max(), t_john.max())
-            score = np.maximum(t_svd / tops[0], t_john / max(tops[1], 1e-300))
-            index = np.union1d(largest(score, room)[0], largest(john.weights, d)[0])
-        best, t = min(((svd, t_svd), (own, t_john)), key=lambda pair: pair[0].cost)
+            score = np.maximum(svd.t / svd.cost**2, own.t / max(own.cost**2, 1e-300))
+            index = np.union1d(largest(score, room)[0], largest(starts.lewis.weights, d)[0])
+        best = min(svd, own, key=lambda c: c.cost)
         costs = [svd.cost, own.cost]
-        starts: list[_Found] | None = None
+        found: Candidate | None = None
         for turn in range(ROUNDS):
             part = ArrayRows(gathered(self.rows, index))
-            if starts is None:
-                found = self._portfolio(part, svd, own, john, index, method)
+            if found is None:
+                w = entries(starts.lewis.weights, index)
+                found = min(first(part, svd, own, w), key=lambda c: c.cost)
             else:
                 self.bar.stage("descent with more rows")
-                found = replace(
-                    self._descent(part, starts[0].name, starts[0].frame, far=False),
-                    name=starts[0].name,
-                )
-            if found.dual is not None:
-                found = replace(found, dual=found.dual.among(index))
-            t_all = self.rows.quadratic_form(found.frame.W)
-            value = lp_cost(t_all, math.inf)
-            costs.append(value)
-            if value < best.cost:
-                best, t = replace(found, cost=value), t_all
+                again = self._descent(part, found.name, found.frame, far=False)
+                found = replace(again, name=found.name)
+            there = found.cost  # the largest distance of the rows searched
+            t = self.rows.quadratic_form(found.frame.W)
+            duals = tuple(weights.among(index) for weights in found.duals)
+            found = replace(found, t=t, cost=lp_cost(t, math.inf), duals=duals)
+            costs.append(found.cost)
+            best = min(best, found, key=lambda c: c.cost)
             few = max(100, d)
-            outside, t_far = largest(t_all, index.size + few)  # as many outside are among them
-            new = (t_far > found.cost**2 * (1.0 + 1e-9)) & ~np.isin(outside, index)
+            outside, t_far = largest(t, index.size + few)  # as many outside are among them
+            new = (t_far > there**2 * (1.0 + 1e-9)) & ~np.isin(outside, index)
             if not new.any() or turn == ROUNDS - 1:
                 break
-            starts = [found]
             joins = outside[new][largest(t_far[new], few)[0]]
             index = np.union1d(index, joins)
-        return best, t, costs
+        return replace(best, history=falling(costs, best.cost))
+
+    def _two(self, part: ArrayRows, svd: Candidate, own: Candidate, w: Array) -> list[Candidate]:
+        """Descents from both subspaces, on the rows in `part`."""
+        return [self._descent(part, c.name, c.frame, far=True) for c in (svd, own)]
 
     def _portfolio(
-        self,
-        part: ArrayRows,
-        svd: _Found,
-        own: _Found,
-        john: LewisWeights,
-        index: NDArray[np.intp],
-        method: str,
-    ) -> _Found:
-        """Descents from every start, on the rows in `part`; the best end."""
-        found = [
-            self._descent(part, "svd", svd.frame, far=True),
-            self._descent(part, "lewis", own.frame, far=True),
-        ]
+        self, part: ArrayRows, svd: Candidate, own: Candidate, w: Array
+    ) -> list[Candidate]:
+        """Descents from every start, on the rows in `part`, whose John weights are w."""
+        found = self._two(part, svd, own, w)
         n, d = part.shape
-        if method == "auto":
-            self.bar.stage("relaxation")
-            best = min(found, key=lambda f: f.cost)
-            w = entries(john.weights, index)
-            candidates = [c for c in (best.dual, Weights.of(w) if w.any() else None) if c]
-            t = part.quadratic_form(best.frame.W)
-            weights, G = dual_weights(part, candidates, self.k, t, "fast")
-            bound = weighted_bound("minimax", "3k", part, weights, self.k).scaled_value
-            frame = Frame.leading(eigen(G)[1], self.k)
-            found.append(self._descent(part, "relaxation", frame, far=False))
-            for _ in range(HOPS if n * d <= TINY else 0):
-                if min(f.cost for f in found) <= bound * (1.0 + DONE):
-                    break
-                X = self.rng.standard_normal((d, self.k))
-                Q = np.linalg.qr(X, mode="complete")[0]
-                frame = Frame(Q[:, : self.k].copy(), Q[:, self.k :].copy())
-                found.append(self._descent(part, "random", frame, far=True))
-            found = [replace(f, dual=weights) for f in found]
-        return min(found, key=lambda f: f.cost)
+        self.bar.stage("relaxation")
+        best = min(found, key=lambda c: c.cost)
+        known = [*best.duals, *([Weights.of(w)] if w.any() else [])]
+        weights, G = dual_weights(part, known, self.k, best.t, "fast")
+        bound = weighted_bound("minimax", "3k", part, weights, self.k).scaled_value
+        frame = Frame.leading(eigen(G)[1], self.k)
+        found.append(self._descent(part, "relaxation", frame, far=False))
+        for _ in range(HOPS if n * d <= TINY else 0):
+            if min(c.cost for c in found) <= bound * (1.0 + DONE):
+                break
+            frame = Frame.spanned_by(self.rng.standard_normal((d, self.k)))
+            found.append(self._descent(part, "random", frame, far=True))
+        return [replace(c, duals=(weights,)) for c in found]
 
-    def _descent(self, part: ArrayRows, start: str, frame: Frame, *, far: bool) -> _Found:
+    def _descent(self, part: ArrayRows, start: str, frame: Frame, *, far: bool) -> Candidate:
         """Through a large exponent if `far`, then on the largest distance itself."""
         self.bar.stage(f"descent from {start}")
         d = part.shape[1]
@@ -257,16 +206,88 @@ class MinimaxSolver:
             n_iter = run.n_iter
             if reached.max() < t.max():
                 frame, t = run.frame, reached
-        end: Descent = descend(part, frame, t, max_iter=steps, tol=self.tol, tick=self.bar.step)
-        used = end.weights > 0.0
-        dual = Weights(end.index[used], end.weights[used]) if used.any() else None
-        n_iter += len(end.history) - 1
-        return _Found(f"minimax from {start}", end.frame, end.cost, n_iter, end.converged, dual)
+        end = descend(part, frame, t, max_iter=steps, tol=self.tol, tick=self.bar.step)
+        return replace(end, name=f"minimax from {start}", n_iter=n_iter + end.n_iter)
 
 
-def a_priori_norm(john: LewisWeights, eigvals: Array, m: int) -> float:
-    """Upper bound on the largest distance from John's subspace, from M's eigenvalues (ascending).
+def solver_for(p: float) -> type[Solver]:
+    """The class that solves for this p, called with rows whose rank exceeds k."""
+    return MinimaxSolver if math.isinf(p) else Solver
 
-    ``||a_i Q||^2 <= tau_i ||M^(1/2) Q||^2``, the latter at most the sum of the m smallest.
+
+def descend(
+    rows: ArrayRows,
+    start: Frame,
+    t: Array,
+    *,
+    max_iter: int,
+    tol: float,
+    tick: Tick | None = None,
+) -> Candidate:
+    """Lower ``max_i t_i`` step by step; it never rises.
+
+    With ``alpha_i = V^T a_i`` and ``beta_i = W^T a_i``, the subspace spanned by ``V + W D`` leaves
+    row i at a squared distance of at most ``||beta_i - D alpha_i||^2``: that is its distance from
+    one point of the subspace. A step minimises ``max_i (t_i - 2 beta_i^T D alpha_i) + c tr(D K
+    D^T)`` over the rows that are nearly the farthest, K a weighted mean of ``alpha alpha^T``. The
+    dual has one weight a row, ``max t^T w - w^T H w`` over the simplex, ``H_ij = (beta_i . beta_j)
+    alpha_i^T (c K)^-1 alpha_j``, and ``D = sum w_i beta_i ((c K)^-1 alpha_i)^T``. Where the
+    largest distance does not fall, c grows and the step is taken again, shorter. It ends once a
+    step promises less than the share `tol` of the largest distance.
+
+    One pass over the rows a trial. `duals` of the end are the rows and weights (sum 1) of the last
+    step, under which the subspace is stationary when converged.
     """
-    return math.sqrt(john.kappa * float(np.maximum(eigvals[:m], 0.0).sum()))
+    V, W = start.V, start.W
+    k = V.shape[1]
+    top = float(t.max())
+    history = [float(np.sqrt(top))]
+    damping = 1.0
+    weight_of = np.zeros(len(t))
+    converged = top == 0.0
+    index, w = np.zeros(0, dtype=np.intp), np.zeros(0)
+    for _ in range(max_iter):
+        if converged:
+            break
+        count = min(MOST_ACTIVE, len(t))
+        index = np.argpartition(t, len(t) - count)[len(t) - count :]
+        index = np.sort(index[t[index] >= NEAR * top])
+        B = dense(rows.take(index))
+        alpha, beta = B @ V, B @ W
+        b = t[index] / top
+        w = weight_of[index] + 1e-3 / len(index)
+        w /= w.sum()
+        K = (alpha * w[:, None]).T @ alpha / top
+        K += (1e-10 * np.trace(K) / k + 1e-30) * np.eye(k)
+        H0 = (beta @ beta.T / top) * (alpha @ np.linalg.solve(K, alpha.T) / top)
+        moved = False
+        while damping <= SHORTEST:
+            H = H0 / damping
+            gap = pairwise_descent(H, b, w, 0.1 * tol, 0.05, 20 * len(w) + 1000)
+            promise = 1.0 - float(b @ w - w @ H @ w) - gap
+            if promise <= tol:
+                converged = True
+                break
+            D = (beta * w[:, None]).T @ np.linalg.solve(damping * K, alpha.T).T / top
+            trial = Frame.spanned_by(V + W @ D)
+            t_trial = rows.quadratic_form(trial.W)
+            if float(t_trial.max()) < top * (1.0 - 0.1 * promise):
+                moved = True
+                break
+            damping *= 4.0
+        if not moved:
+            break
+        damping = max(damping / 3.0, LONGEST)
+        V, W, t = trial.V, trial.W, t_trial
+        top = float(t.max())
+        weight_of[:] = 0.0
+        weight_of[index] = w
+        history.append(float(np.sqrt(top)))
+        if tick is not None:
+            tick(f"largest distance {history[-1]:.6g}")
+    used = w > 0.0
+    duals = (Weights(index[used], w[used]),) if used.any() else ()
+    steps = len(history) - 1
+    return Candidate(
+        "minimax", Frame(V, W), t, history[-1], True, tuple(history), steps, converged, duals=duals
+    )

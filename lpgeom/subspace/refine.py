@@ -10,9 +10,10 @@ from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.io import validation
 from lpgeom.rows import device
-from lpgeom.rows.base import Array, Rows, Rule
+from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import open_anywhere
 from lpgeom.subspace.cost import lp_cost
+from lpgeom.subspace.irls import floored
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
@@ -85,20 +86,10 @@ def refine(
         with sized(n, d), device.algebra(rows):
             floor = _first_floor(rows, frame, p)
             for _ in range(passes):
-                M = rows.reweighted_gram(frame.W, _floored(floor, p / 2.0 - 1.0))[1]
+                M = rows.reweighted_gram(frame.W, floored(floor, p))[1]
                 frame = Frame.leading(eigen(M)[1], frame.V.shape[1])
                 floor *= 0.1
     return frame.V
-
-
-def _floored(floor: float, power: float) -> Rule:
-    """Weights of at most 1: eigenvectors do not depend on their scale."""
-
-    def rule(t: Array, lo: int, hi: int) -> Array:
-        w: Array = (np.maximum(t, floor) / floor) ** power
-        return w
-
-    return rule
 
 
 def _first_floor(rows: Rows, frame: Frame, p: float) -> float:

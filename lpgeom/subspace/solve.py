@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from lpgeom.bounds.evidence import Evidence
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.lewis import a_priori_cost, guarantee, lewis_from_metric, lewis_iteration
 from lpgeom.geometry.spectrum import EPS, HEALTHY, LARGE, Spectrum, spectrum
@@ -15,12 +16,12 @@ from lpgeom.progress import Progress
 from lpgeom.records.subspace import LewisWeights
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.vectors import local
+from lpgeom.subspace.assemble import Candidate, Solution
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.damped import continued
 from lpgeom.subspace.irls import Irls, Run
 from lpgeom.subspace.sampling import Sampler, sampler
-from lpgeom.subspace.search import THROUGH, affordable, explored
-from lpgeom.subspace.spans import through_rows
+from lpgeom.subspace.search import THROUGH, affordable, explored, through_rows
 
 FLOOR = 1e-26
 """Squared residuals below this share of the mean squared row norm are rounding (float64)."""
@@ -44,54 +45,37 @@ below its noise."""
 
 
 @dataclass(frozen=True)
-class Solution:
-    """What `Solver.solve` found, in the scaled units of its rows."""
+class Starts:
+    """What a method begins with beside `Solver.svd`: the Lewis subspace, and its weights."""
 
-    frame: Frame
-    t: Array
-    cost: float
-    svd_cost: float
-    lewis: LewisWeights | None
-    guarantee: float
-    method: str
-    history: tuple[float, ...]
-    n_iter: int
-    converged: bool
-    N: Array | None = None
-
-    def lifted(self, span: Array) -> Solution:
-        """The same solution in the space whose coordinates the rows were solved in.
-
-        `span` (d, r), orthonormal, is what coordinate vectors stand for.
-        """
-        lewis = self.lewis
-        return replace(
-            self,
-            frame=Frame.of(span @ self.frame.V),
-            lewis=None if lewis is None else replace(lewis, M=span @ lewis.M @ span.T),
-            N=None if self.N is None else span @ self.N @ span.T,
-        )
-
-    def evidence(self, rows: Rows) -> Evidence:
-        """What the certificate starts from."""
-        return Evidence(
-            self.frame.V, self.frame.W, self.t, rows.squared_norms(), self.lewis, self.N
-        )
+    ellipsoid: Frame
+    lewis: LewisWeights
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A subspace with its residuals on all rows."""
+class Method:
+    """A way from the starts to subspaces, of which the cheapest is the answer.
 
-    name: str
-    frame: Frame
-    t: Array
-    cost: float
-    double: bool  # whether t and cost come from a float64 pass
-    history: tuple[float, ...]
-    n_iter: int = 0
-    converged: bool = True
-    N: Array | None = None
+    Attributes
+    ----------
+    candidates : callable
+        ``candidates(solver, starts)`` is a list of `Candidate`. ``solver.evaluate(name, frame)``
+        makes one of a `Frame`; `solver` has the rows, k, p, tol, max_iter, rng and
+        the SVD's candidate.
+    cheapest : bool
+        Whether the SVD's subspace and the Lewis one stand by: then the result never costs more than
+        the SVD's, nor more than the a-priori ratio allows, whatever the candidates are. Where not,
+        it is the candidate, and the promise may be lost.
+    descends : bool
+        Whether it is descents: for many ranks they then begin where those of other ranks ended.
+    searches : bool
+        Whether more starts than the two are tried.
+    """
+
+    candidates: Callable[[Solver, Starts], list[Candidate]]
+    cheapest: bool = True
+    descends: bool = False
+    searches: bool = False
 
 
 class Solver:
@@ -128,47 +112,45 @@ class Solver:
         self.tol = tol
         self.bar = Progress(False) if bar is None else bar
         self.rng = np.random.default_rng(seed)
-        self.source: Sampler
+        self.source: Sampler | None = None
         n, d = rows.shape
         # Samples and float32 need rows to spare, and a Gram that float32 does not make singular.
         healthy = pca.squared and pca.eigvals[0] > HEALTHY * pca.eigvals[-1]
         self.large = healthy and n * d >= LARGE and n >= 2 * (TRAIN + TEST) * d
 
     def solve(self, method: str) -> Solution:
-        """Run `method` ("auto", "irls", "lewis" or "svd")."""
-        svd = self._evaluate("svd", Frame.leading(self.pca.U, self.k))
+        """The best candidate of a method, by its name in `METHODS`."""
+        svd = self.svd
         if self.p == 2.0:
-            return _solution(self._in_double(svd), svd, None, 1.0)
+            return Solution(svd, svd.cost, None, 1.0)
         lewis, lam, ellipsoid = self.lewis(svd.t)
-        if method == "svd":
-            svd = self._svd_in_double(svd)
-            candidates = [svd]
-        elif method == "lewis":
-            candidates = [self._in_double(self._evaluate("lewis", ellipsoid))]
-        elif method == "auto" and self.large and self.p < 2.0:
-            candidates = self._searched(svd, ellipsoid)
-        elif method == "irls" or not (candidates := self._exact()):
-            candidates = [self._descend(svd), self._descend(self._evaluate("lewis", ellipsoid))]
-            if method == "auto" and self.p < 2.0:
-                candidates += self._explored(min(candidates, key=lambda c: c.cost), lewis)
-        if method in ("auto", "irls"):
-            best = min(candidates, key=lambda c: c.cost)
-            # Figures and eigenvectors from float32 decide nothing close.
-            if best.cost > svd.cost * (1.0 - 1e-5):
-                svd = self._svd_in_double(svd)
-                candidates.append(svd)
+        how = METHODS[method]
+        candidates = how.candidates(self, Starts(ellipsoid, lewis))
         best = min(candidates, key=lambda c: c.cost)
+        # Figures and eigenvectors from float32 decide nothing close.
+        if how.cheapest and best.cost > svd.cost * (1.0 - 1e-5):
+            svd = self.plain(svd)
+            best = min(best, svd, key=lambda c: c.cost)
+        svd_cost = best.cost if best.name == "svd" else svd.cost
         # The promise of theory 2 is the Lewis subspace's; another subspace inherits it by costing
         # no more than the theorem's upper bound for that one, or than that one itself.
         promise = guarantee(lewis)
-        if best.cost > a_priori_cost(lewis, lam, lam.size - self.k):
-            own = self._in_double(self._evaluate("lewis", ellipsoid))
-            if best.cost > own.cost:
-                if method == "svd":
-                    promise = math.inf
-                else:
-                    best = own
-        return _solution(best, svd, lewis, promise)
+        if best.cost > self.owed(lewis, lam):
+            own = self.in_double(self.evaluate("lewis", ellipsoid))
+            if best.cost > own.cost and how.cheapest:
+                best = own
+            elif best.cost > own.cost:
+                promise = math.inf
+        return Solution(best, svd_cost, lewis, promise)
+
+    @cached_property
+    def svd(self) -> Candidate:
+        """The SVD's subspace."""
+        return self.evaluate("svd", Frame.leading(self.pca.U, self.k))
+
+    def owed(self, lewis: LewisWeights, lam: Array) -> float:
+        """What the Lewis subspace costs at most (theory 2), from the eigenvalues of M."""
+        return a_priori_cost(lewis, lam, lam.size - self.k)
 
     def lewis(self, t: Array) -> tuple[LewisWeights, Array, Frame]:
         """Lewis weights of all rows, the eigenvalues of M, and the Lewis subspace.
@@ -185,8 +167,8 @@ class Solver:
             lewis, spec = lewis_iteration(self.rows, p, start=self.pca, tol=1e-2, max_iter=steps)
         elif p < 2.0:
             view = self.rows.single()
-            self.source = sampler(view, self.pca, t, p, self.rng)
-            rough = self.source.metric(TRAIN * self.rows.shape[1], self.rng)
+            self.source = source = sampler(view, self.pca, t, p, self.rng)
+            rough = source.metric(TRAIN * self.rows.shape[1], self.rng)
             lewis, spec = lewis_from_metric(self.rows, p, rough)
         else:
             steps = int(20 + 2 * p)
@@ -197,9 +179,26 @@ class Solver:
         return lewis, spec.eigvals, Frame.leading(spec.U, self.k)
 
     def _sample(self, multiple: int) -> Rows:
+        assert self.source is not None
         return self.source.draw(multiple * self.rows.shape[1], self.rng)
 
-    def _searched(self, svd: Candidate, ellipsoid: Frame) -> list[Candidate]:
+    def descents(self, starts: Starts) -> list[Candidate]:
+        """The ends of descents from both subspaces."""
+        lewis = self.evaluate("lewis", starts.ellipsoid)
+        return [self._descend(self.svd), self._descend(lewis)]
+
+    def searched(self, starts: Starts) -> list[Candidate]:
+        """The same, and for p < 2 a search for better local minima."""
+        if self.p > 2.0:
+            return self.descents(starts)
+        if self.large:
+            return self._sampled(self.svd, starts.ellipsoid)
+        if optimum := self._exact():
+            return optimum
+        ends = self.descents(starts)
+        return ends + self._explored(min(ends, key=lambda c: c.cost), starts.lewis)
+
+    def _sampled(self, svd: Candidate, ellipsoid: Frame) -> list[Candidate]:
         """Descent on all rows from the start that samples recommend.
 
         If the first step from the SVD promises much, reweighting is tried on one sample from the
@@ -232,7 +231,7 @@ class Solver:
         if chosen == 0 or costs[chosen] > (1.0 - BENIGN) * costs[0]:
             return [self._descend(svd, first)]
         name = "lewis" if chosen == 1 else "sample"
-        found = self._descend(self._evaluate(name, frames[chosen]))
+        found = self._descend(self.evaluate(name, frames[chosen]))
         # The sample was wrong: the SVD's own descent decides.
         return [found] if found.cost < svd.cost else [found, self._descend(svd, first)]
 
@@ -241,7 +240,7 @@ class Solver:
         if self.p != 1.0 or self.k < self.rows.shape[1] - 1:
             return []
         low = FLOOR * float(np.mean(self.rows.squared_norms()))
-        best = [self._evaluate(THROUGH, f) for f in through_rows(self.rows, self.k, 1.0, 1)]
+        best = [self.evaluate(THROUGH, f) for f in through_rows(self.rows, self.k, 1.0, 1)]
         return [replace(c, N=self.rows.weighted_gram(np.maximum(c.t, low) ** -0.5)) for c in best]
 
     def _explored(self, best: Candidate, lewis: LewisWeights) -> list[Candidate]:
@@ -265,7 +264,7 @@ class Solver:
         if end is None:
             return []
         found = self._settle(f"irls from {end.name}", end.run)
-        return [with_history(found, list(end.run.history), end.run.n_iter, end.run)]
+        return [found.after(list(end.run.history), end.run.n_iter, end.run)]
 
     def _irls(
         self,
@@ -283,7 +282,7 @@ class Solver:
             self.p,
             floor=FLOOR if double else SINGLE_FLOOR,
             tol=max(tol or self.tol, 0.0 if double else SINGLE_TOL),
-            unit=EPS if double else SINGLE_EPS,
+            rounding=EPS if double else SINGLE_EPS,
             t=t,
             eps=eps,
             haste=not double,
@@ -309,11 +308,11 @@ class Solver:
             hidden = t < 1e-9 * self.rows.squared_norms()
             capped = p < 2.0 and int(np.count_nonzero(hidden)) > 1e-3 * t.size
             if not capped and self.tol >= SINGLE_TOL:
-                return with_history(found, history, n_iter, run)
+                return found.after(history, n_iter, run)
         run = self._run(self.rows, frame, t, eps=eps)
         history += run.history
         found = self._settle(name, run)
-        return with_history(found, history, n_iter + run.n_iter, run)
+        return found.after(history, n_iter + run.n_iter, run)
 
     def _run(
         self,
@@ -332,65 +331,43 @@ class Solver:
 
     def _settle(self, name: str, run: Run) -> Candidate:
         """The end of a run in float64, or the best subspace it saw should that be cheaper."""
-        end = self._in_double(self._evaluate(name, run.frame))
+        end = self.evaluate(name, run.frame, double=True)
         if run.best is not run.frame and run.cost < end.cost:
-            best = self._in_double(self._evaluate(name, run.best))
-            if best.cost < end.cost:
-                return best
+            best = self.evaluate(name, run.best, double=True)
+            return min(end, best, key=lambda c: c.cost)
         return end
 
-    def _evaluate(self, name: str, frame: Frame) -> Candidate:
-        """Residuals in float32 where that gives the cost to six digits, else in float64."""
-        if self.large and not name.startswith(("irls", "damped")):
+    def evaluate(self, name: str, frame: Frame, *, double: bool = False) -> Candidate:
+        """Residuals in float32 where that gives the cost to six digits, else, or if asked to, in
+        float64."""
+        if self.large and self.p < 2.0 and not double:
             t = self.rows.single().quadratic_form(frame.W)
             cost = lp_cost(t, self.p)
-            if self.p < 2.0 and cost > 0.03 * lp_cost(self.rows.squared_norms(), self.p):
+            if cost > 0.03 * lp_cost(self.rows.squared_norms(), self.p):
                 return Candidate(name, frame, t, cost, False, (cost,))
         t = self.rows.quadratic_form(frame.W)
         cost = lp_cost(t, self.p)
         return Candidate(name, frame, t, cost, True, (cost,))
 
-    def _svd_in_double(self, svd: Candidate) -> Candidate:
+    def plain(self, svd: Candidate) -> Candidate:
         """The SVD's subspace from a float64 Gram, with its float64 cost."""
         if self.pca.single:
-            return self._in_double(
-                self._evaluate("svd", Frame.leading(spectrum(self.rows).U, self.k))
-            )
-        return self._in_double(svd)
+            return self.evaluate("svd", Frame.leading(spectrum(self.rows).U, self.k), double=True)
+        return self.in_double(svd)
 
-    def _in_double(self, c: Candidate) -> Candidate:
-        if c.double:
-            return c
-        t = self.rows.quadratic_form(c.frame.W)
-        cost = lp_cost(t, self.p)
-        return replace(c, t=t, cost=cost, double=True, history=(cost,))
+    def in_double(self, c: Candidate) -> Candidate:
+        """The same with its float64 cost."""
+        return c if c.double else self.evaluate(c.name, c.frame, double=True)
 
 
-def with_history(found: Candidate, history: list[float], n_iter: int, last: Run) -> Candidate:
-    """Costs after each step, never rising, ending in the float64 cost of what was found."""
-    before = (max(c, found.cost) for c in np.minimum.accumulate(history).tolist())
-    return replace(
-        found,
-        history=(*before, found.cost),
-        n_iter=n_iter,
-        converged=last.converged,
-        N=last.N,
-    )
-
-
-def _solution(
-    best: Candidate, svd: Candidate, lewis: LewisWeights | None, promise: float
-) -> Solution:
-    return Solution(
-        best.frame,
-        best.t,
-        best.cost,
-        svd.cost,
-        lewis,
-        promise,
-        best.name,
-        best.history,
-        best.n_iter,
-        best.converged,
-        best.N,
-    )
+METHODS: dict[str, Method] = {
+    "auto": Method(lambda solver, starts: solver.searched(starts), descends=True, searches=True),
+    "irls": Method(lambda solver, starts: solver.descents(starts), descends=True),
+    "lewis": Method(
+        lambda solver, starts: [solver.in_double(solver.evaluate("lewis", starts.ellipsoid))],
+        cheapest=False,
+    ),
+    "svd": Method(lambda solver, starts: [solver.plain(solver.svd)], cheapest=False),
+}
+"""Name -> method. ``METHODS["mine"] = Method(candidates)``, in a module of your own, is all that it
+takes for ``approx_subspace(..., method="mine")``, `cost_curve` and `approx_affine`."""

@@ -21,7 +21,7 @@ from lpgeom.geometry.grassmann import Frame
 from lpgeom.kernels.cpu.simplex import pairwise_descent
 from lpgeom.records.subspace import Bound, Certificate, CertificateError
 from lpgeom.rows.array import ArrayRows
-from lpgeom.subspace.farthest import descend
+from lpgeom.subspace.minimax import descend
 from tests import reference
 from tests.problems import KINDS, fixed, matrix, random_bases
 

@@ -10,8 +10,7 @@ import pytest
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.rows.array import ArrayRows
 from lpgeom.subspace import irls
-from lpgeom.subspace.anderson import Anderson
-from lpgeom.subspace.irls import Irls
+from lpgeom.subspace.irls import Anderson, Irls
 from lpgeom.subspace.solve import FLOOR
 
 

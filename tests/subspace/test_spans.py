@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import lpgeom
 from lpgeom.rows.array import ArrayRows
-from lpgeom.subspace import solve, spans
-from lpgeom.subspace.spans import through_rows
+from lpgeom.subspace import search, solve
+from lpgeom.subspace.search import through_rows
 from tests import reference
 from tests.problems import KINDS, fixed, matrix
 
@@ -167,10 +167,10 @@ def test_large_data_and_other_methods_look_at_no_span(monkeypatch: pytest.Monkey
 
 def test_the_limits_count_sets_and_products(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = ArrayRows(matrix("gauss", 12, 4, 1))
-    assert len(through_rows(rows, 3, 1.0)) == spans.STARTS
-    monkeypatch.setattr(spans, "WORK", 220 * 4 * (12 + 16) - 1)
+    assert len(through_rows(rows, 3, 1.0)) == search.CHEAPEST
+    monkeypatch.setattr(search, "SETS_WORK", 220 * 4 * (12 + 16) - 1)
     assert through_rows(rows, 3, 1.0) == []
-    monkeypatch.setattr(spans, "WORK", 220 * 4 * (12 + 16))
+    monkeypatch.setattr(search, "SETS_WORK", 220 * 4 * (12 + 16))
     assert through_rows(rows, 3, 1.0)
-    monkeypatch.setattr(spans, "SETS", 219)
+    monkeypatch.setattr(search, "SETS", 219)
     assert through_rows(rows, 3, 1.0) == []

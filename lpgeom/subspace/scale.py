@@ -1,0 +1,74 @@
+"""The scale and the coordinates in which a problem is solved: for high p, and for n < d."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from lpgeom.geometry.grassmann import complement
+from lpgeom.geometry.spectrum import Spectrum
+from lpgeom.rows.base import Array
+from lpgeom.rows.door import Problem
+
+
+def centred(problem: Problem, pca: Spectrum, k: int) -> tuple[Problem, Spectrum]:
+    """For p > 2, rescale so that the SVD's root mean squared residual is near 1.
+
+    High powers of residuals far from 1 would leave the range of float64. A power of two again, so
+    nothing is rounded.
+    """
+    if problem.p <= 2.0:
+        return problem, pca
+    m = pca.eigvals.size - k
+    mean = float(np.maximum(pca.eigvals[:m], 0.0).sum()) / problem.rows.shape[0]
+    if mean <= 0.0:
+        return problem, pca
+    # 2^480 keeps squared norms of the rows inside float64, 2^1020 the scale itself.
+    room = 1020 - math.frexp(problem.scale)[1]
+    e = min(max(-round(0.5 * math.log2(mean)), -480), 480, room)
+    factor = math.ldexp(1.0, e)
+    return rescaled(problem, problem.unit / factor), replace(pca, eigvals=pca.eigvals * factor**2)
+
+
+def rescaled(problem: Problem, unit: float) -> Problem:
+    """The same problem with another unit (a power of two away)."""
+    factor = problem.unit / unit
+    if factor == 1.0:
+        return problem
+    rows = problem.rows.scaled(factor)
+    return replace(problem, rows=rows, scale=problem.scale * factor, unit=unit)
+
+
+def check_cost(cost: float, p: float) -> None:
+    """For k < rank(A), where no subspace costs 0.
+
+    Raises
+    ------
+    OverflowError
+        It is 0 all the same: `centred` could not enlarge rows near the end of float64 enough.
+    """
+    if cost == 0.0:
+        raise OverflowError(
+            f"A is so near the smallest float that residuals to the power p = {p:g} come to "
+            "0; multiply A by a power of ten"
+        )
+
+
+def in_span(problem: Problem) -> tuple[Problem, Array | None]:
+    """For n < d, the rows in coordinates of their span, and that span (d, n); else as they are."""
+    n, d = problem.rows.shape
+    if n >= d:
+        return problem, None
+    rows, span = problem.rows.reduced()
+    return replace(problem, rows=rows), span
+
+
+def spanning(pca: Spectrum, span: Array | None, k: int) -> Array:
+    """An orthonormal (d, k) basis that contains the leading directions of the rows; k may exceed
+    the number of coordinates."""
+    U = pca.U if span is None else span @ pca.U
+    V = np.ascontiguousarray(U[:, max(U.shape[1] - k, 0) :])
+    missing = k - V.shape[1]
+    return V if missing == 0 else np.concatenate([V, complement(V)[:, :missing]], axis=1)
