@@ -17,6 +17,9 @@ from lpgeom.subspace.irls import Irls
 
 PACKAGE = Path(lpgeom.__file__).parent
 
+NO_STEP = {"<lambda>", "shape", "dtype"}
+"""Names of what is called without being a step: entries of tables, attributes of rows."""
+
 
 class Arrived(Exception):
     """The loop has begun."""
@@ -34,7 +37,7 @@ def road(A: np.ndarray, p: float) -> list[str]:
 
     def look(frame: FrameType, event: str, _: object) -> None:
         code, path = frame.f_code, Path(frame.f_code.co_filename)
-        if event != "call" or not path.is_relative_to(PACKAGE):
+        if event != "call" or not path.is_relative_to(PACKAGE) or code.co_name in NO_STEP:
             return
         arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         if any(carries(frame.f_locals.get(name)) for name in arguments):
