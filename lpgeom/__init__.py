@@ -12,16 +12,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lpgeom._version import __version__
-from lpgeom.records.clusters import ClusterResult
-from lpgeom.records.curve import CostCurve
-from lpgeom.records.ellipsoids import Ellipsoid, Rounding
-from lpgeom.records.factors import FactorResult
-from lpgeom.records.mixed import MixedResult
-from lpgeom.records.subspace import (
+from lpgeom.records import (
     Bound,
     Certificate,
     CertificateError,
+    ClusterResult,
+    CostCurve,
+    Ellipsoid,
+    FactorResult,
     LewisWeights,
+    MixedResult,
+    Rounding,
     SubspaceResult,
 )
 

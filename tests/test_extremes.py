@@ -10,7 +10,7 @@ import pytest
 
 import lpgeom
 from lpgeom.geometry.median import lp_median
-from lpgeom.records.certified import to_cost_units
+from lpgeom.records.base import to_cost_units
 
 
 @pytest.fixture(autouse=True)

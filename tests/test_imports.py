@@ -170,7 +170,7 @@ def test_imports_run_downward(path: Path) -> None:
         ("lpgeom.records.subspace", "from lpgeom.bounds.table import lower_bounds"),
         ("lpgeom.records.subspace", "def f():\n    from lpgeom.rows import array"),
         ("lpgeom.io.validation", "from lpgeom.kernels import cpu"),
-        ("lpgeom.io.validation", "from lpgeom.records.storage import load_result"),
+        ("lpgeom.io.validation", "from lpgeom.records import load"),
         ("lpgeom.subspace.approx", "import torch"),
         ("lpgeom.cli", "def f():\n    import matplotlib.pyplot"),
         ("lpgeom.subspace.approx", "from lpgeom.cli import main"),
@@ -188,7 +188,7 @@ def test_the_checker_finds_a_violation(module: str, source: str) -> None:
         ("lpgeom.subspace.approx", "from . import irls\nfrom .irls import descend"),
         ("lpgeom.rows.dask", "import dask.array"),
         ("lpgeom.cli", "def f():\n    from lpgeom import approx_subspace"),
-        ("lpgeom.records.subspace", "def f():\n    from lpgeom.records.storage import save_result"),
+        ("lpgeom.records.subspace", "def f():\n    from lpgeom.records.files import read_record"),
         ("lpgeom.geometry.lewis", "from lpgeom.records.subspace import LewisWeights"),
     ],
 )

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from lpgeom.cli.common import UsageError, add_matrix, open_matrix
-from lpgeom.records.storage import load_either
+from lpgeom.records import load
 
 
 def add(commands: Any) -> None:
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    result = load_either(options.result)
+    result = load(options.result)
     if result.certificate is None:
         raise UsageError(
             f"{options.result}: has no certificate to check (made with --certify none)"

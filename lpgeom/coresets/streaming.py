@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from lpgeom.coresets.record import Coreset, Provenance
 from lpgeom.coresets.sampling import EXACT, draw, sensitivities_of
 from lpgeom.io import validation
+from lpgeom.records.fields import Cost, Count, Rank, Size, array, built, index_vector
+from lpgeom.records.files import read_record, write_record
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import open_rows
 from lpgeom.threads import serial_blas
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 FAN_IN = 4
 """Buckets that are reduced to one: rows are drawn log_4 times instead of log_2 times one after
 another, for half as many buckets more in memory."""
+
+OPTIONS = ("p", "size", "k", "seed", "failure_probability")
 
 SMALLEST_STEP = 1024
 """Rows of a block that are taken in at a time: a large block is never copied whole."""
@@ -37,11 +41,11 @@ class Bucket:
     subspace at once; `growth_fixed` for one subspace.
     """
 
-    rows: Array
-    weights: Array
-    indices: NDArray[np.int64]
-    growth: float = 0.0
-    growth_fixed: float = 0.0
+    rows: Annotated[Array, array(lambda known: (None, None))]
+    weights: Annotated[Array, array(lambda known: known["rows"].shape[:1])]
+    indices: Annotated[NDArray[np.int64], index_vector]
+    growth: Cost = 0.0
+    growth_fixed: Cost = 0.0
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -91,15 +95,32 @@ class State:
         Failure probability of the reductions so far.
     """
 
-    n_rows: int
+    n_rows: Rank
     pending: Bucket
     levels: tuple[tuple[Bucket, ...], ...] = ()
-    reductions: tuple[int, ...] = ()
-    spent: float = 0.0
+    reductions: tuple[Count, ...] = ()
+    spent: Size = 0.0
 
     @property
     def d(self) -> int:
         return int(self.pending.rows.shape[1])
+
+    def checked(self, size: int) -> State:
+        """The state, as it is: a ValueError says what cannot be one of a stream of this size."""
+        if any(len(level) >= FAN_IN for level in self.levels):
+            raise ValueError(f"a level has {FAN_IN} buckets")
+        whole = [bucket for level in self.levels for bucket in level]
+        for bucket, most in ((self.pending, size - 1), *((bucket, size) for bucket in whole)):
+            indices, rows = bucket.indices, bucket.rows
+            if rows.shape != (indices.size, self.d):
+                raise ValueError(f"a bucket of {indices.size} indices has rows of {rows.shape}")
+            if indices.size > most:
+                raise ValueError(f"a bucket has {indices.size} rows, expected at most {most}")
+            if indices.size and (indices.min() < 0 or indices.max() >= self.n_rows):
+                raise ValueError(f"indices are not between 0 and {self.n_rows}")
+            if not (bucket.weights > 0.0).all():
+                raise ValueError("weights are not positive")
+        return self
 
 
 class StreamingCoreset:
@@ -266,16 +287,24 @@ class StreamingCoreset:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the stream to an .npz file (no pickle inside), complete or not at all."""
-        from lpgeom.coresets.storage import save_stream
+        values = {name: getattr(self, name) for name in OPTIONS}
+        write_record(path, "StreamingCoreset", {**values, "state": self._state})
 
-        save_stream(self, path)
-
-    @staticmethod
-    def load(path: str | os.PathLike[str]) -> StreamingCoreset:
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> StreamingCoreset:
         """Read what `save` wrote, and go on. A damaged file is a ValueError."""
-        from lpgeom.coresets.storage import load_stream
+        return read_record(path, "StreamingCoreset", "stream", cls._from_file)
 
-        return load_stream(path)
+    @classmethod
+    def _from_file(cls, values: Any, version: int) -> StreamingCoreset:
+        if foreign := set(values) - {*OPTIONS, "state"}:
+            raise ValueError(f"stream has the unknown field {min(foreign)!r}")
+        stream = cls(**{name: values[name] for name in OPTIONS})
+        if (state := values["state"]) is not None:
+            if version == 1:  # which repeated how many columns the rows have
+                state = {name: value for name, value in state.items() if name != "d"}
+            stream._state = built(State, state).checked(stream.size)
+        return stream
 
     def _started(self, d: int) -> State:
         """The state, if it is for d columns; a new one before the first row."""

@@ -229,7 +229,7 @@ class _Builder:
         found = spanned(self._problem, inner, self._span, pca, k)
         proved = found.certificate
         result = self._result(found.problem, found.solution, proved, 0.0, 0.0)
-        return result if self._certify else replace(result, certificate=None)
+        return result if self._certify else replace(result, certified=False)
 
     def _result(
         self,
@@ -266,11 +266,6 @@ def _around(
     V = np.concatenate([smaller.basis, more], axis=1)
     found = cost(data, V, math.inf, row_weights=row_weights, backend=backend)
     value = min(found, smaller.cost)
-    certificate = result.certificate
-    if certificate is not None:
-        certificate = replace(certificate, basis=V, scaled_cost=value / certificate.unit)
-    return replace(
-        result, basis=V, cost=value, norm_error=value, certificate=certificate,
-        ratio=math.inf if certificate is None else certificate.ratio,
-        method=f"around rank {smaller.k}: {smaller.method}",
-    )  # fmt: skip
+    statement = replace(result.statement, basis=V, scaled_cost=value / result.statement.unit)
+    method = f"around rank {smaller.k}: {smaller.method}"
+    return replace(result, statement=statement, method=method)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -142,36 +141,25 @@ def approx_factors(
         right = np.ascontiguousarray(entries.place.host(run.right))
         left = entries.in_user_units(entries.place.host(run.left), right)
     unit, p = entries.unit, entries.p
-    certificate = None
-    if certify:
-        certificate = EntriesCertificate(
-            p=p,
-            k=entries.k,
-            shape=(n, d),
-            left=left,
-            right=right,
-            scaled_cost=run.cost,
-            bounds=bounds,
-            unit=unit,
-            row_weights=entries.row_weights,
-            entry_weights=entries.entry_weights,
-            missing=missing,
-        )
-    lower = certificate.lower_bound if certificate is not None else 0.0
-    return FactorResult(
-        left=left,
-        right=right,
-        cost=to_cost_units(run.cost, unit, p),
-        norm_error=run.cost ** (1.0 / p) * unit,
-        lower_bound=lower,
-        ratio=certificate.ratio if certificate is not None else math.inf,
-        guarantee=guarantee,
-        certificate=certificate,
-        history=tuple(to_cost_units(c, unit, p) for c in run.history),
-        method=run.name,
+    statement = EntriesCertificate(
         p=p,
         k=entries.k,
         shape=(n, d),
+        left=left,
+        right=right,
+        scaled_cost=run.cost,
+        bounds=bounds,
+        unit=unit,
+        row_weights=entries.row_weights,
+        entry_weights=entries.entry_weights,
+        missing=missing,
+    )
+    return FactorResult(
+        statement=statement,
+        certified=bool(certify),
+        guarantee=guarantee,
+        history=tuple(to_cost_units(c, unit, p) for c in run.history),
+        method=run.name,
         n_iter=run.n_iter,
         converged=run.converged,
         seconds=time.perf_counter() - started,

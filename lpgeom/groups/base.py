@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.geometry.spectrum import LARGE
-from lpgeom.records.grouping import p_norm
-from lpgeom.records.mixed import Part
 from lpgeom.records.subspace import SubspaceResult
 from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import BlockRows
@@ -121,10 +118,3 @@ class GroupSolver:
             method=method, tol=tol, max_iter=steps, row_weights=omega, certify=certify,
             backend=problem.backend, seed=self.seed,
         )  # fmt: skip
-
-
-def norm_and_ratio(parts: Sequence[SubspaceResult | Part], p: float) -> tuple[float, float]:
-    """The norm error of all parts together, and the certified ratio under their labels."""
-    norm = p_norm([part.norm_error for part in parts], p)
-    proved = p_norm([part.norm_error / part.ratio for part in parts], p)
-    return norm, 1.0 if norm <= proved else (norm / proved if proved > 0.0 else math.inf)

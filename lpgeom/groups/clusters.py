@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from lpgeom.groups.base import GroupSolver, Labels, each, is_large, norm_and_ratio
+from lpgeom.groups.base import GroupSolver, Labels, each, is_large
 from lpgeom.groups.splits import Searched, searched
 from lpgeom.io import validation
 from lpgeom.progress import Progress
-from lpgeom.records.clusters import ClusterResult
-from lpgeom.records.grouping import LARGEST, p_norm
-from lpgeom.records.subspace import SubspaceResult, to_cost_units
+from lpgeom.records.base import p_norm
+from lpgeom.records.groups import ClusterResult, Part
+from lpgeom.records.subspace import SubspaceResult
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import Stop
@@ -225,22 +225,10 @@ class _ClusterTask(GroupSolver):
         norm = p_norm(y[index], p) * self.problem.unit
         if norm >= result.norm_error:
             return result
-        certificate = result.certificate
-        cost = to_cost_units(1.0, norm, p)
-        if certificate is not None:
-            scaled = (norm / certificate.unit) ** p
-            certificate = replace(certificate, basis=V, scaled_cost=scaled)
-            cost = certificate.cost
-        return replace(
-            result,
-            basis=V,
-            cost=cost,
-            norm_error=norm,
-            ratio=math.inf if certificate is None else certificate.ratio,
-            certificate=certificate,
-            method="k-subspaces",
-            history=(*(max(c, cost) for c in result.history), cost),
-        )
+        scaled = (norm / result.statement.unit) ** p
+        statement = replace(result.statement, basis=V, scaled_cost=scaled)
+        history = (*(max(c, statement.cost) for c in result.history), statement.cost)
+        return replace(result, statement=statement, method="k-subspaces", history=history)
 
     def _nearest(self, bases: list[Array]) -> tuple[Labels, Array]:
         """The label of the nearest basis, and the distance times the row factor.
@@ -279,21 +267,14 @@ class _ClusterTask(GroupSolver):
         converged: bool,
     ) -> ClusterResult:
         p = self.problem.p
-        parts = [r for r in results if r is not None]
-        norm, ratio = norm_and_ratio(parts, p)
+        pairs = zip(bases, results, strict=True)
         return ClusterResult(
             labels=labels,
-            bases=np.stack(bases),
-            results=results,
-            cost=history[-1],
-            norm_error=norm,
-            lower_bound=min(sum(r.lower_bound for r in parts), LARGEST),
-            ratio=ratio,
+            parts=tuple(Part(V, result, p=p) for V, result in pairs),
             single_cost=single.cost,
             svd_cost=single.svd_cost,
             history=history,
             p=p,
-            k=self.k,
             shape=single.shape,
             method=method,
             n_iter=n_iter,

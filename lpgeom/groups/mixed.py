@@ -12,19 +12,19 @@ import numpy as np
 
 from lpgeom.geometry.grassmann import completed
 from lpgeom.geometry.spectrum import eigen
-from lpgeom.groups.allocation import allocated, storage
+from lpgeom.groups.allocation import allocated
 from lpgeom.groups.base import (
     FactoredRows,
     GroupSolver,
     Labels,
     each,
     is_large,
-    norm_and_ratio,
 )
 from lpgeom.groups.splits import searched
 from lpgeom.io import validation
 from lpgeom.progress import Progress
-from lpgeom.records.mixed import LARGEST, MixedResult, Part, p_norm
+from lpgeom.records.base import LARGEST, p_norm
+from lpgeom.records.groups import MixedResult, Part
 from lpgeom.records.subspace import to_cost_units
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
@@ -184,19 +184,12 @@ def _record(
 ) -> MixedResult:
     p, (n, d) = problem.p, problem.rows.shape
     labels = np.zeros(n, np.int64) if found is None else found.labels.astype(np.int64)
-    counts = np.bincount(labels, minlength=len(parts)).tolist()
     cost = min(sum(q.cost for q in parts), LARGEST)
-    norm, ratio = norm_and_ratio(parts, p)
     history = [single.cost, *(() if found is None else found.history), cost]
     return MixedResult(
         labels=labels,
         parts=parts,
-        cost=cost,
-        norm_error=norm,
-        lower_bound=min(cost, sum(q.lower_bound for q in parts)),
-        ratio=ratio,
         budget=budget,
-        storage=sum(storage(m, d, q.rank) for m, q in zip(counts, parts, strict=True)),
         single_rank=rank,
         single_cost=single.cost,
         svd_cost=single.svd_cost,
@@ -363,4 +356,4 @@ def _part(solver: GroupSolver, index: Labels | None, k: int, certify: bool | str
     # Its own scale: nothing underflows.
     own = open_array(A, problem.p, omega, backend=problem.backend)
     norm = p_norm(np.sqrt(fetched(own.rows.squared_norms())), problem.p) * own.unit
-    return Part.zero(d, to_cost_units(1.0, norm, problem.p), norm)
+    return Part.zero(d, norm, problem.p)

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.io.tables import frame
-from lpgeom.records.subspace import Array, CertificateError, SubspaceResult, norm_ratio
+from lpgeom.records.base import Array, CertificateError, jsonable, norm_ratio
+from lpgeom.records.fields import Cost, Saved, Size
+from lpgeom.records.subspace import SubspaceResult
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-COLUMNS = (
-    "k", "cost", "norm_error", "lower_bound", "ratio", "share", "svd_cost", "cost_over_svd",
-    "bound", "method", "n_iter", "converged",
-)  # fmt: skip
-
 
 @dataclass(frozen=True, eq=False)
-class CostCurve:
+class CostCurve(Saved):
     """What subspaces of several ranks cost, and what no subspace of these ranks can cost less than.
 
     Costs are p-th powers in user units (at p = inf largest distances: norms), one for each rank of
@@ -52,9 +46,11 @@ class CostCurve:
     """
 
     results: tuple[SubspaceResult, ...] = field(repr=False)
-    total: float
-    n_passes: float
-    seconds: float
+    total: Cost
+    n_passes: Size
+    seconds: Size
+
+    _WORD = "cost curve"
 
     @property
     def ks(self) -> NDArray[np.int64]:
@@ -162,40 +158,23 @@ class CostCurve:
         Raises
         ------
         CertificateError
-            A certificate that does not hold, names the rank; a figure that is not its
-            certificate's; ranks that are not ascending.
+            A certificate that does not hold, names the rank; ranks that are not ascending.
         """
-        if (np.diff(self.ks) <= 0).any():
-            raise CertificateError(f"the ranks {self.ks.tolist()} are not ascending")
+        self._check_ranks(CertificateError)
         for r in self.results:
             if r.certificate is None:
                 raise CertificateError(f"rank {r.k} has no certificate")
-            if not (
-                math.isclose(r.cost, r.certificate.cost, rel_tol=1e-9)
-                or r.cost == r.certificate.cost
-            ):
-                raise CertificateError(
-                    f"rank {r.k}: the cost is stated as {r.cost!r}, the certificate says "
-                    f"{r.certificate.cost!r}"
-                )
-            if r.lower_bound > r.certificate.lower_bound * (1.0 + 1e-9):
-                raise CertificateError(
-                    f"rank {r.k}: the lower bound is stated as {r.lower_bound!r}, the certificate "
-                    f"says {r.certificate.lower_bound!r}"
-                )
-            if r.ratio < r.certificate.ratio * (1.0 - 1e-9):
-                raise CertificateError(
-                    f"rank {r.k}: the ratio is stated as {r.ratio!r}, the certificate says "
-                    f"{r.certificate.ratio!r}"
-                )
-            if (r.k, r.p, r.shape) != (r.certificate.k, r.certificate.p, r.certificate.shape) or (
-                not np.array_equal(r.basis, r.certificate.basis)
-            ):
-                raise CertificateError(f"rank {r.k}: the certificate is of another subspace")
             try:
                 r.certificate.verify(A, rtol=rtol)
             except CertificateError as error:
                 raise CertificateError(f"rank {r.k}: {error}") from error
+
+    def _check_ranks(self, error: type[ValueError]) -> None:
+        """One problem, and each rank once."""
+        if any((r.shape, r.p) != (self.shape, self.p) for r in self.results):
+            raise error("the results of a curve speak of different problems")
+        if (np.diff(self.ks) <= 0).any():
+            raise error(f"the ranks {self.ks.tolist()} are not ascending")
 
     def to_frame(self) -> Any:
         """A ``pandas.DataFrame`` with a row for each rank; `lpgeom.io.tables.Table` without pandas.
@@ -204,7 +183,9 @@ class CostCurve:
         svd_cost, cost_over_svd, bound (the name of the lower bound), method, n_iter, converged.
         ``attrs``: "p", "shape", "total".
         """
-        columns: dict[str, Sequence[Any]] = {
+        from lpgeom.io.tables import frame  # for those who ask for a table
+
+        columns = {
             "k": self.ks.tolist(),
             "cost": self.cost.tolist(),
             "norm_error": self.norm_error.tolist(),
@@ -214,27 +195,22 @@ class CostCurve:
             "svd_cost": self.svd_cost.tolist(),
             "cost_over_svd": [_over(r.cost, r.svd_cost) for r in self.results],
             "bound": [_bound_name(r) for r in self.results],
-            "method": [r.method for r in self.results],
-            "n_iter": [r.n_iter for r in self.results],
-            "converged": [r.converged for r in self.results],
         }
-        attrs = {"p": self.p, "shape": self.shape, "total": self.total}
-        return frame({name: columns[name] for name in COLUMNS}, attrs)
+        for name in ("method", "n_iter", "converged"):
+            columns[name] = [getattr(r, name) for r in self.results]
+        return frame(columns, {"p": self.p, "shape": self.shape, "total": self.total})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, ready for JSON (arrays left out).
 
         p = inf, for which JSON has no number, is the string "inf".
         """
+        names = ("ks", "cost", "lower_bound", "ratio", "svd_cost")
         return {
             "shape": list(self.shape),
-            "p": "inf" if math.isinf(self.p) else self.p,
+            "p": jsonable(self.p),
             "total": self.total,
-            "ks": self.ks.tolist(),
-            "cost": self.cost.tolist(),
-            "lower_bound": self.lower_bound.tolist(),
-            "ratio": self.ratio.tolist(),
-            "svd_cost": self.svd_cost.tolist(),
+            **{name: getattr(self, name).tolist() for name in names},
             "n_passes": self.n_passes,
             "seconds": self.seconds,
             "results": [r.to_dict() for r in self.results],
@@ -262,21 +238,15 @@ class CostCurve:
             f"shape={self.shape}, largest ratio={self.ratio.max():.6f})"
         )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything, certificates included, to an .npz file (no pickle inside).
-
-        The file appears complete or not at all. Certificates that share a matrix share it there.
-        """
-        from lpgeom.records.storage import save_curve
-
-        save_curve(self, path)
-
-    @staticmethod
-    def load(path: str | os.PathLike[str]) -> CostCurve:
-        """Read what `save` wrote. Loading never runs code; a damaged file is a ValueError."""
-        from lpgeom.records.storage import load_curve
-
-        return load_curve(path)
+    @classmethod
+    def _from_file(cls, values: Any, version: int) -> Self:
+        results = values["results"]
+        if not isinstance(results, list | tuple) or not results:
+            raise ValueError("CostCurve.results is not a sequence of results")
+        results = [SubspaceResult._from_file(result, version) for result in results]
+        curve = super()._from_file({**values, "results": results}, version)
+        curve._check_ranks(ValueError)
+        return curve
 
 
 def _over(a: float, b: float) -> float:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.records.certified import Certified, Proved, plain, to_cost_units
-from lpgeom.records.subspace import Array, Certificate
+from lpgeom.records.base import Array, Certified, Proved, jsonable, to_cost_units
+from lpgeom.records.check.entries import verify_entries
+from lpgeom.records.fields import (
+    Cost,
+    Exponent,
+    Rank,
+    Shape,
+    Size,
+    array,
+    index_vector,
+    one_of,
+    real,
+)
+from lpgeom.records.result import Result
+from lpgeom.records.subspace import Certificate
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -30,7 +41,7 @@ class EntriesBlock:
         weights at most ``min over J of omega_ij``.
     """
 
-    indices: NDArray[np.intp] = field(repr=False)
+    indices: Annotated[NDArray[np.intp], index_vector] = field(repr=False)
     certificate: Certificate
 
     def scaled_value(self, unit: float) -> float:
@@ -59,10 +70,12 @@ class EntriesBound(Proved):
     """
 
     name: str
-    axis: str
+    axis: Annotated[str, one_of("rows", "columns")]
     blocks: tuple[EntriesBlock, ...] = field(repr=False)
-    p: float
-    unit: float
+    p: Exponent
+    unit: Size
+
+    _FIGURES: ClassVar[tuple[str, ...]] = ("value", "failure_probability")
 
     @property
     def scaled_value(self) -> float:
@@ -94,16 +107,22 @@ class EntriesCertificate(Certified[EntriesBound]):
         Whether NaN in the data stands for a missing entry.
     """
 
-    p: float
-    k: int
-    shape: tuple[int, int]
-    left: Array = field(repr=False)
-    right: Array = field(repr=False)
-    scaled_cost: float
+    p: Annotated[float, real(1.0)]
+    k: Rank
+    shape: Shape
+    left: Annotated[Array, array(lambda known: (known["shape"][0], known["k"]))] = field(repr=False)
+    right: Annotated[Array, array(lambda known: (known["k"], known["shape"][1]))] = field(
+        repr=False
+    )
+    scaled_cost: Size
     bounds: tuple[EntriesBound, ...]
-    unit: float = 1.0
-    row_weights: Array | None = field(default=None, repr=False)
-    entry_weights: Array | None = field(default=None, repr=False)
+    unit: Size = 1.0
+    row_weights: Annotated[Array, array(lambda known: known["shape"][:1])] | None = field(
+        default=None, repr=False
+    )
+    entry_weights: Annotated[Array, array(lambda known: known["shape"])] | None = field(
+        default=None, repr=False
+    )
     missing: str = "raise"
 
     def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
@@ -121,21 +140,15 @@ class EntriesCertificate(Certified[EntriesBound]):
         CertificateError
             Names the first thing that fails.
         """
-        from lpgeom.records.check.entries import verify_entries
-
         verify_entries(self, A, rtol=rtol)
 
     def table(self) -> str:
         """The bounds as text, largest first."""
-        lines = [f"{'bound':<24}{'lower bound':>14}{'cost/bound':>12}  holds"]
-        for b in sorted(self.bounds, key=lambda b: -b.scaled_value):
-            over = max(1.0, self.scaled_cost / b.scaled_value) if b.scaled_value > 0 else math.inf
-            lines.append(f"{b.name:<24}{b.value:>14.6g}{over:>12.5f}  {b.certainty}")
-        return "\n".join(lines)
+        return self._lines(f"{'bound':<24}", (f"{b.name:<24}" for b in self.bounds))
 
 
-@dataclass(frozen=True, eq=False)
-class FactorResult:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class FactorResult(Result[EntriesCertificate]):
     """Two factors ``left @ right`` of rank k near A, entry by entry.
 
     Attributes
@@ -163,6 +176,8 @@ class FactorResult:
     p, k, shape, n_iter, converged, seconds, svd_cost, seed, backend
         As in `SubspaceResult`; `svd_cost` is the entrywise cost of the truncated SVD (missing
         entries filled in from its own fit).
+    statement, certified : EntriesCertificate, bool
+        What the figures follow from; the certificate if `certified`.
 
     Examples
     --------
@@ -173,30 +188,26 @@ class FactorResult:
     ((30, 2), (2, 5), True)
     """
 
-    left: Array = field(repr=False)
-    right: Array = field(repr=False)
-    cost: float
-    norm_error: float
-    lower_bound: float
-    ratio: float
-    guarantee: float
-    certificate: EntriesCertificate | None = field(repr=False)
-    history: tuple[float, ...] = field(repr=False)
-    method: str
-    p: float
-    k: int
-    shape: tuple[int, int]
-    n_iter: int
-    converged: bool
-    seconds: float
-    svd_cost: float
-    seed: int
-    backend: str = "cpu"
+    statement: EntriesCertificate
+    guarantee: Cost
+
+    _STATEMENT = EntriesCertificate
+    _WORD = "factorisation"
 
     @property
     def objective(self) -> str:
         """ "entries"."""
         return "entries"
+
+    @property
+    def left(self) -> Array:
+        """The left factor, in user units: (n, k)."""
+        return self.statement.left
+
+    @property
+    def right(self) -> Array:
+        """The right factor: (k, d), orthonormal rows."""
+        return self.statement.right
 
     @property
     def basis(self) -> Array:
@@ -205,58 +216,13 @@ class FactorResult:
 
     def summary(self) -> str:
         """A few lines of text: the problem, the cost, and how it is certified."""
-        n, d = self.shape
-        best = None if self.certificate is None else self.certificate.best
-        bound = "none computed (certify=False)" if self.certificate is None else "0"
-        if best is not None:
+        (n, d), best = self.shape, self.statement.best
+        bound = "0" if self.certified else "none computed (certify=False)"
+        if self.certified and best is not None:
             bound = f"{self.lower_bound:.6g}  ({best.name}; ratio of norms {self.ratio:.4f})"
-        return "\n".join(
-            (
-                f"rank-{self.k} factors of {n} x {d}, p = {self.p:g}, entries",
-                f"  cost         {self.cost:.6g}  (norm {self.norm_error:.6g}; "
-                f"SVD's cost {self.svd_cost:.6g})",
-                f"  lower bound  {bound}",
-                f"  guarantee    {self.guarantee:.4g}  (a-priori ratio, theory 2)",
-                f"  method       {self.method} on {self.backend}: {self.n_iter} steps, "
-                f"{self.seconds:.2f} s" + ("" if self.converged else ", not converged"),
-            )
-        )
-
-    def __repr__(self) -> str:
-        return (
-            f"FactorResult(k={self.k}, p={self.p:g}, shape={self.shape}, cost={self.cost:.6g}, "
-            f"lower_bound={self.lower_bound:.6g}, ratio={self.ratio:.6f}, method={self.method!r})"
-        )
+        head = f"rank-{self.k} factors of {n} x {d}, p = {self.p:g}, entries"
+        return self._summary(head, [f"  lower bound  {bound}"])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, ready for JSON (arrays left out; inf as a string)."""
-        names = (
-            "k", "p", "objective", "cost", "norm_error", "lower_bound", "ratio", "guarantee",
-            "svd_cost", "method", "backend", "n_iter", "converged", "seconds", "seed",
-        )  # fmt: skip
-        bounds = () if self.certificate is None else self.certificate.bounds
-        return {
-            "shape": list(self.shape),
-            **plain(self, names),
-            "bounds": {
-                b.name: {"value": b.value, "failure_probability": b.failure_probability}
-                for b in bounds
-            },
-            "history": list(self.history),
-        }
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything, certificate included, to an .npz file (no pickle inside).
-
-        The file appears complete or not at all: it is written under a temporary name and moved.
-        """
-        from lpgeom.records.storage import save_factors
-
-        save_factors(self, path)
-
-    @staticmethod
-    def load(path: str | os.PathLike[str]) -> FactorResult:
-        """Read what `save` wrote. Loading never runs code; a damaged file is a ValueError."""
-        from lpgeom.records.storage import load_factors
-
-        return load_factors(path)
+        return {name: jsonable(value) for name, value in super().to_dict().items()}

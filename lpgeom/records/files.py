@@ -12,6 +12,7 @@ once it could be opened, is a ValueError that names the file.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -32,31 +33,23 @@ from lpgeom.io.npy import read_header
 
 Record = TypeVar("Record")
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ = (1, 2)
+"""Versions that can be read. 1 had the figures of a result beside the certificate they follow from.
+"""
 
 _HEADER = "header"
 _ARRAY_KINDS = "fiub"
 _MAX_ARRAYS = 10_000
 # What zipfile, NumPy's header parser and the JSON decoder raise on damaged input.
 _DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    EOFError,
-    OverflowError,
-    RuntimeError,
-    RecursionError,
-    MemoryError,
-    OSError,
-)
+    zipfile.BadZipFile, zlib.error, struct.error, ValueError, TypeError, KeyError, IndexError,
+    EOFError, OverflowError, RuntimeError, RecursionError, MemoryError, OSError,
+)  # fmt: skip
 
 
-def write_record(path: str | os.PathLike[str], kind: str, values: Mapping[str, Any]) -> None:
-    """Write nested mappings of numbers, strings and arrays to `path`, completely or not at all.
+def write_record(path: str | os.PathLike[str], kind: str, values: Any) -> None:
+    """Write nested records and mappings of numbers, strings and arrays, completely or not at all.
 
     `kind` is the last word of the file's format, "lpgeom.<kind>".
     """
@@ -82,15 +75,18 @@ def write_record(path: str | os.PathLike[str], kind: str, values: Mapping[str, A
 
 
 def read_record(
-    path: str | os.PathLike[str], kind: str, word: str, build: Callable[[Any], Record]
+    path: str | os.PathLike[str], kind: str, word: str, build: Callable[[Any, int], Record]
 ) -> Record:
-    """What `build` makes of the values that `write_record` wrote; `word` names it in messages."""
+    """What `build` makes of values that `write_record` wrote, and of the version of their format.
+
+    `word` names it in messages.
+    """
     name = os.fspath(path)
     with open(path, "rb") as file:  # a missing or unreadable file stays an OSError
         try:
             arrays = _read_members(file)
             header = _read_header(arrays, kind)
-            return build(_decode(header["result"], arrays))
+            return build(_decode(header["result"], arrays), header["version"])
         except _DAMAGE as error:
             detail = str(error) or type(error).__name__
             raise ValueError(f"{name}: not a readable lpgeom {word} ({detail})") from error
@@ -145,6 +141,9 @@ class _Encoder:
             return {"$tuple": [self.encode(v, f"{where}.{i}") for i, v in enumerate(value)]}
         if isinstance(value, list):
             return [self.encode(v, f"{where}.{i}") for i, v in enumerate(value)]
+        if dataclasses.is_dataclass(value):
+            names = [field.name for field in dataclasses.fields(value)]
+            value = {name: getattr(value, name) for name in names}
         if isinstance(value, Mapping):
             for key in value:
                 if not isinstance(key, str) or key.startswith("$"):
@@ -211,10 +210,9 @@ def _read_header(arrays: Mapping[str, NDArray], kind: str) -> dict[str, Any]:
         raise ValueError("its header is not lpgeom's")
     if header["format"] != f"lpgeom.{kind}":
         raise ValueError(f"it holds a {str(header['format']).removeprefix('lpgeom.')[:40]}")
-    version = header.get("version")
-    if version != FORMAT_VERSION:
+    if (version := header.get("version")) not in READ:
         raise ValueError(
-            f"format version {version!r}; lpgeom {__version__} reads version {FORMAT_VERSION}"
+            f"format version {version!r}; lpgeom {__version__} reads versions up to {READ[-1]}"
         )
     return header
 
@@ -239,76 +237,3 @@ def _decode(value: Any, arrays: Mapping[str, NDArray]) -> Any:
     if tag == "$float" and content in ("inf", "-inf", "nan"):
         return float(content)
     raise ValueError(f"unknown tag {tag!r}")
-
-
-class Fields:
-    """The fields of one record, taken out one by one and checked."""
-
-    def __init__(self, values: Any, record: str, names: Mapping[str, Any]) -> None:
-        if not isinstance(values, dict):
-            raise ValueError(f"{record} is not a record")
-        if missing := sorted(set(names) - set(values)):
-            raise ValueError(f"{record} lacks {', '.join(missing)}")
-        if foreign := sorted(set(values) - set(names)):
-            raise ValueError(f"{record} has the unknown field {foreign[0]!r}")
-        self.values = values
-        self.record = record
-
-    def fail(self, name: str, wanted: str) -> ValueError:
-        return ValueError(f"{self.record}.{name} is not {wanted}")
-
-    def text(self, name: str) -> str:
-        value = self.values[name]
-        if not isinstance(value, str):
-            raise self.fail(name, "a string")
-        return value
-
-    def flag(self, name: str) -> bool:
-        value = self.values[name]
-        if not isinstance(value, bool):
-            raise self.fail(name, "true or false")
-        return value
-
-    def integer(self, name: str, low: int | None = None) -> int:
-        value = self.values[name]
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self.fail(name, "an integer")
-        if low is not None and value < low:
-            raise self.fail(name, f">= {low}")
-        return value
-
-    def real(self, name: str, low: float, high: float = math.inf, *, finite: bool = True) -> float:
-        value = self.values[name]
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise self.fail(name, "a number")
-        value = float(value)
-        # Written so that NaN fails.
-        if not low <= value <= high or (finite and math.isinf(value)):
-            raise self.fail(name, f"a {'finite ' if finite else ''}number in [{low:g}, {high:g}]")
-        return value
-
-    def costs(self, name: str) -> tuple[float, ...]:
-        value = self.values[name]
-        if not isinstance(value, tuple) or not all(
-            isinstance(cost, float) and cost >= 0.0 for cost in value
-        ):
-            raise self.fail(name, "a sequence of costs")
-        return value
-
-    def shape(self, name: str) -> tuple[int, int]:
-        value = self.values[name]
-        if (
-            not isinstance(value, tuple)
-            or len(value) != 2
-            or not all(type(extent) is int and extent >= 1 for extent in value)
-        ):
-            raise self.fail(name, "a pair of positive integers")
-        return value
-
-    def matrix(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        value = self.values[name]
-        if not isinstance(value, np.ndarray) or value.dtype != np.float64 or value.shape != shape:
-            raise self.fail(name, f"a float64 array of shape {shape}")
-        if not np.isfinite(value).all():
-            raise self.fail(name, "finite")
-        return value

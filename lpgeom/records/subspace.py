@@ -1,36 +1,35 @@
-"""What lpgeom returns: frozen records, with no algorithm in them.
-
-Units. Algorithms work on rows scaled by a power of two, with the row weights folded in
-(`unit` is the norm that scaled norm 1 stands for). Records keep the scaled numbers, which can
-neither overflow nor underflow, and give user units on demand: a cost is a p-th power,
-``cost = scaled_cost * unit**p``; a norm is ``scaled_norm * unit``. At p = inf a cost is the largest
-distance itself: a norm.
-"""
+"""One subspace: a bound, the certificate that states them, and the result of `approx_subspace`."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lpgeom.io.interchange import as_numpy
-from lpgeom.records.certified import Certified, Proved, norm_ratio, plain, to_cost_units
+from lpgeom.records.base import (
+    Array,
+    CertificateError,
+    Certified,
+    Proved,
+    norm_ratio,
+    plain,
+    to_cost_units,
+)
+from lpgeom.records.check.verify import verify
+from lpgeom.records.fields import Cost, Exponent, Rank, Shape, Size, array, real
+from lpgeom.records.result import Result
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = [
-    "Array", "Bound", "Certificate", "CertificateError", "Float", "LewisWeights", "SubspaceResult",
+    "Array", "Bound", "Certificate", "CertificateError", "LewisWeights", "SubspaceResult",
     "norm_ratio", "plain", "to_cost_units",
 ]  # fmt: skip
-
-Float = np.float64
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,12 @@ class Bound(Proved):
     name: str
     theorem: str
     scaled_value: float
-    failure_probability: float = 0.0
+    failure_probability: Annotated[float, real(0.0, 1.0)] = 0.0
     witness: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    unit: float = 1.0
-    p: float = 1.0
+    unit: Size = 1.0
+    p: Exponent = 1.0
+
+    _FIGURES: ClassVar[tuple[str, ...]] = ("value", "theorem", "failure_probability")
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,15 +141,19 @@ class Certificate(Certified[Bound]):
     >>> certificate.verify(A)  # an error if it does not hold
     """
 
-    p: float
-    k: int
-    shape: tuple[int, int]
-    basis: Array = field(repr=False)
-    scaled_cost: float
+    p: Exponent
+    k: Rank
+    shape: Shape
+    basis: Annotated[Array, array(lambda known: (known["shape"][1], known["k"]))] = field(
+        repr=False
+    )
+    scaled_cost: Size
     bounds: tuple[Bound, ...]
-    guarantee: float = math.inf
-    unit: float = 1.0
-    row_weights: Array | None = field(default=None, repr=False)
+    guarantee: Cost = math.inf
+    unit: Size = 1.0
+    row_weights: Annotated[Array, array(lambda known: known["shape"][:1])] | None = field(
+        default=None, repr=False
+    )
 
     def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
         """Recompute cost and bounds from A with independent NumPy code.
@@ -166,40 +171,16 @@ class Certificate(Certified[Bound]):
             If the basis is not orthonormal, the cost is not the stated one, or a bound does not
             follow from its witness.
         """
-        from lpgeom.records.check.verify import verify
-
         verify(self, A, rtol=rtol)
 
     def table(self) -> str:
         """The bounds as text, largest first."""
-        lines = [f"{'bound':<16}{'theory':<8}{'lower bound':>14}{'cost/bound':>12}  holds"]
-        for b in sorted(self.bounds, key=lambda b: -b.scaled_value):
-            over = self.scaled_cost / b.scaled_value if b.scaled_value > 0 else math.inf
-            over = 1.0 if self.scaled_cost <= b.scaled_value else over
-            lines.append(f"{b.name:<16}{b.theorem:<8}{b.value:>14.6g}{over:>12.5f}  {b.certainty}")
-        return "\n".join(lines)
+        names = (f"{b.name:<16}{b.theorem:<8}" for b in self.bounds)
+        return self._lines(f"{'bound':<16}{'theory':<8}", names)
 
 
-class CertificateError(ValueError):
-    """A certificate that does not hold for the data it is checked against.
-
-    Examples
-    --------
-    >>> import dataclasses
-    >>> import numpy as np, lpgeom
-    >>> A = np.random.default_rng(0).standard_normal((60, 5))
-    >>> certificate = lpgeom.approx_subspace(A, 2).certificate
-    >>> forged = dataclasses.replace(certificate, scaled_cost=0.5 * certificate.scaled_cost)
-    >>> try:
-    ...     forged.verify(A)
-    ... except lpgeom.CertificateError:
-    ...     print("refused")
-    refused
-    """
-
-
-@dataclass(frozen=True, eq=False)
-class SubspaceResult:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class SubspaceResult(Result[Certificate]):
     """A rank-k subspace and how far from optimal it can be.
 
     Attributes
@@ -218,9 +199,12 @@ class SubspaceResult:
     guarantee : float
         The a-priori ratio of theory 2 (of norms), with the measured kappa.
     certificate : Certificate or None
-        Every bound by name, with what is needed to re-check it.
+        Every bound by name, with what is needed to re-check it; None with ``certify=False``.
     p, k, shape, objective
         The problem solved.
+    statement, certified : Certificate, bool
+        What all of the above follow from: the basis, its cost, the bounds. It is the certificate if
+        `certified`; else it has no bounds that count, and says nothing of row weights.
     method, backend : str
         What produced the subspace, and where.
     history : tuple of float
@@ -246,26 +230,26 @@ class SubspaceResult:
     ((5, 2), True)
     """
 
-    basis: Array = field(repr=False)
-    cost: float
-    norm_error: float
-    lower_bound: float
-    ratio: float
-    guarantee: float
-    certificate: Certificate | None = field(repr=False)
-    p: float
-    k: int
-    shape: tuple[int, int]
-    objective: str
-    method: str
-    backend: str
-    history: tuple[float, ...] = field(repr=False)
-    n_iter: int
-    n_passes: float
-    converged: bool
-    seconds: float
-    svd_cost: float
-    seed: int
+    statement: Certificate
+    n_passes: Size
+
+    _FIGURES = (*Result._FIGURES, "n_passes")
+    _STATEMENT = Certificate
+
+    @property
+    def objective(self) -> str:
+        """ "rows"."""
+        return "rows"
+
+    @property
+    def basis(self) -> Array:
+        """Orthonormal basis V of the subspace: (d, k)."""
+        return self.statement.basis
+
+    @property
+    def guarantee(self) -> float:
+        """The a-priori ratio of theory 2 (of norms), with the measured kappa."""
+        return self.statement.guarantee
 
     @property
     def components(self) -> Array:
@@ -292,83 +276,13 @@ class SubspaceResult:
 
     def summary(self) -> str:
         """A few lines of text: the problem, the cost, and how it is certified."""
-        n, d = self.shape
-        head = f"rank-{self.k} subspace of {n} x {d} rows, p = {self.p:g}, {self.objective}"
-        lines = [
-            head,
-            f"  cost         {self.cost:.6g}  (norm {self.norm_error:.6g}; "
-            f"SVD's cost {self.svd_cost:.6g})",
-        ]
-        best = self.certificate.best if self.certificate is not None else None
-        if best is None:
-            lines.append("  lower bound  none computed (certify=False)")
-        else:
-            lines.append(
+        (n, d), best = self.shape, self.statement.best
+        bound = ["  lower bound  none computed (certify=False)"]
+        if self.certified and best is not None:
+            bound = [
                 f"  lower bound  {self.lower_bound:.6g}  ({best.name}, theory {best.theorem}, "
-                f"holds {best.certainty})"
-            )
-            lines.append(f"  ratio        {self.ratio:.6f}  (of norms; 1 is optimal)")
-        lines.append(f"  guarantee    {self.guarantee:.4g}  (a-priori ratio, theory 2)")
-        lines.append(
-            f"  method       {self.method} on {self.backend}: {self.n_iter} steps, "
-            f"{self.n_passes:.1f} passes over A, {self.seconds:.2f} s"
-            + ("" if self.converged else ", not converged")
-        )
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        return (
-            f"SubspaceResult(k={self.k}, p={self.p:g}, shape={self.shape}, cost={self.cost:.6g}, "
-            f"lower_bound={self.lower_bound:.6g}, ratio={self.ratio:.6f}, method={self.method!r})"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and strings, ready for JSON (arrays left out; bounds by name).
-
-        p = inf, for which JSON has no number, is the string "inf".
-        """
-        bounds = self.certificate.bounds if self.certificate is not None else ()
-        return {
-            "shape": list(self.shape),
-            "k": self.k,
-            "p": "inf" if math.isinf(self.p) else self.p,
-            "objective": self.objective,
-            "cost": self.cost,
-            "norm_error": self.norm_error,
-            "lower_bound": self.lower_bound,
-            "ratio": self.ratio,
-            "guarantee": self.guarantee,
-            "svd_cost": self.svd_cost,
-            "bounds": {
-                b.name: {
-                    "value": b.value,
-                    "theorem": b.theorem,
-                    "failure_probability": b.failure_probability,
-                }
-                for b in bounds
-            },
-            "method": self.method,
-            "backend": self.backend,
-            "history": list(self.history),
-            "n_iter": self.n_iter,
-            "n_passes": self.n_passes,
-            "converged": self.converged,
-            "seconds": self.seconds,
-            "seed": self.seed,
-        }
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything, certificate included, to an .npz file (no pickle inside).
-
-        The file appears complete or not at all: it is written under a temporary name and moved.
-        """
-        from lpgeom.records.storage import save_result
-
-        save_result(self, path)
-
-    @staticmethod
-    def load(path: str | os.PathLike[str]) -> SubspaceResult:
-        """Read what `save` wrote. Loading never runs code; a damaged file is a ValueError."""
-        from lpgeom.records.storage import load_result
-
-        return load_result(path)
+                f"holds {best.certainty})",
+                f"  ratio        {self.ratio:.6f}  (of norms; 1 is optimal)",
+            ]
+        head = f"rank-{self.k} subspace of {n} x {d} rows, p = {self.p:g}, {self.objective}"
+        return self._summary(head, bound, f"{self.n_passes:.1f} passes over A, ")

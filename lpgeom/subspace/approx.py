@@ -100,4 +100,4 @@ def approx_rows(
         seconds=time.perf_counter() - started,
     )  # fmt: skip
     # Where the rows span no more, the ratio is known without a certificate.
-    return result if certify else replace(result, certificate=None)
+    return result if certify else replace(result, certified=False)

@@ -139,19 +139,12 @@ def result_of(
 ) -> SubspaceResult:
     """The record, in user units, of a solution in the scaled units of `problem`."""
     p, unit, found = problem.p, problem.unit, solution.found
-    root = found.cost if math.isinf(p) else found.cost ** (1.0 / p)
+    statement = certificate
+    if statement is None:
+        statement = with_bounds(problem, found.frame.V, found.cost, None, solution.promise)
     return SubspaceResult(
-        basis=found.frame.V,
-        cost=to_cost_units(found.cost, unit, p),
-        norm_error=root * unit,
-        lower_bound=certificate.lower_bound if certificate is not None else 0.0,
-        ratio=certificate.ratio if certificate is not None else math.inf,
-        guarantee=certificate.guarantee if certificate is not None else solution.promise,
-        certificate=certificate,
-        p=p,
-        k=found.frame.V.shape[1],
-        shape=problem.rows.shape,
-        objective="rows",
+        statement=statement,
+        certified=certificate is not None,
         method=found.name + source,
         backend=problem.backend,
         history=tuple(to_cost_units(c, unit, p) for c in found.history),
@@ -186,18 +179,19 @@ def exact_certificate(problem: Problem, rank: int, V: Array, cost: float = 0.0) 
 
 
 def with_bounds(
-    problem: Problem, V: Array, cost: float, bounds: list[Bound], promise: float
+    problem: Problem, V: Array, cost: float, bounds: list[Bound] | None, promise: float
 ) -> Certificate:
     """The certificate of V, at its (scaled) cost, with these bounds.
 
     It stands alone: what it says of n rows is brought here. And it promises no ratio that no bound
     of it stands for: rounding may have left less of them, and for p > 2 bound 3a has weights of its
-    own, kappa away from those of the promise.
+    own, kappa away from those of the promise. With None for bounds, where none are wanted, row
+    weights stay where they are.
     """
     if bounds:
         proved = norm_ratio(cost, max(b.scaled_value for b in bounds), problem.p)
         promise = proved if proved > promise * (1.0 + 1e-9) else promise
-    in_units = (replace(b, unit=problem.unit, p=problem.p) for b in bounds)
+    in_units = (replace(b, unit=problem.unit, p=problem.p) for b in bounds or ())
     return Certificate(
         p=problem.p,
         k=V.shape[1],
@@ -207,5 +201,5 @@ def with_bounds(
         bounds=tuple(sorted(in_units, key=lambda b: -b.scaled_value)),
         guarantee=promise,
         unit=problem.unit,
-        row_weights=None if problem.omega is None else local(problem.omega),
+        row_weights=None if bounds is None or problem.omega is None else local(problem.omega),
     )

@@ -179,7 +179,7 @@ def test_a_bound_above_a_cost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
             for b in result.certificate.bounds
         )
         certificate = dataclasses.replace(result.certificate, bounds=bounds)
-        return dataclasses.replace(result, certificate=certificate)
+        return dataclasses.replace(result, statement=certificate)
 
     monkeypatch.setitem(
         judges.JUDGES, "rows", dataclasses.replace(judges.JUDGES["rows"], own=doctored)

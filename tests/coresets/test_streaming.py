@@ -351,24 +351,32 @@ def put(*keys: Any, value: Any) -> Any:
     def change(header: Any) -> None:
         for key in keys[:-1]:
             header = header[key]
+            header = header.get("$tuple", header)
         header[keys[-1]] = value
 
     return change
 
 
+def crowd(header: Any) -> None:
+    """As many leaves as are reduced."""
+    level = header["result"]["state"]["levels"]["$tuple"][0]
+    level["$tuple"] = [level["$tuple"][0]] * FAN_IN
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("version", value=2), "format version 2"),
+        (put("version", value=3), "format version 3"),
         (put("result", "p", value=0.5), "p must be"),
         (put("result", "size", value="ten"), "size must be an integer"),
         (put("result", "size", value=1), "at most"),
         (put("result", "extra", value=1), "unknown field 'extra'"),
         (put("result", "state", "n_rows", value=5), "between 0 and 5"),
-        (put("result", "state", "d", value=4), "float64 array of shape"),
+        (put("result", "state", "d", value=4), "unknown field 'd'"),
+        (put("result", "state", "pending", "rows", value={"$array": "a1"}), "float64 array"),
         (put("result", "state", "spent", value=-1.0), "finite number"),
-        (put("result", "state", "reductions", value=[-1]), "a list of counts"),
-        (put("result", "state", "levels", value=[[{}] * FAN_IN]), "fewer than"),
+        (put("result", "state", "reductions", value=[-1]), ">= 0"),
+        (crowd, f"a level has {FAN_IN}"),
         (put("result", "state", "levels", 0, 0, "growth", value=None), "a number"),
         (put("result", "state", "pending", "weights", value={"$array": "header"}), "float64"),
         (put("result", "state", "pending", value=3), "not a record"),

@@ -223,7 +223,7 @@ def test_a_bound_above_a_cost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
             for b in bounds
         )
         return dataclasses.replace(
-            result, certificate=dataclasses.replace(certificate, bounds=lifted)
+            result, statement=dataclasses.replace(certificate, bounds=lifted)
         )
 
     monkeypatch.setitem(

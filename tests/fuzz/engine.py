@@ -28,7 +28,7 @@ LARGEST = 1 << 16
 FILES = ("io.readers.door", "io.readers.names", "io.readers.numpy_files",
          "io.readers.safetensors_file", "io.readers.delimited", "io.readers.chunked",
          "io.sources", "io.npy")  # fmt: skip
-RECORDS = ("records.files", "io.npy", "records.storage", "coresets.storage")
+RECORDS = ("records.files", "io.npy", "records.fields", "records.result", "coresets.streaming")
 MODELS = ("nn.stored.recipe", "nn.report.report", "nn.stored.checkpoint", "nn.stored.directory")
 GUIDES = {
     **dict.fromkeys(("npy", "npz", "safetensors", "csv", "h5", "parquet", "zarr"), FILES),
@@ -48,9 +48,9 @@ COUNTED = {
     "h5": ("io.readers.chunked", "io.sources"),
     "parquet": ("io.readers.chunked", "io.sources"),
     "zarr": ("io.readers.chunked", "io.sources"),
-    "result": ("records.files", "records.storage"),
-    "factors": ("records.files", "records.storage"),
-    "stream": ("records.files", "coresets.storage"),
+    "result": ("records.files", "records.fields"),
+    "factors": ("records.files", "records.fields"),
+    "stream": ("records.files", "records.fields"),
     "recipe": ("nn.stored.recipe",),
     "tensors": ("nn.stored.checkpoint",),
     "directory": ("nn.stored.directory",),

@@ -17,7 +17,8 @@ import lpgeom
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.groups import splits
 from lpgeom.groups.lloyd import Points, descend
-from lpgeom.records.subspace import CertificateError, SubspaceResult
+from lpgeom.records.groups import Part
+from lpgeom.records.subspace import CertificateError
 from lpgeom.rows.door import open_rows
 from tests import reference
 from tests.problems import KINDS, matrix, random_bases
@@ -403,10 +404,15 @@ class TestVerify:
         with pytest.raises(CertificateError, match=match):
             replace(found, **changes).verify(A)
 
-    def one(self, found: lpgeom.ClusterResult, **changes: Any) -> tuple[SubspaceResult | None, ...]:
-        first = found.results[0]
-        assert first is not None
-        return (replace(first, **changes), *found.results[1:])
+    def one(self, found: lpgeom.ClusterResult, **changes: Any) -> tuple[Part, ...]:
+        """The parts, with changes to the result of the first."""
+        first = found.parts[0]
+        assert first.result is not None
+        return (replace(first, result=replace(first.result, **changes)), *found.parts[1:])
+
+    def turned(self, found: lpgeom.ClusterResult, bases: Any) -> tuple[Part, ...]:
+        """The parts, with other bases."""
+        return tuple(replace(q, basis=V) for q, V in zip(found.parts, bases, strict=True))
 
     def test_other_data(self, solved: Any) -> None:
         A, found = solved
@@ -427,20 +433,24 @@ class TestVerify:
 
     def test_bases(self, solved: Any) -> None:
         A, found = solved
-        self.fails(A, found, "another subspace", bases=found.bases[::-1].copy())
-        self.fails(A, found, "orthonormal", bases=2.0 * found.bases)
-        self.fails(A, found, "3 of rank", results=found.results[:2])
+        self.fails(A, found, "another subspace", parts=self.turned(found, found.bases[::-1]))
+        self.fails(A, found, "orthonormal", parts=self.turned(found, 2.0 * found.bases))
+        self.fails(A, found, "between 0 and 1", parts=found.parts[:2])
+        wider = replace(found.parts[2], basis=np.eye(6)[:, :3])
+        self.fails(A, found, "3 of rank", parts=(*found.parts[:2], wider))
 
     def test_figures(self, solved: Any) -> None:
         A, found = solved
-        self.fails(A, found, "add up", cost=0.9 * found.cost)
-        self.fails(A, found, "norm error", norm_error=0.9 * found.norm_error)
-        self.fails(A, found, "ratio", ratio=1.0)
-        self.fails(A, found, "lower bound", lower_bound=1.01 * found.lower_bound)
         self.fails(A, found, "single_cost", single_cost=0.5 * found.cost)
         self.fails(A, found, "history", history=(1.0, 2.0, found.cost))
+        self.fails(A, found, "history", history=(found.single_cost, 0.9 * found.cost))
+        self.fails(A, found, "another subspace", p=1.25)
         self.fails(A, found, "row weights", row_weights=None)
         self.fails(A, found, "row weights", row_weights=2.0 * found.row_weights)
+        self.fails(A, found, "row weights", row_weights=-found.row_weights)
+        for name in ("cost", "norm_error", "lower_bound", "ratio"):  # they follow from the parts
+            with pytest.raises(TypeError):
+                replace(found, **{name: 0.9})
 
     def test_certificates(self, solved: Any) -> None:
         A, found = solved
@@ -448,18 +458,27 @@ class TestVerify:
         certificate = first.certificate
         raised = tuple(replace(b, scaled_value=1.01 * b.scaled_value) for b in certificate.bounds)
         doctored = replace(certificate, bounds=raised)
-        self.fails(A, found, "bound", results=self.one(found, certificate=doctored))
-        self.fails(A, found, "more than its certificate", results=self.one(found, lower_bound=1e9))
-        self.fails(A, found, "no certificate", results=self.one(found, certificate=None))
+        self.fails(A, found, "bound", parts=self.one(found, statement=doctored))
+        other = replace(found.parts[0], result=None, norm=first.norm_error, p=found.p)
+        self.fails(A, found, "no certificate", parts=(other, *found.parts[1:]))
         cheaper = replace(certificate, scaled_cost=0.9 * certificate.scaled_cost)
-        self.fails(A, found, "its certificate", results=self.one(found, certificate=cheaper))
+        low = replace(found, parts=self.one(found, statement=cheaper))
+        self.fails(A, low, "cost is stated", history=(found.single_cost, low.cost))
+        bare = replace(found, parts=self.one(found, certified=False))
+        bare.verify(A)
+        assert bare.lower_bound < found.lower_bound
 
     def test_uncertified_costs_are_checked_too(self, solved: Any) -> None:
         A, _ = solved
         found = lpgeom.approx_clusters(A, 2, subspaces=3, certify=False)
         found.verify(A)
         turned = np.linalg.qr(found.bases + 0.01)[0]
-        self.fails(A, found, "recomputed", bases=turned)
+        self.fails(A, found, "another subspace", parts=self.turned(found, turned))
+        parts = tuple(
+            Part.of(replace(r, statement=replace(r.statement, basis=V)))
+            for r, V in zip(found.results, turned, strict=True)
+        )
+        self.fails(A, found, "recomputed", parts=parts)
         self.fails(A, found, "recomputed", labels=np.roll(found.labels, 1))
 
 

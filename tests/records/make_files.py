@@ -60,7 +60,7 @@ def records() -> dict[str, Any]:
     made["subspace-bare"] = lpgeom.approx_subspace(A, 2, 1.5, certify=False)
     made["subspace-bare-inf"] = lpgeom.approx_subspace(A, 2, np.inf, certify=False)
     made["subspace-weighted"] = lpgeom.approx_subspace(A, 2, 1.25, row_weights=omega())
-    made["subspace-tight"] = lpgeom.approx_subspace(A, 2, 1.0, certify="tight")
+    made["subspace-tight"] = lpgeom.approx_subspace(data(150, 8), 2, 1.0, certify="tight")
     made["subspace-exact"] = lpgeom.approx_subspace(flat(), 3, 1.0)
     made["subspace-exact-bare"] = lpgeom.approx_subspace(flat(), 3, 1.0, certify=False)
     made["factors"] = lpgeom.approx_factors(A, 2, 1.0, max_iter=20)
@@ -95,7 +95,7 @@ def main(folder: Path) -> None:
         record.save(folder / f"{name}.npz")
         stated[name] = figures(record)
     (folder / "figures.json").write_text(json.dumps(stated, indent=1) + "\n", encoding="utf-8")
-    np.savez(folder / "data.npz", A=data(), holed=holed(), flat=flat())
+    np.savez(folder / "data.npz", A=data(), holed=holed(), flat=flat(), long=data(150, 8))
 
 
 if __name__ == "__main__":

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 import lpgeom
-from lpgeom.records.storage import load_either
+from lpgeom import records
 from tests.records.make_files import FOLDER, figures
 
 STATED = json.loads((FOLDER / "figures.json").read_text())
 DATA = {
     "subspace-exact": "flat",
     "subspace-exact-bare": "flat",
+    "subspace-tight": "long",
     "factors-missing": "holed",
 }
 
@@ -32,7 +33,7 @@ def loaded(name: str) -> Any:
         return lpgeom.CostCurve.load(path)
     if name == "stream":
         return lpgeom.StreamingCoreset.load(path)
-    return load_either(path)
+    return records.load(path)
 
 
 def assert_close(found: Any, stated: Any, where: str) -> None:

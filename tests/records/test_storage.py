@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lpgeom.io.atomic import write_atomically
-from lpgeom.records.storage import load_result, save_result
-from lpgeom.records.subspace import Bound, Certificate, SubspaceResult, norm_ratio
+from lpgeom.records.subspace import Bound, Certificate, SubspaceResult
+from tests.records.make_files import FOLDER
 
 
 def make_result(
@@ -59,17 +59,8 @@ def make_result(
     )
     cost = certificate.cost
     return SubspaceResult(
-        basis=basis,
-        cost=cost,
-        norm_error=cost ** (1 / p),
-        lower_bound=certificate.lower_bound if certified else 0.0,
-        ratio=norm_ratio(scaled_cost, scaled_bound, p) if certified else math.inf,
-        guarantee=guarantee,
-        certificate=certificate if certified else None,
-        p=p,
-        k=k,
-        shape=(n, d),
-        objective="rows",
+        statement=certificate,
+        certified=certified,
         method="irls",
         backend="cpu",
         history=(cost * 1.5, cost),
@@ -80,6 +71,14 @@ def make_result(
         svd_cost=cost * 1.01,
         seed=0,
     )
+
+
+def save_result(result: SubspaceResult, path: Path) -> None:
+    result.save(path)
+
+
+def load_result(path: Path) -> SubspaceResult:
+    return SubspaceResult.load(path)
 
 
 def assert_same(a: Any, b: Any, where: str = "result") -> None:
@@ -166,7 +165,7 @@ def test_numpy_reads_the_arrays(tmp_path: Path) -> None:
     result.save(tmp_path / "r.npz")
     with np.load(tmp_path / "r.npz", allow_pickle=False) as archive:
         header = json.loads(archive["header"].tobytes())
-        basis = archive[header["result"]["basis"]["$array"]]
+        basis = archive[header["result"]["statement"]["basis"]["$array"]]
     np.testing.assert_array_equal(basis, result.basis)
 
 
@@ -174,7 +173,7 @@ def test_equal_arrays_are_stored_once(tmp_path: Path) -> None:
     result = make_result()
     result.save(tmp_path / "r.npz")
     with zipfile.ZipFile(tmp_path / "r.npz") as archive:
-        # header, basis (twice in the records), row weights, and the two witnesses' matrices
+        # header, basis, row weights, and the two witnesses' matrices
         assert len(archive.namelist()) == 5
 
 
@@ -265,7 +264,8 @@ def foreign_files() -> dict[str, bytes]:
         "header not JSON": npz(header=header_bytes("{")),
         "NaN in JSON": npz(header=header_bytes('{"format": NaN}')),
         "deeply nested": npz(header=header_bytes("[" * 100_000)),
-        "later version": npz(header=header_bytes({**good, "version": 2, "result": {}})),
+        "later version": npz(header=header_bytes({**good, "version": 3, "result": {}})),
+        "version in words": npz(header=header_bytes({**good, "version": [2], "result": {}})),
         "no result": npz(header=header_bytes(good)),
         "no fields": npz(header=header_bytes({**good, "result": {}})),
         "missing array": npz(header=header_bytes({**good, "result": {"$array": "a9"}})),
@@ -300,14 +300,24 @@ def _set(name: str, value: Any) -> Any:
 
 
 def _in_certificate(name: str, value: Any) -> Any:
-    return lambda result, arrays: result["certificate"].__setitem__(name, value)
+    return lambda result, arrays: _certificate(result).__setitem__(name, value)
 
 
 def _in_bound(name: str, value: Any) -> Any:
-    return lambda result, arrays: result["certificate"]["bounds"][0].__setitem__(name, value)
+    def change(result: Any, arrays: Any) -> None:
+        bounds = _certificate(result)["bounds"]
+        bounds = bounds["$tuple"] if isinstance(bounds, dict) else bounds
+        bounds[0][name] = value
+
+    return change
 
 
-CHANGES = {
+def _certificate(result: Any) -> Any:
+    """Version 1 called it the certificate."""
+    return result["statement" if "statement" in result else "certificate"]
+
+
+OLD_CHANGES = {
     "p below 1": _set("p", 0.5),
     "p a string": _set("p", "1"),
     "p true": _set("p", True),
@@ -321,32 +331,66 @@ CHANGES = {
     "smaller norm than certified": _set("norm_error", 1e-3),
     "shape of three": _set("shape", {"$tuple": [7, 5, 1]}),
     "shape a list": _set("shape", [7, 5]),
+    "certificate a number": _set("certificate", 5),
+    "certificate of another p": _in_certificate("p", 2.0),
+    "certificate of another k": _in_certificate("k", 1),
+    "better bound, same figures": _in_bound("scaled_value", 2.99),
+}
+"""What can be wrong in a file of version 1 only: figures that the certificate does not have."""
+
+CHANGES = {
     "converged a number": _set("converged", 1),
     "history with NaN": _set("history", {"$tuple": [{"$float": "nan"}]}),
+    "history a number": _set("history", 1.0),
+    "n_iter a float": _set("n_iter", 2.0),
+    "n_iter true": _set("n_iter", True),
+    "seconds negative": _set("seconds", -1.0),
+    "svd_cost NaN": _set("svd_cost", {"$float": "nan"}),
+    "method a number": _set("method", 1),
     "unknown field": _set("extra", 1),
     "missing field": lambda result, arrays: result.pop("seed"),
     "basis not finite": lambda result, arrays: arrays["a0"].__setitem__((0, 0), np.nan),
     "basis float32": lambda result, arrays: arrays.__setitem__("a0", arrays["a0"].astype("f4")),
     "basis flat": lambda result, arrays: arrays.__setitem__("a0", arrays["a0"].ravel()),
-    "certificate a number": _set("certificate", 5),
-    "certificate of another p": _in_certificate("p", 2.0),
-    "certificate of another k": _in_certificate("k", 1),
+    "exponent below 1": _in_certificate("p", 0.5),
+    "exponent a string": _in_certificate("p", "1"),
+    "exponent true": _in_certificate("p", True),
+    "rank zero": _in_certificate("k", 0),
+    "rank not the basis's": _in_certificate("k", 3),
+    "rank a float": _in_certificate("k", 2.0),
+    "shape of two others": _in_certificate("shape", {"$tuple": [7, 6]}),
+    "shape of three numbers": _in_certificate("shape", {"$tuple": [7, 5, 1]}),
+    "shape in a list": _in_certificate("shape", [7, 5]),
+    "negative scaled cost": _in_certificate("scaled_cost", -1.0),
+    "infinite scaled cost": _in_certificate("scaled_cost", {"$float": "inf"}),
+    "scaled cost beyond floats": _in_certificate("scaled_cost", 10**400),
     "certificate without bounds": _in_certificate("bounds", None),
     "row weights missing": _in_certificate("row_weights", {"$array": "a0"}),
     "bound a string": _in_bound("scaled_value", "1"),
     "bound infinite": _in_bound("scaled_value", {"$float": "inf"}),
     "failure probability 2": _in_bound("failure_probability", 2.0),
     "witness a list": _in_bound("witness", []),
-    "better bound, same figures": _in_bound("scaled_value", 2.99),
+    "unit zero in words": _in_bound("unit", "0"),
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", [*CHANGES, "statement a number", "certified a number"])
 def test_fields_that_cannot_be_are_refused(tmp_path: Path, saved: bytes, change: str) -> None:
     path = tmp_path / "r.npz"
     path.write_bytes(rewrite(saved, lambda result, arrays: None))
     assert_same(load_result(path), make_result())  # the rewriting itself changes nothing
-    path.write_bytes(rewrite(saved, CHANGES[change]))
+    more = {"statement a number": _set("statement", 5), "certified a number": _set("certified", 1)}
+    path.write_bytes(rewrite(saved, (CHANGES | more)[change]))
+    with pytest.raises(ValueError, match=r"r\.npz: not a readable lpgeom result"):
+        load_result(path)
+
+
+@pytest.mark.parametrize("change", [*CHANGES, *OLD_CHANGES])
+def test_fields_of_old_files_that_cannot_be_are_refused(tmp_path: Path, change: str) -> None:
+    path, old = tmp_path / "r.npz", (FOLDER / "invented.npz").read_bytes()
+    path.write_bytes(rewrite(old, lambda result, arrays: None))
+    assert_same(load_result(path), make_result())
+    path.write_bytes(rewrite(old, (CHANGES | OLD_CHANGES)[change]))
     with pytest.raises(ValueError, match=r"r\.npz: not a readable lpgeom result"):
         load_result(path)
 

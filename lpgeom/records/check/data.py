@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.records.subspace import Bound, Certificate, CertificateError
+from lpgeom.records.base import EPS, Array, CertificateError
 
-Array = NDArray[np.float64]
-
-EPS = float(np.finfo(np.float64).eps)
+if TYPE_CHECKING:
+    from lpgeom.records.subspace import Bound, Certificate
 
 BLOCK_BYTES = 8 << 20
 
@@ -73,7 +72,37 @@ class Data:
         return float(np.linalg.eigvalsh(0.5 * (G + G.T))[: self.m].sum())
 
 
-Checker = Callable[[Data, Bound], Checked]
+def check_problem(c: Any, A: NDArray[Any]) -> None:
+    """A certificate speaks of data of this shape, in units that are numbers, and so do its bounds.
+
+    Raises
+    ------
+    CertificateError
+        Names what does not fit.
+    """
+    if A.ndim != 2 or A.dtype.kind not in "fiub":
+        raise CertificateError("A is not a two-dimensional array of real numbers")
+    if A.shape != tuple(c.shape):
+        raise CertificateError(f"the certificate is for shape {tuple(c.shape)}, A has {A.shape}")
+    if not c.p >= 1.0:
+        raise CertificateError(f"p = {c.p!r} is not a number >= 1")
+    if not (math.isfinite(c.unit) and c.unit > 0.0):
+        raise CertificateError(f"unit {c.unit!r} is not a positive number")
+    for b in c.bounds:
+        if b.p != c.p or b.unit != c.unit:
+            raise CertificateError(f"bound {b.name!r} is for p = {b.p:g}, unit {b.unit:g}")
+
+
+def check_weights(name: str, w: Array | None, shape: tuple[int, ...]) -> None:
+    """Weights are finite, >= 0 and not all zero."""
+    if w is None:
+        return
+    if w.shape != shape or not (np.isfinite(w) & (w >= 0.0)).all() or not w.any():
+        count = " x ".join(map(str, shape))
+        raise CertificateError(f"{name} weights are not {count} finite numbers >= 0, not all zero")
+
+
+Checker = Callable[[Data, "Bound"], Checked]
 
 
 def square(data: Data, matrix: Any, name: str) -> Array:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.io.interchange import as_numpy
+from lpgeom.records.base import EPS, Array, CertificateError
+from lpgeom.records.check.data import check_problem, check_weights
 from lpgeom.records.check.verify import verify
-from lpgeom.records.factors import EntriesBound, EntriesCertificate
-from lpgeom.records.subspace import Array, CertificateError
 
-_EPS = float(np.finfo(np.float64).eps)
+if TYPE_CHECKING:
+    from lpgeom.records.factors import EntriesBound, EntriesCertificate
+
 _ROWS = 4096
 
 
@@ -72,24 +74,16 @@ class _Weights:
 
 def _check_statement(c: EntriesCertificate, A: NDArray[Any]) -> None:
     """The certificate speaks of data of this shape, and its parts agree with one another."""
-    if A.ndim != 2 or A.dtype.kind not in "fiub":
-        raise CertificateError("A is not a two-dimensional array of real numbers")
-    if A.shape != tuple(c.shape):
-        raise CertificateError(f"the certificate is for shape {tuple(c.shape)}, A has {A.shape}")
+    check_problem(c, A)
     n, d = A.shape
-    if not 1.0 <= c.p < math.inf:
+    if not c.p < math.inf:
         raise CertificateError(f"p = {c.p!r} is not a finite number >= 1")
     if c.left.shape != (n, c.k) or c.right.shape != (c.k, d) or not 1 <= c.k < d:
         raise CertificateError(f"factors have shapes {c.left.shape} and {c.right.shape}, k = {c.k}")
     if not (np.isfinite(c.left).all() and np.isfinite(c.right).all()):
         raise CertificateError("factors have entries that are not finite")
-    if not (math.isfinite(c.unit) and c.unit > 0.0):
-        raise CertificateError(f"unit {c.unit!r} is not a positive number")
-    for name, w, shape in (("row", c.row_weights, (n,)), ("entry", c.entry_weights, (n, d))):
-        if w is None:
-            continue
-        if w.shape != shape or not (np.isfinite(w) & (w >= 0.0)).all() or not w.any():
-            raise CertificateError(f"{name} weights are not {shape} finite numbers >= 0")
+    check_weights("row", c.row_weights, (n,))
+    check_weights("entry", c.entry_weights, (n, d))
 
 
 def _check_cost(c: EntriesCertificate, A: Array, weights: _Weights, rtol: float) -> None:
@@ -104,7 +98,7 @@ def _check_cost(c: EntriesCertificate, A: Array, weights: _Weights, rtol: float)
             left = c.left[part]
             r = roots * (np.abs(A[part] / c.unit - (left / c.unit) @ c.right))
             size = np.abs(A[part] / c.unit) + (np.abs(left) / c.unit) @ np.abs(c.right)
-            off = 8.0 * _EPS * c.k * roots * size
+            off = 8.0 * EPS * c.k * roots * size
             total += float((r**c.p).sum())
             slack += float(((r + off) ** c.p - r**c.p).sum())
     if not abs(c.scaled_cost - total) <= rtol * total + slack:
@@ -117,8 +111,6 @@ def _check_bound(
     """Disjoint blocks, weights that are not too large, and certificates that hold."""
     if bound.axis not in ("rows", "columns"):
         raise CertificateError(f"bound {bound.name!r} has the unknown axis {bound.axis!r}")
-    if bound.p != c.p or bound.unit != c.unit:
-        raise CertificateError(f"bound {bound.name!r} is for p = {bound.p:g}, unit {bound.unit:g}")
     n, d = A.shape
     width, points = (d, n) if bound.axis == "rows" else (n, d)
     used = np.zeros(width, dtype=bool)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpgeom.records.check.data import EPS, Array, Checked, Checker, Data, square
-from lpgeom.records.subspace import Bound, CertificateError
+from lpgeom.records.base import EPS, Array, CertificateError
+from lpgeom.records.check.data import Checked, Checker, Data, square
+
+if TYPE_CHECKING:
+    from lpgeom.records.subspace import Bound
 
 
 def check_rank(data: Data, bound: Bound) -> Checked:

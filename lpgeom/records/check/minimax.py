@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpgeom.records.check.data import EPS, Checked, Checker, Data
-from lpgeom.records.subspace import Bound, CertificateError
+from lpgeom.records.base import EPS, CertificateError
+from lpgeom.records.check.data import Checked, Checker, Data
+
+if TYPE_CHECKING:
+    from lpgeom.records.subspace import Bound
 
 
 def check_weighted(data: Data, bound: Bound) -> Checked:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lpgeom.records.check.data import Array, Checked, Checker, Data, square
-from lpgeom.records.subspace import Bound, CertificateError
+from lpgeom.records.base import Array, CertificateError
+from lpgeom.records.check.data import Checked, Checker, Data, square
+
+if TYPE_CHECKING:
+    from lpgeom.records.subspace import Bound
 
 FLOOR = 1e-3
 SINGLE_SLACK = 1e-3

@@ -1,4 +1,11 @@
-"""What bounds and certificates have in common, whatever they are about: figures in user units."""
+"""What every record is made of: errors, units, bounds and what they prove.
+
+Units. Algorithms work on rows scaled by a power of two, with the row weights folded in
+(`unit` is the norm that scaled norm 1 stands for). Records keep the scaled numbers, which can
+neither overflow nor underflow, and give user units on demand: a cost is a p-th power,
+``cost = scaled_cost * unit**p``; a norm is ``scaled_norm * unit``. At p = inf a cost is the largest
+distance itself: a norm.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +13,35 @@ import math
 import sys
 from collections.abc import Iterable
 from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+EPS = float(np.finfo(np.float64).eps)
+LARGEST = sys.float_info.max
+
+
+class CertificateError(ValueError):
+    """A certificate that does not hold for the data it is checked against.
+
+    Examples
+    --------
+    >>> import dataclasses
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((60, 5))
+    >>> certificate = lpgeom.approx_subspace(A, 2).certificate
+    >>> forged = dataclasses.replace(certificate, scaled_cost=0.5 * certificate.scaled_cost)
+    >>> try:
+    ...     forged.verify(A)
+    ... except lpgeom.CertificateError:
+    ...     print("refused")
+    refused
+    """
+
+
+# ---------------------------------------------------------------- units
 
 
 def to_cost_units(scaled: float, unit: float, p: float) -> float:
@@ -39,13 +75,37 @@ def norm_ratio(cost: float, lower_bound: float, p: float) -> float:
     return float((cost / lower_bound) ** (1.0 if math.isinf(p) else 1.0 / p))
 
 
+def p_norm(x: ArrayLike, p: float) -> float:
+    """``(sum x^p)^(1/p)`` for x >= 0, relative to the largest."""
+    x = np.asarray(x, dtype=np.float64)
+    top = float(x.max(initial=0.0))
+    if top == 0.0 or math.isinf(top):
+        return top
+    return top * float(((x / top) ** p).sum()) ** (1.0 / p)
+
+
 def plain(record: Any, names: Iterable[str]) -> dict[str, Any]:
     """These properties of a record, ready for JSON: inf, for which it has no number, is "inf"."""
-    values = {name: getattr(record, name) for name in names}
-    return {name: "inf" if value == math.inf else value for name, value in values.items()}
+    return {name: jsonable(getattr(record, name)) for name in names}
 
 
-class _Scaled(Protocol):
+def jsonable(value: Any) -> Any:
+    """Tuples and vectors as lists, and infinities as strings."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [jsonable(x) for x in value]
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+# ---------------------------------------------------------------- statements
+
+
+class Scaled(Protocol):
+    """What a lower bound says of itself."""
+
+    @property
+    def name(self) -> str: ...
     @property
     def scaled_value(self) -> float: ...
     @property
@@ -61,25 +121,27 @@ class Proved:
     `failure_probability` are its own."""
 
     @property
-    def value(self: _Scaled) -> float:
+    def value(self: Scaled) -> float:
         """The bound in the user's cost units (p-th powers); capped at the largest float."""
-        return min(to_cost_units(self.scaled_value, self.unit, self.p), sys.float_info.max)
+        return min(to_cost_units(self.scaled_value, self.unit, self.p), LARGEST)
 
     @property
-    def always(self: _Scaled) -> bool:
+    def always(self: Scaled) -> bool:
         """True if the bound does not rest on a random start."""
         return self.failure_probability == 0.0
 
     @property
-    def certainty(self: _Scaled) -> str:
+    def certainty(self: Scaled) -> str:
         """``"always"``, or ``"with probability >= 1 - x"``."""
         chance = self.failure_probability
         return "always" if chance == 0.0 else f"with probability >= 1 - {chance:.1g}"
 
 
-class _Bound(_Scaled, Protocol):
+class _Bound(Scaled, Protocol):
     @property
     def value(self) -> float: ...
+    @property
+    def certainty(self) -> str: ...
 
 
 B = TypeVar("B", bound=_Bound)
@@ -89,6 +151,8 @@ class Certified(Generic[B]):
     """A cost beside lower bounds for it."""
 
     p: float
+    k: int
+    shape: tuple[int, int]
     scaled_cost: float
     bounds: tuple[B, ...]
     unit: float
@@ -102,6 +166,12 @@ class Certified(Generic[B]):
     def cost(self) -> float:
         """The cost (a p-th power), in user units."""
         return to_cost_units(self.scaled_cost, self.unit, self.p)
+
+    @property
+    def norm_error(self) -> float:
+        """``cost^(1/p)``; finite even where `cost` overflows."""
+        root = 1.0 if math.isinf(self.p) else 1.0 / self.p
+        return float(self.scaled_cost**root) * self.unit
 
     @property
     def lower_bound(self) -> float:
@@ -118,3 +188,13 @@ class Certified(Generic[B]):
     def failure_probability(self) -> float:
         """Failure probability of the largest bound (0.0: it holds always)."""
         return self.best.failure_probability if self.best is not None else 0.0
+
+    def _lines(self, heads: str, names: Iterable[str]) -> str:
+        """The bounds as text, largest first: what `names` has of each, and what it proves."""
+        lines = [f"{heads}{'lower bound':>14}{'cost/bound':>12}  holds"]
+        for name, b in sorted(
+            zip(names, self.bounds, strict=True), key=lambda pair: -pair[1].scaled_value
+        ):
+            over = norm_ratio(self.scaled_cost, b.scaled_value, 1.0)
+            lines.append(f"{name}{b.value:>14.6g}{over:>12.5f}  {b.certainty}")
+        return "\n".join(lines)
