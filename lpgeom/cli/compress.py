@@ -126,8 +126,8 @@ def _compress(options: argparse.Namespace) -> int:
     vocabulary = Path(options.model, "tokenizer.json")
     tokenizer = vocabulary if options.row_weights == "auto" and vocabulary.is_file() else None
     try:
+        from lpgeom.nn.compression import compress_directory
         from lpgeom.nn.plan.options import Options
-        from lpgeom.nn.stored.stream import compress_directory
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

@@ -4,10 +4,16 @@
 ordinary modules; `save_pretrained` and `load_pretrained` keep them without the original weights.
 Needs torch (``pip install 'lpgeom[torch]'``); Hugging Face models need transformers
 (``pip install 'lpgeom[hf]'``). Importing this package loads neither.
+
+Its rooms, each of which imports only those before it: `factors` (one weight into factors, no torch
+modules), `modules` (torch modules in factors), `report` (what was done), `model` (what a model has,
+and what is put in its place), `plan` (a rank for every weight), `stored` (saved and loaded). Begin
+with `compression.py`, which uses them all.
 """
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +21,10 @@ from lpgeom.nn.report.report import CompressionReport, LayerReport
 
 if TYPE_CHECKING:
     from lpgeom.nn.compression import compress
-    from lpgeom.nn.model.dense import decompress
+    from lpgeom.nn.model.replace import decompress
     from lpgeom.nn.model.resize import resize_token_embeddings
     from lpgeom.nn.modules.embedding import LowRankEmbedding
     from lpgeom.nn.modules.linear import LowRankLinear
-    from lpgeom.nn.modules.mixed_embedding import MixedRankEmbedding
-    from lpgeom.nn.modules.mixed_linear import MixedRankLinear
     from lpgeom.nn.modules.parameter import LowRankParameter
     from lpgeom.nn.plan.vocabulary import token_weights
     from lpgeom.nn.plan.weights import frequency_weights
@@ -32,8 +36,6 @@ __all__ = [
     "LowRankEmbedding",
     "LowRankLinear",
     "LowRankParameter",
-    "MixedRankEmbedding",
-    "MixedRankLinear",
     "compress",
     "decompress",
     "frequency_weights",
@@ -47,10 +49,8 @@ _LAZY = {
     "LowRankEmbedding": "lpgeom.nn.modules.embedding",
     "LowRankLinear": "lpgeom.nn.modules.linear",
     "LowRankParameter": "lpgeom.nn.modules.parameter",
-    "MixedRankEmbedding": "lpgeom.nn.modules.mixed_embedding",
-    "MixedRankLinear": "lpgeom.nn.modules.mixed_linear",
     "compress": "lpgeom.nn.compression",
-    "decompress": "lpgeom.nn.model.dense",
+    "decompress": "lpgeom.nn.model.replace",
     "frequency_weights": "lpgeom.nn.plan.weights",
     "load_pretrained": "lpgeom.nn.stored.checkpoint",
     "resize_token_embeddings": "lpgeom.nn.model.resize",
@@ -58,9 +58,20 @@ _LAZY = {
     "token_weights": "lpgeom.nn.plan.vocabulary",
 }
 
+_RENAMED = {"MixedRankEmbedding": "LowRankEmbedding", "MixedRankLinear": "LowRankLinear"}
+"""Names of before -> what does the same."""
+
 
 def __getattr__(name: str) -> Any:
     module = _LAZY.get(name)
+    if name in _RENAMED:
+        warnings.warn(
+            f"lpgeom.nn.{name} is now {_RENAMED[name]}, which has groups of rows too; see its "
+            "option counts",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return getattr(import_module("lpgeom.nn.modules.renamed"), name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -1,22 +1,36 @@
-"""``compress``: the weights of a model into factors, all of them or none."""
+"""The weights of a model into factors, all of them or none: `compress`, of a model in memory, and
+`compress_directory`, of a stored one, whose tensors are read and written one at a time."""
 
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lpgeom.nn.model.replace import build_all, build_mixed, install
+from lpgeom.nn.factors.factored import FLOATING
+from lpgeom.nn.factors.groups import Factors, names_of
+from lpgeom.nn.model.replace import build, install
 from lpgeom.nn.model.sites import Group, Site, groups
+from lpgeom.nn.modules.embedding import embedding_options
+from lpgeom.nn.modules.scaled import scaling_of
 from lpgeom.nn.plan.calibration import metrics_of
 from lpgeom.nn.plan.options import Options
-from lpgeom.nn.plan.plan import items_of, line, ranked, solve
+from lpgeom.nn.plan.plan import Item, items_of, line, ranked, solve
 from lpgeom.nn.report.report import CompressionReport, LayerReport
+from lpgeom.nn.stored.checkpoint import write
+from lpgeom.nn.stored.directory import Stored, copy_others, keys_of, open_tensors, structure
 from lpgeom.nn.stored.huggingface import say_untied
+from lpgeom.nn.stored.outline import layer_of
+from lpgeom.nn.stored.recipe import Layer, Recipe
+from lpgeom.nn.stored.tensors import aliases_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -180,8 +194,8 @@ def compress(
     if calibration is not None:
         metrics = metrics_of(model, [i.group for i in items if not i.note], calibration)
         items = items_of(found, model, options, metrics)
-    items = ranked(items, options, read)
-    before, before_bytes = storage(model)
+    items = ranked(items, options, _read)
+    before, before_bytes = _storage(model)
     lines: list[LayerReport] = []
     replacements: list[tuple[Site, nn.Module]] = []
     todo = sum(item.rank is not None for item in items)
@@ -191,26 +205,23 @@ def compress(
                 lines.append(line(item))
                 continue
             bar.set_description(item.group.name)
-            report, factors = solve(item, read(item.group))
+            report, factors = solve(item, _read(item.group))
             lines.append(report)
-            if factors.lefts:
-                replacements += build_mixed(item.group, factors)
-            else:
-                replacements += build_all(item.group, factors.left, factors.right, factors.labels)
+            replacements += build(item.group, factors)
             bar.update()
-    lines = [counted(entry) for entry in lines]
+    lines = [_counted(entry) for entry in lines]
     install(replacements)
     if not dry_run and any(entry.untied for entry in lines):
         say_untied(model)
-    return totalled(type(model).__name__, lines, before, before_bytes, options, started, dry_run)
+    return _totalled(type(model).__name__, lines, before, before_bytes, options, started, dry_run)
 
 
-def read(group: Group) -> Tensor:
+def _read(group: Group) -> Tensor:
     """A group's weight as a matrix, from the model."""
     return group.head.matrix(group.head.weight.detach())
 
 
-def counted(entry: LayerReport) -> LayerReport:
+def _counted(entry: LayerReport) -> LayerReport:
     """A line with the dense weight counted that untied layers keep."""
     if not entry.untied:
         return entry
@@ -223,7 +234,7 @@ def counted(entry: LayerReport) -> LayerReport:
     )
 
 
-def storage(model: nn.Module) -> tuple[int, int]:
+def _storage(model: nn.Module) -> tuple[int, int]:
     """(parameters, bytes of parameters and stored buffers) of a model, shared ones once."""
     parameters = list(model.parameters())
     stored = {id(value): value for value in model.state_dict(keep_vars=True).values()}
@@ -232,7 +243,7 @@ def storage(model: nn.Module) -> tuple[int, int]:
     return count, sum(value.numel() * value.element_size() for value in tensors)
 
 
-def totalled(
+def _totalled(
     model: str,
     lines: Sequence[LayerReport],
     before: int,
@@ -255,3 +266,196 @@ def totalled(
         seconds=time.perf_counter() - started,
         dry_run=dry_run,
     )
+
+
+def compress_directory(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    options: Options,
+    *,
+    weights: str | None = None,
+    progress: bool = False,
+    dry_run: bool = False,
+) -> CompressionReport:
+    """Compress the model in `source` into the new directory `target`.
+
+    The structure comes from config.json (a model without data), the tensors from the .safetensors
+    files, one at a time: memory is that of the largest tensor times a small factor. `source` is
+    only read; `target` appears complete or not at all. Files that are not weights (tokenizer, ...)
+    are copied.
+
+    Parameters
+    ----------
+    weights : str, optional
+        A file of `source` to read instead; a pickle is read only if named here, and then with
+        torch's ``weights_only``.
+
+    Raises
+    ------
+    CheckpointError (a ValueError)
+        No config.json, no .safetensors, a class that transformers does not have, missing tensors.
+    FileExistsError
+        `target` exists.
+    """
+    started = time.perf_counter()
+    source, target = Path(source), Path(target)
+    model = structure(source)
+    if not dry_run:
+        if target.exists():
+            raise FileExistsError(17, "exists already", str(target))
+        if not target.parent.is_dir():
+            raise FileNotFoundError(2, f"there is no directory {target.parent}", str(target))
+        if source.resolve() in target.resolve().parents:
+            raise ValueError(f"{target}: lies inside the model's own directory")
+    with open_tensors(source, weights) as stored:
+        keys = keys_of(model, stored, source)
+        return _compressed(model, keys, stored, source, target, options, started, progress, dry_run)
+
+
+def _compressed(
+    model: nn.Module,
+    keys: Mapping[str, str],
+    stored: Stored,
+    source: Path,
+    target: Path,
+    options: Options,
+    started: float,
+    progress: bool,
+    dry_run: bool,
+) -> CompressionReport:
+    def read(group: Group) -> Tensor:
+        tensor = stored.tensor(keys[_parameter_name(group.head)])
+        if tensor.dtype not in FLOATING:
+            raise TypeError(
+                f"{group.name} is stored as {tensor.dtype}; compress the model before it is "
+                "quantised"
+            )
+        return group.head.matrix(tensor)
+
+    found = groups(model, meta=True)
+    items = [
+        replace(item, dtype=stored.dtype(keys[_parameter_name(item.group.head)]))
+        for item in items_of(found, model, options, {})
+    ]
+    items = ranked(items, options, read)
+    state = model.state_dict(keep_vars=True)
+    plan = _Plan(items, state)
+    sizes = {name: stored.size(keys[name]) for name in state if name not in plan.shared}
+    counts = {
+        name: count for name, (count, _) in sizes.items() if isinstance(state[name], nn.Parameter)
+    }
+    lines: dict[str, LayerReport] = {item.group.name: line(item) for item in items}
+    layers: list[Layer] = []
+
+    def report() -> CompressionReport:
+        return _totalled(
+            type(model).__name__,
+            [_counted(entry) for entry in lines.values()],
+            sum(counts.values()),
+            sum(size for _, size in sizes.values()),
+            options,
+            started,
+            dry_run,
+        )
+
+    if dry_run:
+        return report()
+
+    def tensors() -> Iterator[tuple[str, Tensor]]:
+        todo = [item for item in items if item.rank is not None]
+        with tqdm(total=len(todo), disable=not progress, leave=False, unit="layer") as bar:
+            for item in todo:
+                bar.set_description(item.group.name)
+                lines[item.group.name], factors = solve(item, read(item.group))
+                for name, tensor in factors.tensors().items():
+                    yield f"{item.group.name}.{name}", tensor
+                layers.extend(_layers(item, factors))
+                del factors
+                bar.update()
+        for name in plan.kept:
+            yield name, stored.tensor(keys[name])
+
+    def recipe() -> Recipe:
+        return Recipe(
+            type(model).__name__, "transformers", tuple(layers), plan.aliases, report=report()
+        )
+
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        temporary.mkdir()
+        copy_others(source, temporary)
+        model.config.architectures = [type(model).__name__]
+        if any(item.rank is not None and item.group.kept for item in items):
+            say_untied(model)
+        model.config.save_pretrained(temporary)
+        written: list[CompressionReport] = []
+
+        def finished() -> Recipe:
+            made = recipe()
+            assert made.report is not None
+            written.append(made.report)
+            return made
+
+        write(temporary, plan.written, tensors(), finished)
+        os.rename(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return written[0]
+
+
+class _Plan:
+    """Names: what is written, and what is the same tensor as another."""
+
+    def __init__(self, items: list[Item], state: Mapping[str, Any]) -> None:
+        self.shared = aliases_of(state)
+        """Aliases in the dense model."""
+        gone: set[str] = set()
+        self.aliases: dict[str, str] = {}
+        self.written: list[str] = []
+        for item in items:
+            if item.rank is None:
+                continue
+            name = item.group.name
+            tensors = names_of(
+                item.size.subspaces, item.size.subspaces > 1 or item.budget is not None
+            )
+            self.written += [f"{name}.{tensor}" for tensor in tensors]
+            for path in _paths(item):
+                gone.add(path if item.group.kind == "parameter" else f"{path}.weight")
+                if path != name:
+                    self.aliases |= {f"{path}.{x}": f"{name}.{x}" for x in tensors}
+        kept: dict[int, str] = {}
+        for name, tensor in state.items():
+            if name in gone:
+                continue
+            first = kept.setdefault(id(tensor), name)
+            if first != name:
+                self.aliases[name] = first
+        self.kept = list(kept.values())
+        self.written += self.kept
+
+
+def _paths(item: Item) -> Iterator[str]:
+    """Every module name that gets the item's factors."""
+    for site in item.group.sites:
+        yield from site.paths
+
+
+def _layers(item: Item, factors: Factors) -> Iterator[Layer]:
+    """What the recipe says of an item, under each of its names."""
+    for site in item.group.sites:
+        options: dict[str, Any]
+        kind = "linear" if site.kind == "conv1d" else site.kind
+        if kind == "parameter":
+            options = {"shape": list(site.weight.shape)}
+        elif kind == "embedding":
+            options = embedding_options(site.owner, scaling_of(site.owner))
+        else:
+            options = {"bias": site.owner._parameters.get("bias") is not None}
+        for path in site.paths:
+            yield layer_of(path, kind, factors, options)
+
+
+def _parameter_name(site: Site) -> str:
+    return site.name if site.kind == "parameter" else f"{site.name}.{site.attribute}"

@@ -268,8 +268,8 @@ def test_how_text_is_generated_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_compressed_directory_is_no_source(tmp_path: Path) -> None:
+    from lpgeom.nn.compression import compress_directory
     from lpgeom.nn.plan.options import Options
-    from lpgeom.nn.stored.stream import compress_directory
 
     save_pretrained(squeezed(tiny_bert(), layers="embeddings")[0], tmp_path / "a")
     with pytest.raises(CheckpointError, match="a: is compressed already"):

@@ -72,9 +72,10 @@ def test_factorise(name: str, shape: tuple[int, int], dtype: torch.dtype) -> Non
         found = factorise(there(weight), 5, SPECS[name])
     assert found.cost == pytest.approx(expected.cost, rel=1e-6)
     assert found.lower_bound == pytest.approx(expected.lower_bound, rel=1e-6)
-    if found.labels is None:
-        product = (found.left.double() @ found.right.double()).as_subclass(torch.Tensor)
-        before = expected.left.double() @ expected.right.double()
+    if found.factors.labels is None:
+        (ours,), (theirs,) = found.factors.pairs, expected.factors.pairs
+        product = (ours.left.double() @ ours.right.double()).as_subclass(torch.Tensor)
+        before = theirs.left.double() @ theirs.right.double()
         np.testing.assert_allclose(product.numpy(), before.numpy(), atol=2e-2)
     # Right factors and squares of them come back; the weight does not.
     assert CudaTensor.largest < weight.numel() or shape[0] < 30
@@ -99,9 +100,9 @@ def test_mixed_ranks() -> None:
     with strict_device():
         found = factorise_mixed(there(weight), 1000, spec, omega)
     assert found.cost == pytest.approx(expected.cost, rel=1e-6)
-    assert found.labels is not None
-    assert expected.labels is not None
-    assert bool((found.labels == expected.labels).all())
+    assert found.factors.labels is not None
+    assert expected.factors.labels is not None
+    assert bool((found.factors.labels == expected.factors.labels).all())
 
 
 def test_compress_a_model_there() -> None:

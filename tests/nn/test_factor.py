@@ -36,10 +36,23 @@ def metric_of(d: int, seed: int = 0) -> Metric:
 
 def stored(found: Any) -> np.ndarray:
     """The product of the factors as they are stored, row by row in float64."""
-    left, right = found.left.double().numpy(), found.right.double().numpy()
-    if found.labels is None:
-        return np.asarray(left @ right)
-    return np.stack([left[i] @ right[c] for i, c in enumerate(found.labels.tolist())])
+    factors = found.factors
+    pairs = [(left.double().numpy(), right.double().numpy()) for left, right in zip(
+        factors.lefts, factors.rights, strict=True)]  # fmt: skip
+    products = [left if len(right) < left.shape[1] else left @ right for left, right in pairs]
+    if factors.labels is None:
+        return np.asarray(products[0])
+    index = zip(factors.labels.tolist(), factors.places.tolist(), strict=True)
+    return np.stack([products[c][at] for c, at in index])
+
+
+def left_rows(found: Any) -> Tensor:
+    """The rows of the left factors in the order of the weight's."""
+    factors = found.factors
+    if factors.labels is None:
+        return factors.lefts[0]  # type: ignore[no-any-return]
+    index = zip(factors.labels.tolist(), factors.places.tolist(), strict=True)
+    return torch.stack([factors.lefts[c][at] for c, at in index])
 
 
 def naive_cost(
@@ -60,12 +73,14 @@ def check(W: Tensor, k: int, spec: Spec, omega: Any = None, metric: Metric | Non
     found = factorise(W, k, spec, omega, metric)
     n, d = W.shape
     j = spec.subspaces
-    assert found.left.shape == (n, k)
-    assert found.right.shape == ((k, d) if j == 1 else (j, k, d))
-    assert found.left.dtype == found.right.dtype == W.dtype
-    assert found.left.is_contiguous()
-    assert found.right.is_contiguous()
-    assert (found.labels is None) == (j == 1)
+    factors = found.factors
+    assert factors.shape == (n, d)
+    assert factors.ranks == (k,) * j
+    assert [right.shape for right in factors.rights] == [(k if j == 1 or k < d else 0, d)] * j
+    for factor in (*factors.lefts, *factors.rights):
+        assert factor.dtype == W.dtype
+        assert factor.is_contiguous()
+    assert (factors.labels is None) == (j == 1)
     B = stored(found)
     size = naive_cost(W, 0.0, spec, omega, metric)
     np.testing.assert_allclose(found.size, size, rtol=1e-9)
@@ -128,7 +143,7 @@ def test_entries(p: float, dtype: torch.dtype) -> None:
 def test_several_subspaces(p: float, dtype: torch.dtype) -> None:
     W = weight(20, 6, dtype)
     found = check(W, 2, Spec(p=p, subspaces=2))
-    assert found.labels.dtype == torch.uint8
+    assert found.factors.labels.dtype == torch.uint8
     one = check(W, 2, Spec(p=p))
     assert found.cost < one.cost
 
@@ -175,7 +190,7 @@ def test_the_default_device_does_not_matter() -> None:
     expected = factorise(W, 2, Spec(p=2.0))
     with torch.device("meta"):
         found = factorise(W, 2, Spec(p=2.0))
-    assert torch.equal(found.left, expected.left)
+    assert torch.equal(found.factors.lefts[0], expected.factors.lefts[0])
     assert found.cost == expected.cost
 
 
@@ -192,10 +207,10 @@ def test_degenerate_weights(spec: Spec, dtype: torch.dtype) -> None:
     zero_rows = W.clone()
     zero_rows[::3] = 0.0
     found = check(zero_rows, 2, spec)
-    assert not found.left[::3].any()
+    assert not left_rows(found)[::3].any()
     duplicates = W[torch.arange(12) % 5]
     found = check(duplicates, 2, spec)
-    assert torch.equal(found.left[:5], found.left[5:10])
+    assert torch.equal(left_rows(found)[:5], left_rows(found)[5:10])
     zero = check(torch.zeros_like(W), 2, spec)
     assert zero.cost == zero.lower_bound == 0.0
     one_row = torch.zeros_like(W)
@@ -250,8 +265,8 @@ def test_seed_decides() -> None:
     W = weight()
     for spec in (Spec(seed=3), Spec(p=2.0, seed=3, subspaces=2)):
         a, b = factorise(W, 4, spec), factorise(W, 4, spec)
-        assert torch.equal(a.left, b.left)
-        assert torch.equal(a.right, b.right)
+        assert torch.equal(a.factors.lefts[0], b.factors.lefts[0])
+        assert torch.equal(a.factors.rights[0], b.factors.rights[0])
         assert a.cost == b.cost
 
 

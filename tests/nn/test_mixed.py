@@ -11,12 +11,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import TOLERANCES, generator, skip_if_not_one_graph
+from models import TOLERANCES, factors, generator, skip_if_not_one_graph
+from models import product as of_subspaces
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lpgeom.nn import MixedRankEmbedding, MixedRankLinear
-from lpgeom.nn.modules.mixed import are_places, places_of
+from lpgeom import nn as lpnn
+from lpgeom.nn import LowRankEmbedding, LowRankLinear
+from lpgeom.nn.factors.groups import are_places, places_of
 
 some = settings(deadline=None, derandomize=True, max_examples=60)
 
@@ -70,15 +72,15 @@ def product(
     return torch.stack(rows) if rows else torch.zeros(0, d, dtype=torch.float64)
 
 
-def embedding(sizes: Any = USUAL, d: int = 6, **options: Any) -> MixedRankEmbedding:
+def embedding(sizes: Any = USUAL, d: int = 6, **options: Any) -> LowRankEmbedding:
     lefts, rights, labels, places = groups(sizes, d, options.pop("dtype", torch.float64))
-    return MixedRankEmbedding.from_factors(lefts, rights, labels, places=places, **options)
+    return LowRankEmbedding.from_factors(lefts, rights, labels=labels, places=places, **options)
 
 
-def linear(sizes: Any = USUAL, d: int = 6, bias: bool = True, **options: Any) -> MixedRankLinear:
+def linear(sizes: Any = USUAL, d: int = 6, bias: bool = True, **options: Any) -> LowRankLinear:
     lefts, rights, labels, places = groups(sizes, d, **options)
     shift = torch.arange(len(labels), dtype=lefts[0].dtype) if bias else None
-    return MixedRankLinear.from_factors(lefts, rights, labels, shift, places=places)
+    return LowRankLinear.from_factors(lefts, rights, shift, labels=labels, places=places)
 
 
 def close(a: Tensor, b: Tensor, dtype: torch.dtype) -> None:
@@ -97,7 +99,7 @@ def test_embedding_is_the_dense_table(
     lefts, rights, labels, places = groups(**shape)
     d, n = shape["d"], len(labels)
     rights = [torch.zeros(0, d, dtype=shape["dtype"]) if r is None else r for r in rights]
-    layer = MixedRankEmbedding.from_factors(lefts, rights, labels, places=places)
+    layer = LowRankEmbedding.from_factors(lefts, rights, labels=labels, places=places)
     W = product(lefts, [r if len(r) or k == 0 else None for r, k in zip(rights, layer.ranks,
                 strict=True)], labels, places, d)  # fmt: skip
     close(layer.weight, W, shape["dtype"])
@@ -122,7 +124,7 @@ def test_linear_is_the_dense_product(shape: dict[str, Any], batch: tuple[int, ..
     W = product(lefts, rights, labels, places, d)
     rights = [torch.zeros(0, d, dtype=dtype) if r is None else r for r in rights]
     bias = torch.randn(len(labels), generator=generator(1)).to(dtype)
-    layer = MixedRankLinear.from_factors(lefts, rights, labels, bias, places=places)
+    layer = LowRankLinear.from_factors(lefts, rights, bias, labels=labels, places=places)
     x = torch.randn(*batch, d, generator=generator(2)).to(dtype)
     y = layer(x)
     assert y.shape == (*batch, len(labels))
@@ -154,7 +156,7 @@ def test_rows_that_are_kept_or_zero_are_so_exactly() -> None:
 
 def test_places_in_the_order_of_labels() -> None:
     lefts, rights, labels, _ = groups()
-    layer = MixedRankEmbedding.from_factors(lefts, rights, labels)
+    layer = LowRankEmbedding.from_factors(lefts, rights, labels=labels)
     seen = [0] * len(lefts)
     for c, at in zip(labels.tolist(), layer.places.tolist(), strict=True):
         assert at == seen[c]
@@ -178,8 +180,8 @@ def test_three_hundred_groups() -> None:
 
 def test_factors_that_do_not_go_together() -> None:
     lefts, rights, labels, places = groups()
-    for make in (MixedRankEmbedding.from_factors, MixedRankLinear.from_factors):
-        make(lefts, rights, labels, places=places)
+    for make in (LowRankEmbedding.from_factors, LowRankLinear.from_factors):
+        make(lefts, rights, labels=labels, places=places)
         short, other = list(lefts), list(lefts)
         short[1], other[1] = lefts[1][:-1], lefts[1][:, :-1]
         wrong_right, no_right, long_right = list(rights), list(rights), list(rights)
@@ -205,18 +207,18 @@ def test_factors_that_do_not_go_together() -> None:
             (([torch.zeros(20, 0)], [None], labels * 0), "no factor tells how long"),
         ):
             with pytest.raises(ValueError, match=match):
-                make(*bad)
+                make(*bad[:2], labels=bad[2])
         for wrong in (places + 1, places * 0, places[:-1], places.double()):
             with pytest.raises(ValueError, match="places must"):
-                make(lefts, rights, labels, places=wrong)
+                make(lefts, rights, labels=labels, places=wrong)
     with pytest.raises(ValueError, match=r"bias must have shape \(20,\), got \(5,\)"):
-        MixedRankLinear.from_factors(lefts, rights, labels, torch.zeros(5))
+        LowRankLinear.from_factors(lefts, rights, torch.zeros(5), labels=labels)
 
 
-@pytest.mark.parametrize("make", [MixedRankEmbedding, MixedRankLinear])
+@pytest.mark.parametrize("make", [LowRankEmbedding, LowRankLinear])
 def test_sizes_that_make_no_layer(make: Any) -> None:
-    first = (20, 6) if make is MixedRankEmbedding else (6, 20)
-    make(*first, (6, 2), (5, 15))
+    first = (20, 6) if make is LowRankEmbedding else (6, 20)
+    make(*first, (6, 2), counts=(5, 15))
     for ranks, counts, error, match in (
         ((6, 2), (5, 14), ValueError, "counts must add up to 20"),
         ((6, 2), (20,), ValueError, "as many"),
@@ -229,21 +231,21 @@ def test_sizes_that_make_no_layer(make: Any) -> None:
         ("22", (5, 15), TypeError, "ranks must be whole numbers"),
     ):
         with pytest.raises(error, match=match):
-            make(*first, ranks, counts)
+            make(*first, ranks, counts=counts)
     with pytest.raises(ValueError, match="padding_idx must lie within the 5 rows"):
-        MixedRankEmbedding(5, 4, (2,), (5,), padding_idx=5)
+        LowRankEmbedding(5, 4, (2,), counts=(5,), padding_idx=5)
 
 
 def test_new_layers_have_the_scale_of_dense_ones() -> None:
     torch.manual_seed(0)
-    table = MixedRankEmbedding(900, 80, (80, 20, 5), (300, 300, 300), padding_idx=-1)
+    table = LowRankEmbedding(900, 80, (80, 20, 5), counts=(300, 300, 300), padding_idx=-1)
     assert table.padding_idx == 899
     for c in range(3):
         rows = table.weight[table.labels == c]
         assert 0.85 < float(rows.std().detach()) < 1.15
     assert not table.weight[899].any()
     dense = nn.Linear(80, 900)
-    layer = MixedRankLinear(80, 900, (80, 20, 5), (300, 300, 300))
+    layer = LowRankLinear(80, 900, (80, 20, 5), counts=(300, 300, 300))
     for c in range(3):
         rows = layer.weight[layer.labels == c]
         assert 0.8 < float((rows.std() / dense.weight.std()).detach()) < 1.25
@@ -251,8 +253,8 @@ def test_new_layers_have_the_scale_of_dense_ones() -> None:
 
 def test_factors_are_shared_not_copied() -> None:
     table = embedding()
-    layer = MixedRankLinear.from_factors(
-        table.lefts, table.rights, table.labels, places=table.places
+    layer = LowRankLinear.from_factors(
+        table.lefts, table.rights, labels=table.labels, places=table.places
     )
     for ours, theirs in zip(table.parameters(), layer.parameters(), strict=True):
         assert ours is theirs
@@ -409,11 +411,11 @@ def test_autocast() -> None:
 
 
 def test_repr() -> None:
-    assert repr(MixedRankEmbedding(9, 6, (6, 2), (4, 5), padding_idx=-1, max_norm=1.0)) == (
-        "MixedRankEmbedding(9, 6, ranks=(6, 2), counts=(4, 5), padding_idx=8, max_norm=1.0)"
+    assert repr(LowRankEmbedding(9, 6, (6, 2), counts=(4, 5), padding_idx=-1, max_norm=1.0)) == (
+        "LowRankEmbedding(9, 6, ranks=(6, 2), counts=(4, 5), padding_idx=8, max_norm=1.0)"
     )
-    assert repr(MixedRankLinear(6, 9, (6, 2), (4, 5), bias=False)) == (
-        "MixedRankLinear(in_features=6, out_features=9, ranks=(6, 2), counts=(4, 5), bias=False)"
+    assert repr(LowRankLinear(6, 9, (6, 2), counts=(4, 5), bias=False)) == (
+        "LowRankLinear(in_features=6, out_features=9, ranks=(6, 2), counts=(4, 5), bias=False)"
     )
 
 
@@ -473,3 +475,56 @@ def test_in_one_graph_with_other_sizes(i: int, how: str) -> None:
             made = torch.jit.trace(own, x)
         torch.testing.assert_close(made(x), module(x))
         torch.testing.assert_close(made(more), module(more))
+
+
+# ---- what was before
+
+
+def test_names_of_before_warn_and_make_the_same() -> None:
+    lefts, rights, labels, places = groups()
+    with pytest.warns(DeprecationWarning, match="MixedRankEmbedding is now LowRankEmbedding"):
+        before: Any = lpnn.MixedRankEmbedding
+    table = before.from_factors(lefts, rights, labels, places=places, padding_idx=2)
+    assert type(table) is LowRankEmbedding
+    assert isinstance(table, before)
+    assert not isinstance(LowRankEmbedding(9, 6, 2), before)
+    assert table.padding_idx == 2
+    assert torch.equal(table.weight, embedding().weight)
+    made = before(9, 6, (6, 2), (4, 5), -1, max_norm=1.0)
+    again = LowRankEmbedding(9, 6, (6, 2), -1, counts=(4, 5), max_norm=1.0)
+    assert repr(made) == repr(again)
+    with pytest.warns(DeprecationWarning, match="MixedRankLinear is now LowRankLinear"):
+        before = lpnn.MixedRankLinear
+    layer = before.from_factors(lefts, rights, labels, torch.zeros(20).double(), places=places)
+    assert type(layer) is LowRankLinear
+    assert isinstance(layer, before)
+    assert torch.equal(layer.weight, table.weight)
+    assert repr(before(6, 9, (6, 2), (4, 5), False)) == repr(
+        LowRankLinear(6, 9, (6, 2), False, counts=(4, 5))
+    )
+
+
+@pytest.mark.parametrize("rank", [3, 6])
+@pytest.mark.parametrize("make", ["embedding", "linear"])
+def test_state_dicts_of_equal_subspaces_as_they_were(make: str, rank: int) -> None:
+    """`left` (n, k), `right` (j, k, d) and `labels`, into groups of any sizes."""
+    left, right, labels = factors(20, 6, rank, 3)
+    assert labels is not None
+    state = {"left": left, "right": right, "labels": labels.to(torch.uint8)}
+    if make == "embedding":
+        layer: Any = LowRankEmbedding(20, 6, rank, subspaces=3, dtype=torch.float64)
+    else:
+        layer = LowRankLinear(6, 20, rank, False, subspaces=3, dtype=torch.float64)
+    first, counts = layer.lefts[0], layer.counts
+    holder = nn.ModuleDict({"a": layer})
+    holder.load_state_dict({f"a.{name}": value for name, value in state.items()}, strict=True)
+    assert layer.lefts[0] is first  # an optimizer still holds it
+    assert layer.counts != counts
+    torch.testing.assert_close(layer.weight, of_subspaces(left, right, labels))
+    assert are_places(layer.labels, layer.places, layer.counts)
+    # And what is stored today, into fresh groups of other sizes.
+    fresh = LowRankEmbedding(20, 6, rank, subspaces=3, dtype=torch.float64)
+    fresh.load_state_dict(layer.state_dict(), strict=True)
+    assert torch.equal(fresh.weight, layer.weight)
+    with pytest.raises(ValueError, match="labels must lie between 0 and 2"):
+        layer.load_state_dict(state | {"labels": labels + 3})

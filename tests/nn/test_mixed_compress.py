@@ -25,10 +25,10 @@ from torch import Tensor
 from lpgeom import nn
 from lpgeom.cli import main
 from lpgeom.io.checksum import sha256_of
-from lpgeom.nn import MixedRankEmbedding, MixedRankLinear
+from lpgeom.nn import LowRankEmbedding, LowRankLinear
 from lpgeom.nn.factors.factor import factorise_mixed
 from lpgeom.nn.factors.factored import Spec
-from lpgeom.nn.modules.mixed import are_places
+from lpgeom.nn.factors.groups import are_places
 from lpgeom.nn.report.page import page
 from lpgeom.nn.stored.recipe import CheckpointError, read_recipe
 
@@ -87,12 +87,12 @@ def test_costs_are_those_of_the_factors_as_stored(w: dict[str, Any]) -> None:
     budget = max(n + d, int(w["share"] * n * d))
     spec = Spec(p=p, subspaces=w["j"], ranks="mixed")
     found = factorise_mixed(W, budget, spec, omega)
-    assert found.parameters <= max(budget, n * d)
-    assert len(found.lefts) == len(found.rights) == w["j"]
-    ranks = [left.shape[1] for left in found.lefts]
-    assert ranks == sorted(ranks, reverse=True)
-    layer = MixedRankEmbedding.from_factors(
-        found.lefts, found.rights, found.labels, places=found.places
+    factors = found.factors
+    assert factors.parameters <= max(budget, n * d)
+    assert len(factors.lefts) == len(factors.rights) == w["j"]
+    assert list(factors.ranks) == sorted(factors.ranks, reverse=True)
+    layer = LowRankEmbedding.from_factors(
+        factors.lefts, factors.rights, labels=factors.labels, places=factors.places
     )
     assert are_places(layer.labels, layer.places, layer.counts)
     rows = layer.double().weight.detach().numpy()
@@ -115,7 +115,7 @@ def test_weights_that_make_no_factors() -> None:
     with pytest.raises(ValueError, match="finite|NaN"):
         factorise_mixed(W, 60, spec)
     again = [factorise_mixed(W.nan_to_num(), 60, spec) for _ in range(2)]
-    first, second = (x.tensors() for x in again)
+    first, second = (x.factors.tensors() for x in again)
     assert all(same_bits(first[name], second[name]) for name in first)
 
 
@@ -150,8 +150,8 @@ def test_the_output_layer_stays_tied(family: str) -> None:
     (layer,) = squeezed(model).compressed
     assert layer.tied == (HEADS[family],)
     embedding, head = model.get_input_embeddings(), model.get_submodule(HEADS[family])
-    assert isinstance(embedding, MixedRankEmbedding)
-    assert isinstance(head, MixedRankLinear)
+    assert isinstance(embedding, LowRankEmbedding)
+    assert isinstance(head, LowRankLinear)
     torch.optim.SGD(model.parameters(), 0.1).step()
     model.double().float()
     for ours, theirs in zip(
@@ -220,11 +220,11 @@ def test_multiplied_out_again(family: str) -> None:
     output = run(model, IDS)
     assert nn.decompress(model) >= 9
     assert counted(model) == before
-    assert not any(isinstance(module, MixedRankEmbedding) for module in model.modules())
+    assert not any(isinstance(module, LowRankEmbedding) for module in model.modules())
     head = model.get_submodule(HEADS[family])
     assert head.weight is model.get_input_embeddings().weight
     assert (run(model, IDS) - output).abs().max() < 1e-5
-    alone = MixedRankEmbedding(9, 6, (6, 2), (4, 5))
+    alone = LowRankEmbedding(9, 6, (6, 2), counts=(4, 5))
     with pytest.raises(ValueError, match="to_dense"):
         nn.decompress(alone)
 
@@ -237,7 +237,7 @@ def test_resized(family: str, tokens: int, tie: str, tmp_path: Path) -> None:
     before = run(model, IDS)
     table = model.get_input_embeddings()
     ranks, counts, rows = table.ranks, table.counts, table.weight.detach()
-    with pytest.raises(TypeError, match="MixedRankEmbedding"):
+    with pytest.raises(TypeError, match="LowRankEmbedding"):
         model.resize_token_embeddings(tokens)
     assert nn.resize_token_embeddings(model, tokens) is table
     assert model.config.vocab_size == tokens
@@ -260,7 +260,7 @@ def test_resized_where_the_highest_rank_has_no_rows() -> None:
         def get_input_embeddings(self) -> torch.nn.Module:
             return self[0]
 
-    table = MixedRankEmbedding(9, 6, (6, 4, 2), (0, 5, 4), padding_idx=8)
+    table = LowRankEmbedding(9, 6, (6, 4, 2), counts=(0, 5, 4), padding_idx=8)
     nn.resize_token_embeddings(Net(table), 12)
     assert table.counts == (0, 8, 4)
     nn.resize_token_embeddings(Net(table), 4)
@@ -340,7 +340,7 @@ def test_an_interrupt_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     model = Nested()
     before = snapshot(model)
-    monkeypatch.setattr(compression, "build_mixed", interrupted)
+    monkeypatch.setattr(compression, "build", interrupted)
     with pytest.raises(KeyboardInterrupt):
         squeezed(model, layers="all")
     assert_unchanged(model, before)
@@ -353,7 +353,7 @@ def test_hooks_options_and_gradients_carry_over() -> None:
     model.embed.max_norm = 100.0
     model.eval()
     squeezed(model)
-    assert isinstance(model.embed, MixedRankEmbedding)
+    assert isinstance(model.embed, LowRankEmbedding)
     assert not any(q.requires_grad for q in model.embed.parameters())
     assert len(model.embed._forward_hooks) == 1
     assert (model.embed.padding_idx, model.embed.max_norm) == (0, 100.0)

@@ -191,18 +191,18 @@ def test_max_norm_shortens_rows_in_place_as_before(norm: float, j: int) -> None:
     low = embedding(j=j, max_norm=1.5, norm_type=norm)
     dense = nn.Embedding(20, 6, max_norm=1.5, norm_type=norm, dtype=torch.float64)
     dense.weight.data = low.weight.detach().clone()
-    left = low.left
+    lefts = low.factors.lefts
     ids = torch.tensor([[3, 3, 7], [0, 19, 3]])
     for _ in range(2):
         torch.testing.assert_close(low(ids), dense(ids), rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(low.weight, dense.weight, rtol=1e-12, atol=1e-12)
-    assert low.left is left
+    assert all(now is left for now, left in zip(low.factors.lefts, lefts, strict=True))
     assert bool((low.weight[ids].norm(p=norm, dim=-1) <= 1.5 + 1e-12).all())
     untouched = low.weight[1].detach().clone()
     low(torch.zeros(0, dtype=torch.long))
     assert torch.equal(low.weight[1], untouched)
     low(ids).sum().backward()  # the change in place is no part of the graph
-    assert low.left.grad is not None
+    assert all(left.grad is not None for left in lefts if len(left))
 
 
 @pytest.mark.parametrize("j", [1, 3])
@@ -214,19 +214,25 @@ def test_gradients_are_those_of_an_embedding_and_a_product(
     options = {"padding_idx": padding, "scale_grad_by_freq": by_frequency, "sparse": sparse}
     low = embedding(j=j, **options)
     inner = nn.Embedding(20, 3, dtype=torch.float64, **options)
-    inner.weight.data = low.left.detach().clone()
-    right = low.right.detach().clone().requires_grad_()
+    left, right, _ = factors(20, 6, 3, j)
+    inner.weight.data = left
+    right.requires_grad_()
     ids = torch.tensor([[2, 2, 17], [5, 2, 0]])
     picked = right if j == 1 else right[low.labels.long()[ids]]
     y = inner(ids)[..., None, :] @ picked
     coefficients = torch.randn(2, 3, 6, generator=generator(3), dtype=torch.float64)
     (y.squeeze(-2) * coefficients).sum().backward()
     (low(ids) * coefficients).sum().backward()
-    assert low.left.grad.is_sparse == sparse
-    torch.testing.assert_close(low.left.grad.to_dense(), inner.weight.grad.to_dense())
-    torch.testing.assert_close(low.right.grad, right.grad)
+    expected = inner.weight.grad.to_dense()
+    for c, pair in enumerate(low.pairs):
+        rows = slice(None) if j == 1 else low.labels == c
+        if len(pair.left):
+            assert pair.left.grad.is_sparse == sparse
+            torch.testing.assert_close(pair.left.grad.to_dense(), expected[rows])
+        torch.testing.assert_close(pair.right.grad, right.grad if j == 1 else right.grad[c])
     if padding is not None:
-        assert not low.left.grad.to_dense()[padding].any()
+        c, at = low._padding()
+        assert not low.pairs[c].left.grad.to_dense()[at].any()
 
 
 def test_options_reach_the_dense_table_and_back() -> None:
@@ -246,7 +252,7 @@ def test_options_reach_the_dense_table_and_back() -> None:
 # ---- ordinary modules
 
 
-def everyone() -> list[nn.Module]:
+def everyone() -> list[Any]:
     left, right, _ = factors(6, 8, 3)
     return [
         linear(), linear(j=3, bias=False), embedding(padding_idx=1), embedding(j=3, max_norm=9.0),
@@ -261,7 +267,7 @@ def test_pickled_and_copied(i: int) -> None:
     for again in (pickle.loads(pickle.dumps(module)), copy.deepcopy(module)):
         assert repr(again) == repr(module)
         assert torch.equal(again.weight, module.weight)
-        assert again.left is not module.left
+        assert again.factors.lefts[0] is not module.factors.lefts[0]
         if not isinstance(module, LowRankParameter):
             assert torch.equal(again(x), module(x))
 
@@ -275,23 +281,25 @@ def test_state_dict_round_trip(i: int) -> None:
     fresh.load_state_dict(module.state_dict(), strict=True)
     assert torch.equal(fresh.weight, module.weight)
     expected = {"left", "right"}
+    if module.labels is not None:
+        expected = {f"{side}.{c}" for side in ("lefts", "rights") for c in range(3)}
+        expected |= {"labels", "places"}
     expected |= {"bias"} if getattr(module, "bias", None) is not None else set()
-    expected |= {"labels"} if getattr(module, "labels", None) is not None else set()
     assert set(module.state_dict()) == expected
-    assert len(list(module.parameters())) == len(expected - {"labels"})
+    assert len(list(module.parameters())) == len(expected - {"labels", "places"})
 
 
 @pytest.mark.parametrize("i", range(5))
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_cast(i: int, dtype: torch.dtype) -> None:
     module = everyone()[i]
-    before, labels = module.weight.detach().clone(), getattr(module, "labels", None)
+    before, labels = module.weight.detach().clone(), module.labels
     module.to(dtype)
-    assert module.weight.dtype == module.left.dtype == module.right.dtype == dtype
+    assert {q.dtype for q in module.parameters()} == {module.weight.dtype} == {dtype}
     close(module.weight, before, dtype)
     assert labels is None or torch.equal(module.labels, labels)
     module.double().half()
-    assert module.left.dtype == torch.float16
+    assert {q.dtype for q in module.parameters()} == {torch.float16}
     meta = copy.deepcopy(module).to("meta")
     assert meta.weight.is_meta
     assert meta.weight.shape == module.weight.shape
@@ -306,7 +314,7 @@ def test_autocast_computes_in_its_dtype(j: int) -> None:
         assert torch.isfinite(embedding(j=j, dtype=torch.float32)(torch.tensor([1, 2]))).all()
     close(y, layer(x), torch.bfloat16)
     y.float().sum().backward()
-    assert layer.left.grad.dtype == torch.float32
+    assert layer.factors.lefts[0].grad.dtype == torch.float32
 
 
 def test_repr() -> None:
@@ -324,21 +332,24 @@ def test_gradcheck() -> None:
     x = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
     ids = torch.tensor([[0, 3], [3, 5]])
     for j in (1, 3):
-        left, right, labels = factors(6, 5, 2, j)
-        left.requires_grad_(), right.requires_grad_()
+        module, table = linear(6, 5, 2, j, bias=False), embedding(6, 5, 2, j)
+        names = [name for name, q in module.named_parameters() if q.numel()]
+        values = [module.get_parameter(name).detach().requires_grad_() for name in names]
 
-        def layer(x: Tensor, left: Tensor, right: Tensor, labels: Any = labels) -> Tensor:
-            module = linear(6, 5, 2, 1 if labels is None else 3, bias=False)
-            module.labels = labels
-            return torch.func.functional_call(module, {"left": left, "right": right}, (x,))
+        def layer(
+            x: Tensor, *values: Tensor, module: nn.Module = module, names: list[str] = names
+        ) -> Tensor:
+            given = dict(zip(names, values, strict=True))
+            return torch.func.functional_call(module, given, (x,))  # type: ignore[no-any-return]
 
-        def table(left: Tensor, right: Tensor, labels: Any = labels) -> Tensor:
-            module = embedding(6, 5, 2, 1 if labels is None else 3)
-            module.labels = labels
-            return torch.func.functional_call(module, {"left": left, "right": right}, (ids,))
+        def looked_up(
+            *values: Tensor, table: nn.Module = table, names: list[str] = names
+        ) -> Tensor:
+            given = dict(zip(names, values, strict=True))
+            return torch.func.functional_call(table, given, (ids,))  # type: ignore[no-any-return]
 
-        assert torch.autograd.gradcheck(layer, (x, left, right))
-        assert torch.autograd.gradcheck(table, (left, right))
+        assert torch.autograd.gradcheck(layer, (x, *values))
+        assert torch.autograd.gradcheck(looked_up, values)
 
 
 @pytest.mark.parametrize("j", [1, 4])
@@ -397,8 +408,10 @@ def test_compiled_in_one_graph(i: int) -> None:
         y.sum().backward()
     torch.testing.assert_close(y, module(x))
     module(x).sum().backward()
-    torch.testing.assert_close(compiled.left.grad, module.left.grad)
-    torch.testing.assert_close(compiled.right.grad, module.right.grad)
+    for ours, theirs in zip(compiled.parameters(), module.parameters(), strict=True):
+        assert (ours.grad is None) == (theirs.grad is None)
+        if theirs.grad is not None:
+            torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 @pytest.mark.parametrize("i", [0, 2])

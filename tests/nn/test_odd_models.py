@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from tokenizers import models as kinds
 
 from lpgeom import nn
-from lpgeom.nn import MixedRankEmbedding
+from lpgeom.nn import LowRankEmbedding
 from lpgeom.nn.factors.factor import factorise_mixed
 from lpgeom.nn.factors.factored import Spec
 from lpgeom.nn.model.sites import groups
@@ -235,7 +235,7 @@ def test_a_decoder_with_its_own_tokens_is_resized(ranks: str, layers: Any) -> No
     torch.testing.assert_close(head(torch.eye(16)).T, decoder(torch.arange(110)))
     assert torch.isfinite(model.model(input_ids=ids, decoder_input_ids=ids)[0]).all()
     if ranks == "mixed":
-        assert isinstance(model.model.encoder.embed_tokens, MixedRankEmbedding)
+        assert isinstance(model.model.encoder.embed_tokens, LowRankEmbedding)
 
 
 @pytest.mark.parametrize("tokens", [110, 90])

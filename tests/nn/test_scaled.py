@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from lpgeom import nn
 from lpgeom.cli import main
-from lpgeom.nn import LowRankEmbedding, MixedRankEmbedding
+from lpgeom.nn import LowRankEmbedding
 from lpgeom.nn.model.sites import groups
 from lpgeom.nn.modules.scaled import Scaling, scaling_of
 from lpgeom.nn.stored.recipe import CheckpointError, read_recipe
@@ -234,8 +234,8 @@ def mixed_rank(kind: Any, dtype: torch.dtype, value: float = 3.3, **options: Any
     lefts = [torch.randn(4, 6, dtype=dtype), torch.randn(16, 2, dtype=dtype)]
     labels = torch.arange(20) % 5 != 0
     scaling = Scaling(kind, value, kind is Buffered)
-    return MixedRankEmbedding.from_factors(
-        lefts, [None, torch.randn(2, 6, dtype=dtype)], labels.to(torch.uint8),
+    return LowRankEmbedding.from_factors(
+        lefts, [None, torch.randn(2, 6, dtype=dtype)], labels=labels.to(torch.uint8),
         scaling=scaling, **options,
     )  # fmt: skip
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from lpgeom.nn import LowRankEmbedding, LowRankLinear, LowRankParameter, compress, decompress
-from lpgeom.nn.model.replace import build_all, install
+from lpgeom.nn.factors.groups import Factors
+from lpgeom.nn.model.replace import build, install
 from lpgeom.nn.model.sites import groups
 
 
@@ -311,7 +312,7 @@ def test_install_puts_everything_back_in_order() -> None:
     made = []
     for group in groups(model):
         n, d = group.head.shape
-        made += build_all(group, torch.randn(n, 2), torch.randn(2, d), None)
+        made += build(group, Factors((torch.randn(n, 2),), (torch.randn(2, d),)))
     made[-1] = (made[-1][0], object())  # type: ignore[call-overload]
     broken = [*made[:-1], (made[-1][0], made[-1][1])]
     broken[-1][0].places.append((model, "no such place"))

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from lpgeom.groups.mixed import approx_mixed
 from lpgeom.nn.factors.factored import Factored, Metric, Spec
+from lpgeom.nn.factors.groups import Factors, label_dtype, places_of
 from lpgeom.nn.factors.seen import Seen, check_finite, exactly, rounded, seen_by
 from lpgeom.nn.factors.solving import solved
-from lpgeom.nn.modules.mixed import places_of
-from lpgeom.nn.modules.split import label_dtype
 from lpgeom.records.subspace import Array
 from lpgeom.subspace.svd_curve import SvdCurve, svd_cost_curve
 
@@ -57,11 +56,11 @@ def factorise(
     cost = seen.cost(left, exact, found.labels, spec, row_weights)
     labels = None
     if found.labels is not None:
-        labels = torch.from_numpy(found.labels).to(weight.device, label_dtype(len(exact)))
+        labels = torch.from_numpy(found.labels).to(weight.device)
     curve = _curve(seen, spec.p, row_weights) if curve is None else curve
     entries = spec.objective == "entries"
     return Factored(
-        left.to(weight.device), stored, labels,
+        Factors.split(left.to(weight.device), stored, labels),
         cost=cost,
         lower_bound=found.lower_bound,
         svd_cost=found.svd_cost,
@@ -108,10 +107,10 @@ def factorise_mixed(
         check_finite(left, right)
         lefts.append(left.to(weight.device))
         rights.append(right)
-    empty = torch.empty(0, device="cpu")
     kept = torch.from_numpy(labels).to(label_dtype(j))
+    index = kept.to(weight.device), places_of(kept, j).to(weight.device)
     return Factored(
-        empty, empty, kept.to(weight.device),
+        Factors(tuple(lefts), tuple(rights), *index),
         cost=cost,
         # Both are sums in float64, in another order.
         lower_bound=min(found.lower_bound, cost) if spec.certify else None,
@@ -121,9 +120,6 @@ def factorise_mixed(
         note="exact" if cost == 0.0 else "",
         size=float(curve.cost[0]),
         singular_values=_spectrum(curve, weight),
-        lefts=tuple(lefts),
-        rights=tuple(rights),
-        places=places_of(kept, j).to(weight.device),
     )  # fmt: skip
 
 

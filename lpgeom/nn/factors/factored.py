@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
+from lpgeom.nn.factors.groups import Factors
 from lpgeom.records.subspace import Array
 
 FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -43,16 +43,13 @@ class Metric:
 
 @dataclass(frozen=True)
 class Factored:
-    """Factors (n, k) and (k, d) or (j, k, d), as stored, and what is proved of them.
+    """The factors of a weight as they are stored, and what is proved of them.
 
     Costs are p-th powers in the weight's own units (those of `Metric`, where there is one); `size`
-    is what approximation by zero costs. With ranks of their own the groups' factors are in `lefts`
-    and `rights`, as a `MixedRank` module has them, the largest rank first.
+    is what approximation by zero costs. Groups with ranks of their own have the largest rank first.
     """
 
-    left: Tensor
-    right: Tensor
-    labels: Tensor | None
+    factors: Factors
     cost: float
     lower_bound: float | None
     svd_cost: float | None
@@ -61,26 +58,3 @@ class Factored:
     note: str = ""
     size: float = 0.0
     singular_values: tuple[float, ...] = ()
-    lefts: tuple[Tensor, ...] = ()
-    rights: tuple[Tensor, ...] = ()
-    places: Tensor | None = None
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What is stored, by the names it has in a module."""
-        if self.lefts:
-            named = {f"lefts.{c}": left for c, left in enumerate(self.lefts)}
-            named |= {f"rights.{c}": right for c, right in enumerate(self.rights)}
-        else:
-            named = {"left": self.left, "right": self.right}
-        index = {"labels": self.labels, "places": self.places}
-        return named | {name: value for name, value in index.items() if value is not None}
-
-    @property
-    def parameters(self) -> int:
-        """Numbers in the factors."""
-        return sum(x.numel() for x in self.tensors().values() if x.is_floating_point())
-
-    @property
-    def nbytes(self) -> int:
-        """Of the factors and of what says which row is where."""
-        return sum(x.nbytes for x in self.tensors().values())

@@ -8,32 +8,31 @@ import torch
 from torch import Tensor, nn
 
 from lpgeom.io import validation
-from lpgeom.nn.model.sites import FACTORED, stored_in
+from lpgeom.nn.factors.groups import Factors, places_of
 from lpgeom.nn.modules.embedding import LowRankEmbedding
 from lpgeom.nn.modules.linear import LowRankLinear
-from lpgeom.nn.modules.mixed import MixedRank, places_of
-from lpgeom.nn.modules.mixed_embedding import MixedRankEmbedding
+from lpgeom.nn.modules.low_rank import LowRank
 
 
 def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
     """What a Hugging Face model's own ``resize_token_embeddings`` does, for factors.
 
-    Rows of `left` are added or cut at the end, in the input embedding and in every layer that
+    Rows of left factors are added or cut at the end, in the input embedding and in every layer that
     shares them; in an output layer of its own weights these; biases too, also the buffer
     ``final_logits_bias`` of Marian, Pegasus, BART and their kin. A new token gets the mean of the
-    rows (of the largest subspace), and the bias 0. ``config.vocab_size`` follows, and Marian's
-    ``config.decoder_vocab_size``. Of mixed ranks, new tokens go to the group of the highest rank,
-    with the mean of its rows.
+    rows, and the bias 0. Where rows are in groups, new ones go to the group of the highest rank (of
+    equal ranks, to the largest group), with the mean of its rows. ``config.vocab_size`` follows,
+    and Marian's ``config.decoder_vocab_size``.
 
     Parameters
     ----------
     model : torch.nn.Module
-        With ``get_input_embeddings()``, a `LowRankEmbedding` or `MixedRankEmbedding`.
+        Its ``get_input_embeddings()`` gives a `LowRankEmbedding`.
     num_tokens : int
 
     Returns
     -------
-    LowRankEmbedding or MixedRankEmbedding
+    LowRankEmbedding
 
     Raises
     ------
@@ -56,7 +55,7 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
     num_tokens = validation.check_positive_int("num_tokens", num_tokens)
     get = getattr(model, "get_input_embeddings", None)
     embedding = None if get is None else get()
-    if not isinstance(embedding, LowRankEmbedding | MixedRankEmbedding):
+    if not isinstance(embedding, LowRankEmbedding):
         raise TypeError(
             f"the input embedding is a {type(embedding).__name__}, not in factors; use the model's "
             "own resize_token_embeddings"
@@ -69,12 +68,12 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
     with torch.no_grad():
         outputs: list[Any] = []
         _resize_factors(embedding, shared, num_tokens)
-        if isinstance(head, LowRankLinear | MixedRank):
+        if isinstance(head, LowRankLinear):
             more = _sharing(model, head)  # perhaps a decoder's own embedding too
             _resize_factors(head, more, num_tokens)
             shared += more
         for module in shared:
-            if hasattr(module, "num_embeddings"):
+            if isinstance(module, LowRankEmbedding):
                 module.num_embeddings = num_tokens
                 if module.padding_idx is not None and module.padding_idx >= num_tokens:
                     module.padding_idx = None
@@ -104,51 +103,35 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
     return embedding
 
 
-def _sharing(model: nn.Module, layer: Any) -> list[Any]:
+def _sharing(model: nn.Module, layer: LowRank) -> list[Any]:
     """The layers in factors that share a layer's rows, itself among them."""
-    first = stored_in(layer)[0]
+    first = layer.factors.lefts[0]
     return [
         module
         for module in model.modules()
-        if isinstance(module, FACTORED) and stored_in(module)[0] is first
+        if isinstance(module, LowRank) and module.factors.lefts[0] is first
     ]
 
 
-def _resize_factors(layer: Any, sharing: list[Any], num_tokens: int) -> None:
+def _resize_factors(layer: LowRank, sharing: list[LowRank], num_tokens: int) -> None:
     """Add or cut rows in a layer and those that share them."""
-    resized = _mixed if isinstance(layer, MixedRank) else _equal
-    resized(layer, sharing, num_tokens)
-
-
-def _equal(embedding: Any, sharing: list[Any], num_tokens: int) -> None:
-    shared, labels = embedding.left, embedding.labels
-    usual = 0 if labels is None else int(torch.bincount(labels.long()).argmax())
-    own = shared if labels is None else shared[labels == usual]
-    left = nn.Parameter(
-        _resized(shared, num_tokens, own.mean(0)), requires_grad=shared.requires_grad
-    )
-    new_labels = None if labels is None else _resized(labels, num_tokens, usual)
-    for module in sharing:
-        module.left, module.labels = left, new_labels
-
-
-def _mixed(embedding: Any, sharing: list[Any], num_tokens: int) -> None:
-    """`_equal` for groups of different rank."""
-    ranks, counts = embedding.ranks, embedding.counts
-    usual = max((c for c, n_c in enumerate(counts) if n_c), key=lambda c: ranks[c])
-    labels = _resized(embedding.labels, num_tokens, usual)
-    kept = min(num_tokens, sum(counts))
+    old = layer.factors
+    sizes = old.counts if len(set(old.ranks)) == 1 else old.ranks
+    usual = max((c for c, n_c in enumerate(old.counts) if n_c), key=lambda c: sizes[c])
+    kept = min(num_tokens, old.shape[0])
+    labels = None if old.labels is None else _resized(old.labels, num_tokens, usual)
     lefts = []
-    for c, left in enumerate(embedding.lefts):
-        # In the order of the tokens, as `places_of` counts them.
-        rows = left[embedding.places[:kept][labels[:kept] == c].long()]
+    for c, left in enumerate(old.lefts):
+        rows = left[:kept]
+        if labels is not None and old.places is not None:
+            # In the order of the tokens, as `places_of` counts them.
+            rows = left[old.places[:kept][labels[:kept] == c].long()]
         more = num_tokens - kept if c == usual else 0
         rows = _resized(rows, len(rows) + more, left.mean(0) if more else 0.0)
         lefts.append(nn.Parameter(rows, requires_grad=left.requires_grad))
-    places = places_of(labels, len(lefts))
+    places = None if labels is None else places_of(labels, len(lefts))
     for module in sharing:
-        module.lefts = nn.ParameterList(lefts).train(module.training)
-        module.labels, module.places = labels, places
+        module._take(Factors(tuple(lefts), module.factors.rights, labels, places))
 
 
 def _output_layer(model: nn.Module, n: int, shared: list[Any]) -> Any:
@@ -163,7 +146,7 @@ def _output_layer(model: nn.Module, n: int, shared: list[Any]) -> Any:
     head: Any = None if get is None else get()
     if getattr(head, "out_features", None) != n or any(head is layer for layer in shared):
         return None
-    if not isinstance(head, LowRankLinear | MixedRank):
+    if not isinstance(head, LowRankLinear):
         rows = head._parameters.get("weight")
         if rows is None or rows.shape[0] != n or not rows.is_floating_point():
             raise TypeError(

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from lpgeom.nn.factors.factored import FLOATING
-from lpgeom.nn.modules.embedding import LowRankEmbedding
-from lpgeom.nn.modules.linear import LowRankLinear
-from lpgeom.nn.modules.mixed import MixedRank
-from lpgeom.nn.modules.mixed_embedding import MixedRankEmbedding
-from lpgeom.nn.modules.mixed_linear import MixedRankLinear
-from lpgeom.nn.modules.parameter import LowRankParameter
-from lpgeom.nn.modules.scaled import SCALE, scaling_of
+from lpgeom.nn.modules.dense import kind_of, matrix, obstacle
+from lpgeom.nn.modules.low_rank import LowRank
 
 BARE = {"XLNetRelativeAttention": ("q", "k", "v", "o", "r")}
 """Type of module -> its parameters that multiply as a layer's weight does."""
-
-FACTORED = (LowRankEmbedding, LowRankLinear, LowRankParameter, MixedRank)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,28 +56,22 @@ class Site:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weight."""
-        if isinstance(self.owner, FACTORED):
-            return stored_in(self.owner)[0].dtype
+        """The weight's dtype."""
+        if isinstance(self.owner, LowRank):  # without multiplying out
+            return self.owner.factors.lefts[0].dtype
         return self.weight.dtype
 
     @property
     def shape(self) -> tuple[int, int]:
         """(n, d) of the matrix it is seen as."""
-        if isinstance(self.owner, FACTORED):  # without multiplying out
-            if isinstance(self.owner, MixedRank):
-                return sum(self.owner.counts), self.owner.rights[0].shape[1]
-            return self.owner.left.shape[0], self.owner.right.shape[-1]
-        shape = self.weight.shape
-        if self.kind == "parameter":
-            return shape[0], math.prod(shape[1:])
-        return (shape[1], shape[0]) if self.kind == "conv1d" else (shape[0], shape[1])
+        if isinstance(self.owner, LowRank):
+            return self.owner.factors.shape
+        n, d = matrix(self.weight, self.kind).shape
+        return n, d
 
     def matrix(self, weight: Tensor) -> Tensor:
         """A weight of this site as (n, d): a view."""
-        if self.kind == "parameter":
-            return weight.flatten(1)
-        return weight.t() if self.kind == "conv1d" else weight
+        return matrix(weight, self.kind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,12 +96,12 @@ class Group:
 
     @property
     def name(self) -> str:
-        """Of the head."""
+        """Name of the group's first site."""
         return self.head.name
 
     @property
     def kind(self) -> str:
-        """Of the head."""
+        """Kind of the group's first site."""
         return self.head.kind
 
     def untied(self) -> Group:
@@ -140,14 +125,6 @@ class Group:
     def fatal(self) -> bool:
         """Whether asking for it is an error."""
         return any(site.fatal for site in self.sites)
-
-
-def stored_in(module: nn.Module) -> list[Tensor]:
-    """The factors of a module that is in `FACTORED`, then what says which row is where."""
-    if isinstance(module, MixedRank):
-        return [*module.lefts, *module.rights, module.labels, module.places]
-    labels = getattr(module, "labels", None)
-    return [module.left, module.right, *([] if labels is None else [labels])]
 
 
 def groups(model: nn.Module, *, meta: bool = False) -> list[Group]:
@@ -216,7 +193,7 @@ def _sites(model: nn.Module, meta: bool) -> Iterator[Site]:
         where = places.get(id(module), [])
         kind = kind_of(module)
         if kind:
-            reason, fatal = _obstacle(module, "weight", kind, meta)
+            reason, fatal = obstacle(module, "weight", kind, meta)
             if id(module) in in_attention:
                 reason, fatal = (
                     "belongs to torch.nn.MultiheadAttention, which reads its weight",
@@ -225,64 +202,8 @@ def _sites(model: nn.Module, meta: bool) -> Iterator[Site]:
             yield Site(name, kind, module, "weight", where, tuple(paths[id(module)]), reason, fatal)
         for key in BARE.get(type(module).__name__, ()):
             if key in module._parameters:
-                reason, fatal = _obstacle(module, key, "parameter", meta)
+                reason, fatal = obstacle(module, key, "parameter", meta)
                 names = tuple(f"{path}.{key}".lstrip(".") for path in paths[id(module)])
                 yield Site(
                     names[0], "parameter", module, key, [(module, key)], names, reason, fatal
                 )
-
-
-def kind_of(module: nn.Module) -> str:
-    """The kind of a module that is one weight and how it is applied; "" for others."""
-    if isinstance(module, LowRankParameter):
-        return "parameter"
-    if isinstance(module, LowRankEmbedding | MixedRankEmbedding | nn.Embedding | nn.EmbeddingBag):
-        return "embedding"
-    if isinstance(module, LowRankLinear | MixedRankLinear | nn.Linear):
-        return "linear"
-    cls = type(module)
-    if cls.__name__ == "Conv1D" and cls.__module__ == "transformers.pytorch_utils":
-        return "conv1d"
-    if "quantized" in cls.__module__ and cls.__name__ in ("Linear", "Embedding"):
-        return cls.__name__.lower()
-    return ""
-
-
-def _obstacle(module: nn.Module, attribute: str, kind: str, meta: bool) -> tuple[str, bool]:
-    """(why this weight cannot be replaced, whether asking for it is an error)."""
-    if isinstance(module, FACTORED):
-        return "is in factors already", False
-    if not isinstance(module, nn.Linear | nn.Embedding) and "quantized" in type(module).__module__:
-        return "is quantised; compress the model before it is quantised", True
-    weight = module._parameters.get(attribute)
-    if weight is None:
-        return "has a weight that is computed (a parametrization or weight norm)", False
-    if isinstance(weight, nn.UninitializedParameter):
-        return "has no data yet (it is lazy); run the model once first", True
-    if weight.layout != torch.strided:
-        return f"has a sparse weight ({weight.layout}); make it dense first", True
-    if weight.dtype not in FLOATING:
-        return (
-            f"has a weight of dtype {weight.dtype}; compress the model before it is quantised",
-            True,
-        )
-    scaling = None
-    if kind in ("embedding", "linear"):
-        usual = nn.Embedding.forward if kind == "embedding" else nn.Linear.forward
-        if type(module).forward is not usual:
-            scaling = scaling_of(module)
-            if scaling is None:
-                return f"is of type {type(module).__name__}, whose forward is its own", False
-            if not scaling.known:
-                return "scales what it looks up by a number on the meta device", False
-    if "forward" in vars(module):
-        return "has a forward of its own (set on the instance)", False
-    if kind != "parameter":
-        held = [*module._parameters, *module._buffers, *module._modules]
-        known = ("weight", "bias") if scaling is None else ("weight", SCALE)
-        more = next((key for key in held if key not in known), None)
-        if more is not None:
-            return f"holds more than a weight and a bias ({more})", False
-    if weight.is_meta and not meta:
-        return "has no data (it is on the meta device); load the weights first", True
-    return "", False

@@ -1,52 +1,74 @@
-"""An embedding in two factors: a row of (n, k), then k -> d."""
+"""An embedding in factors: a row of (n, k), then k -> d, or rows in groups of several ranks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lpgeom.nn.modules.likeness import EmbeddingLike
-from lpgeom.nn.modules.low_rank import LowRank
-from lpgeom.nn.modules.scaled import Scaling
-from lpgeom.nn.modules.split import check_factors, dense_rows, rows_times
+from lpgeom.nn.factors.groups import Factors
+from lpgeom.nn.modules.dense import carried_over, in_factors
+from lpgeom.nn.modules.low_rank import LowRank, own, scale_of
+from lpgeom.nn.modules.scaled import Scaling, scaling_of
+
+USUAL: dict[str, Any] = {
+    "padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False,
+    "sparse": False,
+}  # fmt: skip
+"""The options of `torch.nn.Embedding`, and what they are if not given."""
 
 
-class LowRankEmbedding(LowRank, EmbeddingLike):
-    """``left[ids] @ right``: an embedding table whose weight is ``left @ right``.
+class LowRankEmbedding(LowRank):
+    """An embedding table in factors: ``left[ids] @ right``, its weight being ``left @ right``.
 
     In the place of an embedding that scales what it looks up, as those of BART and Gemma do:
     ``scale * left[ids] @ right``; `weight` is without the scale.
 
-    An ordinary module: `state_dict`, pickling, ``.to``, ``.half``, deepcopy, autograd and
-    torch.export work as for `torch.nn.Embedding`. It has ``(n + d) k`` weights; a look-up reads k
-    numbers and multiplies them into d.
+    An ordinary module: `state_dict`, pickling, ``.to``, ``.half``, deepcopy, autograd, torch.export
+    and torch.compile work as for `torch.nn.Embedding`. It has ``(n + d) k`` weights; a look-up
+    reads k numbers and multiplies them into d.
 
-    With several subspaces each row belongs to one of j, and `right` holds a (k, d) factor for each:
-    ``n k + j k d`` weights, and one byte for a row's label (four above 256 subspaces).
+    The rows may be in groups, each with two factors of its own rank: row i of group c is
+    ``lefts[c][places[i]] @ rights[c]``; the rows of a group of rank d are kept as they are, those
+    of a group of rank 0 are zero. Frequent tokens may so be kept, and rare ones be stored in few
+    numbers. There are ``sum_c k_c (n_c + d)`` weights, ``n_c d`` for a group of rank d, and five
+    bytes for each row's label and place (eight above 256 groups).
 
     Parameters
     ----------
     num_embeddings, embedding_dim : int
         n and d.
-    rank : int
-        k >= 1.
+    rank : int or sequence of int
+        k >= 1; with `counts` one for each group, 0 <= k_c <= d.
     padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
         As for `torch.nn.Embedding`. `max_norm` bounds the norm of the multiplied row, and shortens
-        ``left[i]`` in place. `sparse` and `scale_grad_by_freq` concern the gradient of `left`.
+        its row of the left factor in place. `sparse` and `scale_grad_by_freq` concern the gradients
+        of left factors.
     subspaces : int
-        j >= 1.
+        Number of groups of equal rank. A new module gives them the rows in turn.
+    counts : sequence of int, optional
+        n_c >= 0, the rows of each group, which add up to n. A new module has the rows of one group
+        after another.
     device, dtype
         As for `torch.nn.Embedding`.
 
     Attributes
     ----------
     left : Parameter, shape (n, k)
-    right : Parameter, shape (k, d); (j, k, d) if there are several subspaces
-    labels : Tensor, shape (n,), or None
-        The subspace of each row, a buffer; None if there is one.
+    right : Parameter, shape (k, d)
+    lefts : ParameterList of (n_c, k_c)
+        The left factors where there are groups; in one of rank d the rows themselves.
+    rights : ParameterList of (k_c, d)
+        The right factors; in a group of rank d, which needs none, (0, d).
+    labels : Tensor, shape (n,), uint8 or int32, or None
+        The group of each row, a buffer; None if there are no groups.
+    places : Tensor, shape (n,), int32, or None
+        Which row of its group it is, a buffer.
+    ranks, counts : tuple of int
+        The rank and the number of rows of each group.
     scale : float or None
         What looked-up rows are multiplied by.
     scale_rounded : bool
@@ -64,19 +86,32 @@ class LowRankEmbedding(LowRank, EmbeddingLike):
     torch.Size([1, 3, 64])
     >>> sum(q.numel() for q in low_rank.parameters()) / table.weight.numel()
     0.266
+
+    50 rows as they are, 350 of rank 16 and 600 of rank 4:
+
+    >>> table = LowRankEmbedding(1000, 64, (64, 16, 4), counts=(50, 350, 600))
+    >>> sum(q.numel() for q in table.parameters())  # 50 64 + 16 (350 + 64) + 4 (600 + 64)
+    12480
     """
 
     __constants__ = (
         "embedding_dim", "max_norm", "norm_type", "num_embeddings", "padding_idx", "rank",
         "scale", "scale_grad_by_freq", "scale_rounded", "sparse", "subspaces",
     )  # fmt: skip
-    __jit_unused_properties__ = ("weight",)
+    __jit_unused_properties__ = ("counts", "factors", "pairs", "ranks", "scaling", "weight")
+
+    kind = "embedding"
+
+    # Without a scale, nothing is multiplied.
+    scale: float | None = None
+    scale_rounded: bool = False
+    dense_class: type[nn.Embedding] = nn.Embedding
 
     def __init__(
         self,
         num_embeddings: int,
         embedding_dim: int,
-        rank: int,
+        rank: int | Sequence[int],
         padding_idx: int | None = None,
         max_norm: float | None = None,
         norm_type: float = 2.0,
@@ -84,32 +119,44 @@ class LowRankEmbedding(LowRank, EmbeddingLike):
         sparse: bool = False,
         *,
         subspaces: int = 1,
+        counts: Sequence[int] | None = None,
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self._set_options(
-            num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq,
-            sparse,
-        )  # fmt: skip
-        self._make_factors(num_embeddings, embedding_dim, rank, subspaces, device, dtype)
+        if padding_idx is not None:
+            if not -num_embeddings <= padding_idx < num_embeddings:
+                raise ValueError(
+                    f"padding_idx must lie within the {num_embeddings} rows, got {padding_idx}"
+                )
+            padding_idx %= num_embeddings
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.padding_idx, self.max_norm, self.norm_type = padding_idx, max_norm, norm_type
+        self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
+        self._make_factors(num_embeddings, embedding_dim, rank, subspaces, counts, device, dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Random factors whose product has entries of variance 1, as a new `torch.nn.Embedding`."""
-        nn.init.normal_(self.left)
-        nn.init.normal_(self.right, std=self.rank**-0.5)
-        if self.padding_idx is not None and not self.left.is_meta:
-            with torch.no_grad():
-                self.left[self.padding_idx].zero_()
+        pairs = self.pairs
+        if pairs[0].left.is_meta:
+            return
+        with torch.no_grad():
+            for pair in pairs:
+                pair.left.normal_()
+                pair.right.normal_(std=scale_of(len(pair.right)))
+            c, at = self._padding()
+            if c >= 0:
+                pairs[c].left[at].zero_()
 
     @classmethod
     def from_factors(
         cls,
-        left: Tensor,
-        right: Tensor,
+        left: Tensor | Sequence[Tensor],
+        right: Tensor | Sequence[Tensor | None],
         *,
         labels: Tensor | None = None,
+        places: Tensor | None = None,
         padding_idx: int | None = None,
         max_norm: float | None = None,
         norm_type: float = 2.0,
@@ -121,8 +168,13 @@ class LowRankEmbedding(LowRank, EmbeddingLike):
 
         Parameters
         ----------
-        left, right : Tensor
-        labels : Tensor, optional
+        left, right : Tensor or sequence of Tensor
+            (n, k) and (k, d); or one of each for every group, and None for the right factor of one
+            of rank d or 0. With labels also (n, k) and (j, k, d), whose rows are copied into
+            groups.
+        labels : Tensor, shape (n,), optional
+        places : Tensor, shape (n,), optional
+            If not given, the rows of a group are in the order in which their labels come.
         padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
             As in torch.nn.Embedding.
         scaling : Scaling, optional
@@ -132,14 +184,31 @@ class LowRankEmbedding(LowRank, EmbeddingLike):
         ------
         ValueError
             Shapes or dtypes that do not go together, or labels out of range.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from lpgeom.nn import LowRankEmbedding
+        >>> kept, line, along = torch.eye(2), torch.tensor([[1.0], [3.0]]), torch.ones(1, 2)
+        >>> labels = torch.tensor([1, 0, 0, 1])
+        >>> table = LowRankEmbedding.from_factors([kept, line], [None, along], labels=labels)
+        >>> table.weight.tolist()
+        [[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [3.0, 3.0]]
         """
-        n, k, d, j = check_factors(left, right, labels)
-        layer = cls(
-            n, d, k, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse,
-            subspaces=j, device="meta", dtype=left.dtype,
-        )  # fmt: skip
-        layer._take_factors(left, right, labels)
-        layer._set_scaling(scaling)
+        options = {
+            "padding_idx": padding_idx, "max_norm": max_norm, "norm_type": norm_type,
+            "scale_grad_by_freq": scale_grad_by_freq, "sparse": sparse,
+        }  # fmt: skip
+        return cls._made(Factors.checked(left, right, labels, places), scaling, options)
+
+    @classmethod
+    def _made(
+        cls, factors: Factors, scaling: Scaling | None, options: dict[str, Any]
+    ) -> LowRankEmbedding:
+        n, d = factors.shape
+        layer = cls(n, d, dtype=factors.lefts[0].dtype, device="meta", **factors.sizes, **options)
+        layer._take(factors)
+        layer.scale_by(scaling)
         return layer
 
     @classmethod
@@ -165,39 +234,171 @@ class LowRankEmbedding(LowRank, EmbeddingLike):
         ValueError
             Rank out of range, entries that are not finite.
         """
-        from lpgeom.nn.model.replace import factored
+        return in_factors(cls, embedding, rank, p, ("embedding",), options)
 
-        layer = factored(embedding, rank, p, ("embedding",), options)
-        assert isinstance(layer, cls)
-        return layer
+    @classmethod
+    def in_place_of(cls, owner: nn.Module, attribute: str, factors: Factors) -> LowRankEmbedding:
+        """The embedding that takes the place of a dense one."""
+        options = {name: getattr(owner, name) for name in USUAL}
+        return carried_over(owner, cls._made(factors, scaling_of(owner), options))
+
+    def scale_by(self, scaling: Scaling | None) -> None:
+        """Scale looked-up rows as a class of embeddings does."""
+        if scaling is not None:
+            self.scale, self.scale_rounded = scaling.value, scaling.rounded
+            self.dense_class = scaling.kind
+
+    @property
+    def scaling(self) -> Scaling | None:
+        """How looked-up rows are scaled; None: not at all."""
+        if self.scale is None:
+            return None
+        return Scaling(self.dense_class, self.scale, self.scale_rounded)
+
+    def options(self) -> dict[str, Any]:
+        """What a recipe says of the embedding beside its factors."""
+        return embedding_options(self, self.scaling)
+
+    def to_dense(self) -> nn.Embedding:
+        """A `torch.nn.Embedding` with this table; its own memory.
+
+        Of an embedding that scales what it looks up, one of the class that it had.
+        """
+        weight, scaling = own(self.weight, self._learns()), self.scaling
+        options = {name: getattr(self, name) for name in USUAL}
+        if scaling is None:
+            table = nn.Embedding(*weight.shape, device="meta", **options)
+            table.weight = weight
+        else:
+            table = scaling.dense(weight, options)
+        return table.train(self.training)
 
     def forward(self, input: Tensor) -> Tensor:
         """Ids of any shape to (..., embedding_dim)."""
         if self.max_norm is not None:
             self._shorten(input, self.max_norm)
-        inner = F.embedding(
-            input,
-            self.left,
-            self.padding_idx,
-            scale_grad_by_freq=self.scale_grad_by_freq,
-            sparse=self.sparse,
-        )
         if self.labels is None:
+            inner = F.embedding(
+                input,
+                self.left,
+                self.padding_idx,
+                scale_grad_by_freq=self.scale_grad_by_freq,
+                sparse=self.sparse,
+            )
             return self._scaled(torch.matmul(inner, self.right), self.left)
-        labels = self.labels[input].flatten()
-        rows = rows_times(inner.reshape(-1, self.rank), self.right, labels)
-        return self._scaled(rows.reshape(*input.shape, self.embedding_dim), self.left)
+        rows = self._rows(input.reshape(-1)).reshape(*input.shape, self.embedding_dim)
+        return self._scaled(rows, self.lefts[0])
+
+    def _scaled(self, rows: Tensor, weight: Tensor) -> Tensor:
+        """Looked-up rows times the scale; in torch.jit, which knows no `Scaling`, too."""
+        scale = self.scale
+        if scale is None:
+            return rows
+        if self.scale_rounded:
+            return rows * torch.scalar_tensor(scale, dtype=weight.dtype, device=weight.device)
+        return rows * scale
+
+    def _index(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """(labels, places) of rows; index_select, unlike [], takes no ids below 0."""
+        assert self.labels is not None
+        assert self.places is not None
+        return self.labels.index_select(0, ids), self.places.index_select(0, ids)
+
+    def _rows(self, ids: Tensor) -> Tensor:
+        """Rows of a table in groups."""
+        labels, places = self._index(ids)
+        # In graphs no shape may depend on values, and without data there are none.
+        if torch.compiler.is_compiling() or torch.jit.is_tracing() or labels.is_meta:
+            return self._masked(ids, labels, places)
+        labels = labels.long()
+        order = torch.argsort(labels, stable=True)
+        counts = torch.bincount(labels, minlength=self.subspaces).tolist()
+        parts = places.index_select(0, order).long().split(counts)
+        c_padded, padded = self._padding() if torch.is_grad_enabled() else (-1, -1)
+        # Groups that no id is of take part: their gradients are zeros, not None.
+        products = [
+            pair.rows(
+                pair.looked_up(
+                    at, padded if c == c_padded else None, self.scale_grad_by_freq, self.sparse
+                )
+            )
+            for c, (pair, at) in enumerate(zip(self.pairs, parts, strict=True))
+        ]
+        joined = torch.cat(products)
+        return torch.empty_like(joined).index_copy(0, order, joined)
+
+    def _padding(self) -> tuple[int, int]:
+        """(group, place) of the row that gets no gradient; (-1, -1): there is none."""
+        if self.padding_idx is None:
+            return -1, -1
+        if self.labels is None or self.places is None:
+            return 0, self.padding_idx
+        return int(self.labels[self.padding_idx]), int(self.places[self.padding_idx])
+
+    def _masked(self, ids: Tensor, labels: Tensor, places: Tensor) -> Tensor:
+        """The rows with shapes that no value decides: every id is looked up in every group."""
+        share = self._gradient_share(ids)
+        rows = self.lefts[0].new_zeros(ids.shape[0], self.embedding_dim)
+        for c, pair in enumerate(self.pairs):
+            if len(pair.left) == 0:
+                continue
+            of_c = labels == c
+            at = torch.where(of_c, places, torch.zeros_like(places)).long()
+            inner = pair.looked_up(at, sparse=self.sparse)
+            inner = torch.where(of_c[:, None], inner, torch.zeros_like(inner))
+            if share is not None:
+                fixed = inner.detach()
+                inner = fixed + (inner - fixed) * share[:, None]
+            rows = rows + pair.rows(inner)
+        return rows
+
+    def _gradient_share(self, ids: Tensor) -> Tensor | None:
+        """What of its gradient each looked-up row passes on, where F.embedding cannot be told.
+
+        For there ids of other groups stand at place 0, and would be counted.
+        """
+        if self.padding_idx is None and not self.scale_grad_by_freq:
+            return None
+        share = torch.ones_like(ids, dtype=self.lefts[0].dtype)
+        if self.scale_grad_by_freq:
+            index = ids.long()
+            found = torch.zeros(self.num_embeddings, dtype=torch.int64, device=ids.device)
+            share = share / found.index_add(0, index, torch.ones_like(index))[index]
+        if self.padding_idx is not None:
+            share = torch.where(ids == self.padding_idx, torch.zeros_like(share), share)
+        return share
 
     @torch.no_grad()
     def _shorten(self, input: Tensor, max_norm: float) -> None:
         """What `max_norm` asks for: looked-up rows longer than that become that long, in place."""
+        if input.is_meta:
+            return
         ids = torch.unique(input)
-        rows = self.left[ids]
-        labels = None if self.labels is None else self.labels[ids]
-        norms = dense_rows(rows, self.right, labels).norm(p=self.norm_type, dim=1, keepdim=True)
+        grouped = self.labels is not None
+        rows = self._rows(ids) if grouped else self.left[ids] @ self.right
+        norms = rows.norm(p=self.norm_type, dim=1, keepdim=True)
         scale = torch.where(norms > max_norm, max_norm / (norms + 1e-7), torch.ones_like(norms))
-        self.left[ids] = rows * scale
+        if not grouped:
+            self.left[ids] = self.left[ids] * scale
+            return
+        labels, places = self._index(ids)
+        for c, left in enumerate(self.lefts):
+            of_c = labels == c
+            at = places[of_c].long()
+            left[at] = left[at] * scale[of_c]
 
     def extra_repr(self) -> str:
         """What print(embedding) shows."""
-        return self._shown(self._said())
+        text = f"{self.num_embeddings}, {self.embedding_dim}, {self._said()}"
+        for name, usual in USUAL.items():
+            value = getattr(self, name)
+            text += "" if value == usual else f", {name}={value}"
+        return text if self.scale is None else f"{text}, scale={self.scale:g}"
+
+
+def embedding_options(table: Any, scaling: Scaling | None) -> dict[str, Any]:
+    """What a recipe says of an embedding, dense or in factors."""
+    options = {name: getattr(table, name) for name in USUAL}
+    if scaling is not None and scaling.value != 1.0:
+        options["scale"] = scaling.value
+    return options

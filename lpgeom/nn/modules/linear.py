@@ -1,36 +1,41 @@
-"""A linear layer in two factors: in -> k -> out."""
+"""A linear layer in factors: in -> k -> out, or output features in groups of several ranks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lpgeom.nn.modules.likeness import LinearLike, check_bias
-from lpgeom.nn.modules.low_rank import LowRank
-from lpgeom.nn.modules.split import Labels, check_factors
+from lpgeom.nn.factors.groups import Factors
+from lpgeom.nn.modules.dense import carried_over, in_factors
+from lpgeom.nn.modules.low_rank import LowRank, own, scale_of
 
 
-class LowRankLinear(LowRank, LinearLike):
+class LowRankLinear(LowRank):
     """``y = (x right^T) left^T + bias``: a linear layer whose weight is ``left @ right``.
 
-    An ordinary module: `state_dict`, pickling, ``.to``, ``.half``, deepcopy, autograd and
-    torch.export work as for `torch.nn.Linear`. It has ``(out + in) k`` weights and takes as many
-    multiplications for each row of x.
+    An ordinary module: `state_dict`, pickling, ``.to``, ``.half``, deepcopy, autograd, torch.export
+    and torch.compile work as for `torch.nn.Linear`. It has ``(out + in) k`` weights and takes as
+    many multiplications for each row of x.
 
-    With several subspaces each output feature belongs to one of j, and `right` holds a (k, in)
-    factor for each: ``out k + j k in`` weights.
+    The output features may be in groups, each with two factors of its own rank, as the rows of a
+    `LowRankEmbedding`, whose parameters an output layer can share: feature i of group c is
+    ``(x rights[c]^T) lefts[c][places[i]]``.
 
     Parameters
     ----------
     in_features, out_features : int
-    rank : int
-        k >= 1.
+        d and n.
+    rank : int or sequence of int
+        k >= 1; with `counts` one for each group, 0 <= k_c <= d.
     bias : bool
     subspaces : int
-        j >= 1.
+        Number of groups of equal rank. A new module gives them the features in turn.
+    counts : sequence of int, optional
+        The output features of each group, as for `LowRankEmbedding`.
     device, dtype
         As for `torch.nn.Linear`.
 
@@ -38,71 +43,102 @@ class LowRankLinear(LowRank, LinearLike):
     ----------
     left : Parameter, shape (out_features, rank)
     right : Parameter, shape (rank, in_features)
-        (subspaces, rank, in_features) if there are several.
+    lefts, rights, labels, places, ranks, counts
+        Those of `LowRankEmbedding`.
     bias : Parameter, shape (out_features,), or None
-    labels : Tensor, shape (out_features,), or None
-        The subspace of each output feature, a buffer; None if there is one.
 
     Examples
     --------
     >>> import torch
-    >>> from lpgeom.nn import LowRankLinear
+    >>> from lpgeom.nn import LowRankEmbedding, LowRankLinear
     >>> dense = torch.nn.Linear(64, 32)
     >>> layer = LowRankLinear.from_linear(dense, rank=8)
     >>> layer(torch.ones(2, 64)).shape
     torch.Size([2, 32])
     >>> sum(q.numel() for q in layer.parameters())  # (64 + 32) 8 + 32
     800
+
+    An output layer that shares the factors of an embedding:
+
+    >>> table = LowRankEmbedding(1000, 64, (64, 4), counts=(50, 950))
+    >>> index = {"labels": table.labels, "places": table.places}
+    >>> layer = LowRankLinear.from_factors(table.lefts, table.rights, **index)
+    >>> layer.lefts[0] is table.lefts[0], layer(torch.ones(2, 64)).shape
+    (True, torch.Size([2, 1000]))
     """
 
     __constants__ = ("in_features", "out_features", "rank", "subspaces")
-    __jit_unused_properties__ = ("weight",)
+    __jit_unused_properties__ = ("counts", "factors", "pairs", "ranks", "weight")
+
+    kind = "linear"
 
     def __init__(
         self,
         in_features: int,
         out_features: int,
-        rank: int,
+        rank: int | Sequence[int],
         bias: bool = True,
         *,
         subspaces: int = 1,
+        counts: Sequence[int] | None = None,
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
-        self._make_factors(out_features, in_features, rank, subspaces, device, dtype)
-        self._make_bias(bias, device, dtype)
+        self._make_factors(out_features, in_features, rank, subspaces, counts, device, dtype)
+        self.bias: nn.Parameter | None
+        self.register_parameter(
+            "bias",
+            nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None,
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Random factors whose product has the variance of a new `torch.nn.Linear`."""
-        nn.init.uniform_(self.left, -(self.rank**-0.5), self.rank**-0.5)
-        nn.init.normal_(self.right, std=self.in_features**-0.5)
-        if self.bias is not None:
-            nn.init.uniform_(self.bias, -(self.in_features**-0.5), self.in_features**-0.5)
+        scale = scale_of(self.in_features)
+        with torch.no_grad():
+            for pair in self.pairs:
+                bound = scale if pair.kept else scale_of(pair.left.shape[1])
+                pair.left.uniform_(-bound, bound)
+                pair.right.normal_(std=scale)
+            if self.bias is not None:
+                self.bias.uniform_(-scale, scale)
 
     @classmethod
     def from_factors(
         cls,
-        left: Tensor,
-        right: Tensor,
+        left: Tensor | Sequence[Tensor],
+        right: Tensor | Sequence[Tensor | None],
         bias: Tensor | None = None,
         *,
         labels: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> LowRankLinear:
         """The layer with these factors, which are used as they are (Parameters stay shared).
+
+        Parameters
+        ----------
+        left, right, labels, places
+            As for `LowRankEmbedding.from_factors`.
+        bias : Tensor, shape (n,), optional
 
         Raises
         ------
         ValueError
             Shapes or dtypes that do not go together, or labels out of range.
         """
-        n, k, d, j = check_factors(left, right, labels)
-        check_bias(bias, n)
-        layer = cls(d, n, k, bias=False, subspaces=j, device="meta", dtype=left.dtype)
-        layer._take_factors(left, right, labels)
-        layer._take_bias(bias)
+        return cls._made(Factors.checked(left, right, labels, places), bias)
+
+    @classmethod
+    def _made(cls, factors: Factors, bias: Tensor | None) -> LowRankLinear:
+        n, d = factors.shape
+        if bias is not None and bias.shape != (n,):
+            raise ValueError(f"bias must have shape ({n},), got {tuple(bias.shape)}")
+        layer = cls(d, n, bias=False, device="meta", dtype=factors.lefts[0].dtype, **factors.sizes)
+        layer._take(factors)
+        if bias is not None:
+            layer.bias = bias if isinstance(bias, nn.Parameter) else nn.Parameter(bias)
         return layer
 
     @classmethod
@@ -128,23 +164,37 @@ class LowRankLinear(LowRank, LinearLike):
         ValueError
             Rank out of range, entries that are not finite.
         """
-        from lpgeom.nn.model.replace import factored
+        return in_factors(cls, linear, rank, p, ("linear", "conv1d"), options)
 
-        layer = factored(linear, rank, p, ("linear", "conv1d"), options)
-        assert isinstance(layer, cls)
-        return layer
+    @classmethod
+    def in_place_of(cls, owner: nn.Module, attribute: str, factors: Factors) -> LowRankLinear:
+        """The layer that takes the place of a dense one."""
+        return carried_over(owner, cls._made(factors, owner._parameters.get("bias")))
+
+    def options(self) -> dict[str, Any]:
+        """What a recipe says of the layer beside its factors."""
+        return {"bias": self.bias is not None}
+
+    def to_dense(self) -> nn.Linear:
+        """A `torch.nn.Linear` with this layer's weight; its own memory."""
+        bias = self.bias
+        linear = nn.Linear(self.in_features, self.out_features, bias is not None, device="meta")
+        linear.weight = own(self.weight, self._learns())
+        if bias is not None:
+            linear.bias = own(bias, bias.requires_grad)
+        return linear.train(self.training)
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
         if self.labels is None:
             return F.linear(F.linear(input, self.right), self.left, self.bias)
-        # All rows of a subspace at once, then back into the order of the output features.
-        labels = Labels(self.labels, self.subspaces)
-        inner = F.linear(input, self.right.flatten(0, 1)).unflatten(-1, self.right.shape[:2])
-        output = labels.gathered(inner, self.left)
+        # All features of a group at once, then into their order.
+        parts = [pair.times(input) for pair in self.pairs]
+        output = torch.cat(parts, -1).index_select(-1, self._slots())
         # In autocast the bias is of another dtype than the output.
         return output if self.bias is None else output + self.bias.to(output.dtype)
 
     def extra_repr(self) -> str:
         """What print(layer) shows."""
-        return self._shown(self._said())
+        sizes = f"in_features={self.in_features}, out_features={self.out_features}"
+        return f"{sizes}, {self._said()}, bias={self.bias is not None}"

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lpgeom.io import validation
-from lpgeom.nn.modules.likeness import own, parameter
-from lpgeom.nn.modules.split import check_factors
+from lpgeom.nn.factors.groups import Factors
+from lpgeom.nn.modules.low_rank import LowRank, own, scale_of
 
 
-class LowRankParameter(nn.Module):
+class LowRankParameter(LowRank):
     """Takes the place of a parameter, and is a tensor to torch's functions.
 
     XLNet's attention multiplies by bare parameters, ``torch.einsum("ibh,hnd->ibnd", x, self.q)``.
@@ -25,7 +24,7 @@ class LowRankParameter(nn.Module):
     Parameters
     ----------
     shape : sequence of int
-        Of the parameter; seen as a matrix (shape[0], the rest).
+        The parameter's shape; it is seen as a matrix (shape[0], the rest).
     rank : int
     device, dtype
 
@@ -46,6 +45,8 @@ class LowRankParameter(nn.Module):
     True
     """
 
+    kind = "parameter"
+
     def __init__(
         self,
         shape: Sequence[int],
@@ -58,11 +59,8 @@ class LowRankParameter(nn.Module):
         if len(shape) < 2:
             raise ValueError(f"a parameter of shape {tuple(shape)} has no factors")
         self.shape = torch.Size(shape)
-        self.rank = rank = validation.check_positive_int("rank", rank)
-        options = {"device": device, "dtype": dtype}
-        self.left = nn.Parameter(torch.empty(shape[0], rank, **options))
-        self.right = nn.Parameter(torch.empty(rank, math.prod(shape[1:]), **options))
-        nn.init.normal_(self.left, std=rank**-0.5)
+        self._make_factors(shape[0], math.prod(shape[1:]), rank, 1, None, device, dtype)
+        nn.init.normal_(self.left, std=scale_of(rank))
         nn.init.normal_(self.right)
 
     @classmethod
@@ -74,28 +72,40 @@ class LowRankParameter(nn.Module):
         ValueError
             Shapes or dtypes that do not go together.
         """
-        check_factors(left, right, None)
-        if left.shape[0] != shape[0] or right.shape[1] != math.prod(shape[1:]):
-            raise ValueError(
-                f"factors {tuple(left.shape)} and {tuple(right.shape)} are not of {tuple(shape)}"
-            )
-        made = cls(shape, left.shape[1], device="meta", dtype=left.dtype)
-        made.left, made.right = parameter(left), parameter(right)
+        return cls._made(Factors.checked(left, right), shape)
+
+    @classmethod
+    def _made(cls, factors: Factors, shape: Sequence[int]) -> LowRankParameter:
+        if factors.shape != (shape[0], math.prod(shape[1:])):
+            raise ValueError(f"factors of {factors.shape} are not of {tuple(shape)}")
+        made = cls(shape, factors.rank, device="meta", dtype=factors.lefts[0].dtype)
+        made._take(factors)
         return made
+
+    @classmethod
+    def in_place_of(cls, owner: nn.Module, attribute: str, factors: Factors) -> LowRankParameter:
+        """The module that takes the place of a bare parameter."""
+        weight = owner._parameters[attribute]
+        assert weight is not None
+        return cls._made(factors, weight.shape).train(owner.training)
+
+    def options(self) -> dict[str, Any]:
+        """What a recipe says of the parameter beside its factors."""
+        return {"shape": list(self.shape)}
 
     @property
     def weight(self) -> Tensor:
         """The parameter multiplied out, in its own shape."""
-        return (self.left @ self.right).reshape(self.shape)
+        return super().weight.reshape(self.shape)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the factors."""
+        """The factors' dtype."""
         return self.left.dtype
 
     @property
     def device(self) -> torch.device:
-        """Of the factors."""
+        """The factors' device."""
         return self.left.device
 
     @property
@@ -105,7 +115,7 @@ class LowRankParameter(nn.Module):
 
     def to_dense(self) -> nn.Parameter:
         """A parameter with the product; its own memory."""
-        return own(self.weight, self.left.requires_grad)
+        return own(self.weight, self._learns())
 
     def forward(self) -> Tensor:
         """The parameter multiplied out."""

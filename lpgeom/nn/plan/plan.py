@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from lpgeom.nn.factors.factor import curve_of, factorise, factorise_mixed
 from lpgeom.nn.factors.factored import Factored, Metric, Spec
+from lpgeom.nn.factors.groups import PLACES, Factors, label_dtype
 from lpgeom.nn.model.select import by_name, selected, words
-from lpgeom.nn.model.sites import FACTORED, Group, stored_in
-from lpgeom.nn.modules.mixed import PLACES
-from lpgeom.nn.modules.split import label_dtype
+from lpgeom.nn.model.sites import Group
+from lpgeom.nn.modules.low_rank import LowRank
 from lpgeom.nn.plan import ranks
 from lpgeom.nn.plan.options import Options
 from lpgeom.nn.plan.row_weights import named, row_weights
@@ -181,23 +181,24 @@ def _with_curve(item: Item, read: Read) -> Item:
     return replace(item, curve=curve)
 
 
-def solve(item: Item, weight: Tensor) -> tuple[LayerReport, Factored]:
+def solve(item: Item, weight: Tensor) -> tuple[LayerReport, Factors]:
     """Factors of an item with a rank, and its line of the report."""
     assert item.rank is not None
     started = time.perf_counter()
     with named(item.group.name):
         found = _meeting_error(item, weight)
-    ranks_ = tuple(left.shape[1] for left in found.lefts)
-    counts = tuple(left.shape[0] for left in found.lefts)
-    k = found.left.shape[1] if not ranks_ else round(np.dot(ranks_, counts) / item.size.n)
+    factors = found.factors
+    k = factors.rank
+    of_groups: dict[str, Any] = {}
+    if item.budget is not None:
+        k = round(np.dot(factors.ranks, factors.counts) / item.size.n)
+        of_groups = {"ranks": factors.ranks, "counts": factors.counts}
     notes = [found.note, item.metric.note if item.metric is not None else ""]
     report = replace(
         line(item),
         rank=k,
-        ranks=ranks_ or None,
-        counts=counts or None,
-        parameters_after=found.parameters,
-        bytes_after=found.nbytes,
+        parameters_after=factors.parameters,
+        bytes_after=factors.nbytes,
         size=found.size,
         cost=found.cost,
         lower_bound=found.lower_bound,
@@ -207,8 +208,9 @@ def solve(item: Item, weight: Tensor) -> tuple[LayerReport, Factored]:
         spectrum=found.singular_values,
         seconds=time.perf_counter() - started,
         note="; ".join(note for note in notes if note),
+        **of_groups,
     )
-    return report, found
+    return report, factors
 
 
 def _meeting_error(item: Item, weight: Tensor) -> Factored:
@@ -270,10 +272,9 @@ def line(item: Item) -> LayerReport:
     index = _index_bytes(item)
     entry = item.dtype.itemsize
     now, now_bytes = size.dense, size.dense * entry
-    if isinstance(group.head.owner, FACTORED):
-        held = stored_in(group.head.owner)
-        now = sum(x.numel() for x in held if x.is_floating_point())
-        now_bytes = sum(x.nbytes for x in held)
+    if isinstance(group.head.owner, LowRank):
+        held = group.head.owner.factors
+        now, now_bytes = held.parameters, held.nbytes
     after = now
     if k is not None:
         after = size.parameters(k) if item.budget is None else item.budget
@@ -308,5 +309,6 @@ def line(item: Item) -> LayerReport:
 
 def _index_bytes(item: Item) -> int:
     """What says which row is where, for each row."""
-    label = label_dtype(item.size.subspaces).itemsize if item.size.subspaces > 1 else 0
-    return label + (PLACES.itemsize if item.spec.ranks == "mixed" else 0)
+    j = item.size.subspaces
+    grouped = j > 1 or item.spec.ranks == "mixed"
+    return label_dtype(j).itemsize + PLACES.itemsize if grouped else 0

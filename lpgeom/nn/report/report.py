@@ -42,10 +42,10 @@ class LayerReport:
         Modules that used the same weight, and keep it dense for themselves (``tie="untie"``).
     parameters_before, parameters_after : int
         ``n d`` and ``n k + j d k``, counted once however many modules share them, and the dense
-        weight beside the factors where `untied` modules keep it; biases and the row labels of
-        several subspaces (one byte a row up to 256 subspaces) are not parameters. Of mixed ranks:
-        ``k_c (n_c + d)`` for each group, ``n_c d`` for one of rank d; a row has five bytes of label
-        and place. In a plan: what they may take.
+        weight beside the factors where `untied` modules keep it; biases, and
+        what says which row of several subspaces is where (five bytes a row up to 256 of them), are
+        not parameters. Of mixed ranks: ``k_c (n_c + d)`` for each group, ``n_c d`` for one of rank
+        d. In a plan: what they may take.
     bytes_before, bytes_after : int
         On disk, labels included.
     p, objective

@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lpgeom.io.checksum import sha256_of
-from lpgeom.nn.modules.mixed import PLACES, are_places
+from lpgeom.nn.factors.groups import PLACES, Factors, are_places, names_of
+from lpgeom.nn.modules.low_rank import regroup
 from lpgeom.nn.report.report import CompressionReport
 from lpgeom.nn.stored.huggingface import config_from, transformers_class
-from lpgeom.nn.stored.outline import layers_of, prepare
+from lpgeom.nn.stored.outline import layer_of, layers_of, prepare
 from lpgeom.nn.stored.recipe import NAME, CheckpointError, Recipe, read_recipe
 from lpgeom.nn.stored.tensors import TensorWriter, aliases_of
 
@@ -181,6 +182,7 @@ def load_pretrained(
         state = load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(f"{path}: {error}") from error
+    recipe, state = _regrouped(folder, recipe, state)
     if model is None:
         model = _rebuilt(folder, recipe, state)
     prepare(model, recipe.layers)
@@ -188,6 +190,40 @@ def load_pretrained(
     _fill(model, state, recipe)
     model.eval()
     return model if device is None else model.to(device)
+
+
+def _regrouped(
+    folder: Path, recipe: Recipe, state: dict[str, Tensor]
+) -> tuple[Recipe, dict[str, Tensor]]:
+    """What is stored, with groups where equal subspaces are stored as they were before there were.
+
+    Raises
+    ------
+    CheckpointError
+        Factors that do not go together.
+    """
+    aliases, layers = dict(recipe.aliases), []
+    made: dict[str, Factors] = {}
+    for layer in recipe.layers:
+        if layer.subspaces == 1 or layer.counts is not None:
+            layers.append(layer)
+            continue
+        before = [f"{layer.name}.{name}" for name in ("left", "right", "labels")]
+        sources = [aliases.pop(name, name) for name in before]
+        source = sources[0].removesuffix(".left")
+        if sources != [f"{source}.{name}" for name in ("left", "right", "labels")]:
+            raise CheckpointError(f"{folder}: {layer.name} shares only some of its factors")
+        try:
+            if source not in made:
+                made[source] = regroup(state, f"{source}.")
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"{folder}: {layer.name}: {error}") from error
+        found = made[source]
+        layers.append(layer_of(layer.name, layer.kind, found, layer.options))
+        if source != layer.name:
+            names = names_of(len(found.lefts), True)
+            aliases |= {f"{layer.name}.{name}": f"{source}.{name}" for name in names}
+    return replace(recipe, layers=tuple(layers), aliases=aliases), state
 
 
 def _check(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe, folder: Path) -> None:
@@ -220,10 +256,10 @@ def _check(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe, folder
             state.get(recipe.aliases.get(name, name))
             for name in (f"{layer.name}.labels", f"{layer.name}.places")
         )
-        if labels is not None and not _are_labels(labels, layer.subspaces):
-            raise CheckpointError(f"{folder}: {layer.name} has labels that are none")
         if layer.counts is None:
             continue
+        if labels is not None and not _are_labels(labels, layer.subspaces):
+            raise CheckpointError(f"{folder}: {layer.name} has labels that are none")
         if (
             labels is None
             or places is None

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
-from lpgeom.nn.model.sites import FACTORED, kind_of
+from lpgeom.nn.factors.groups import Factors
+from lpgeom.nn.model.replace import MODULES
+from lpgeom.nn.modules.dense import kind_of
 from lpgeom.nn.modules.embedding import LowRankEmbedding
-from lpgeom.nn.modules.linear import LowRankLinear
-from lpgeom.nn.modules.mixed import MixedRank
-from lpgeom.nn.modules.mixed_embedding import MixedRankEmbedding
-from lpgeom.nn.modules.mixed_linear import MixedRankLinear
-from lpgeom.nn.modules.parameter import LowRankParameter
+from lpgeom.nn.modules.low_rank import LowRank
 from lpgeom.nn.modules.scaled import Scaling, scaling_of
-from lpgeom.nn.stored.recipe import EMBEDDING_OPTIONS, NAME, SCALE, CheckpointError, Layer
+from lpgeom.nn.stored.recipe import NAME, SCALE, CheckpointError, Layer
 
 _HALF = 2.0**-7
 """How far bfloat16 rounds, at most."""
@@ -26,32 +24,16 @@ _HALF = 2.0**-7
 def layers_of(model: nn.Module) -> Iterable[Layer]:
     """The modules in factors, under every name they have."""
     for name, module in model.named_modules(remove_duplicate=False):
-        groups: dict[str, Any] = {}
-        if isinstance(module, MixedRank):
-            groups = {"ranks": module.ranks, "counts": module.counts}
-            rank, several = max(1, *module.ranks), len(module.ranks)
-        elif isinstance(module, FACTORED):
-            rank, several = module.rank, getattr(module, "subspaces", 1)
-        if isinstance(module, LowRankEmbedding | MixedRankEmbedding):
-            options = embedding_options(module, module._scaling())
-            n, d = module.num_embeddings, module.embedding_dim
-            yield Layer(name, "embedding", n, d, rank, several, options, **groups)
-        elif isinstance(module, LowRankLinear | MixedRankLinear):
-            n, d = module.out_features, module.in_features
-            options = {"bias": module.bias is not None}
-            yield Layer(name, "linear", n, d, rank, several, options, **groups)
-        elif isinstance(module, LowRankParameter):
-            n, d = module.shape[0], math.prod(module.shape[1:])
-            options = {"shape": list(module.shape)}
-            yield Layer(name, "parameter", n, d, rank, 1, options)
+        if isinstance(module, LowRank):
+            yield layer_of(name, module.kind, module.factors, module.options())
 
 
-def embedding_options(table: Any, scaling: Scaling | None) -> dict[str, Any]:
-    """What a recipe says of an embedding, dense or in factors."""
-    options = {key: getattr(table, key) for key in EMBEDDING_OPTIONS}
-    if scaling is not None and scaling.value != 1.0:
-        options[SCALE] = scaling.value
-    return options
+def layer_of(name: str, kind: str, factors: Factors, options: dict[str, Any]) -> Layer:
+    """What a recipe says of a module with these factors."""
+    plain = factors.labels is None
+    ranks, counts = (None, None) if plain else (factors.ranks, factors.counts)
+    n, d = factors.shape
+    return Layer(name, kind, n, d, factors.rank, len(factors.lefts), options, ranks, counts)
 
 
 def prepare(model: nn.Module, layers: Iterable[Layer]) -> None:
@@ -90,8 +72,8 @@ def prepare(model: nn.Module, layers: Iterable[Layer]) -> None:
                 "saved one"
             )
         made = _empty(layer)
-        if isinstance(made, LowRankEmbedding | MixedRankEmbedding):
-            made._set_scaling(_scaling(old, layer))
+        if isinstance(made, LowRankEmbedding):
+            made.scale_by(_scaling(old, layer))
         places.append((parent, key, made))
     for parent, key, made in places:
         parent._parameters.pop(key, None)
@@ -104,8 +86,7 @@ def _scaling(old: Any, layer: Layer) -> Scaling | None:
     A model's structure has the class: a recipe names none. Half precision may have rounded either
     number.
     """
-    in_factors = isinstance(old, LowRankEmbedding | MixedRankEmbedding)
-    found = old._scaling() if in_factors else scaling_of(old)
+    found = old.scaling if isinstance(old, LowRankEmbedding) else scaling_of(old)
     value = float(layer.options.get(SCALE, 1.0))
     own = 1.0 if found is None else found.value
     if abs(own - value) > _HALF * abs(own):  # not for nan: a model without data
@@ -122,29 +103,12 @@ def _article(kind: str) -> str:
 
 def _empty(layer: Layer) -> nn.Module:
     """A module of that kind, without data."""
-    options = dict(layer.options)
-    ranks, counts = layer.ranks or (), layer.counts or ()
-    mixed: dict[str, Callable[..., nn.Module]] = {
-        "embedding": lambda: MixedRankEmbedding(
-            layer.n, layer.d, ranks, counts, device="meta",
-            **{key: options[key] for key in EMBEDDING_OPTIONS},
-        ),
-        "linear": lambda: MixedRankLinear(
-            layer.d, layer.n, ranks, counts, options["bias"], device="meta"
-        ),
-    }  # fmt: skip
-    makers: dict[str, Callable[..., nn.Module]] = {
-        "embedding": lambda: LowRankEmbedding(
-            layer.n, layer.d, layer.rank, subspaces=layer.subspaces, device="meta",
-            **{key: options[key] for key in EMBEDDING_OPTIONS},
-        ),
-        "linear": lambda: LowRankLinear(
-            layer.d, layer.n, layer.rank, options["bias"],
-            subspaces=layer.subspaces, device="meta",
-        ),
-        "parameter": lambda: LowRankParameter(options["shape"], layer.rank, device="meta"),
-    }  # fmt: skip
+    options = {key: value for key, value in layer.options.items() if key != SCALE}
+    sizes: dict[str, Any] = {"rank": layer.rank}
+    if layer.ranks is not None:
+        sizes = {"rank": layer.ranks, "counts": layer.counts}
+    shape = {"embedding": (layer.n, layer.d), "linear": (layer.d, layer.n), "parameter": ()}
     try:
-        return (makers if layer.ranks is None else mixed)[layer.kind]()
+        return MODULES[layer.kind](*shape[layer.kind], **sizes, **options, device="meta")
     except (TypeError, ValueError, RuntimeError) as error:  # sizes beyond what torch can count
         raise CheckpointError(f"{NAME}: no layer {layer.name} can be made ({error})") from error

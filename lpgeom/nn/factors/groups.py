@@ -1,0 +1,327 @@
+"""Rows in groups, each with factors of its own rank: row i is a row of ``lefts[c] @ rights[c]``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+PLACES = torch.int32
+
+
+@dataclass
+class Pair:
+    """The factors of one group of rows: ``left @ right``, or `left` itself where rows are kept.
+
+    Modules ask nothing else of a group's numbers. Factors that are kept in another way, in a few
+    bits for instance, take this class's place by answering the same: `looked_up`, `rows`, `times`
+    and `dense`.
+
+    Attributes
+    ----------
+    left : Tensor, shape (n_c, k_c)
+        Where rows are kept, the rows themselves: k_c = d.
+    right : Tensor, shape (k_c, d)
+        Where rows are kept, which needs none, (0, d).
+    """
+
+    left: Tensor
+    right: Tensor
+
+    @property
+    def kept(self) -> bool:
+        """Whether the rows are kept as they are."""
+        return self.right.shape[0] < self.left.shape[1]
+
+    def looked_up(
+        self,
+        at: Tensor,
+        padding: int | None = None,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+    ) -> Tensor:
+        """Rows of the left factor, as `torch.nn.functional.embedding` gives them."""
+        return F.embedding(
+            at, self.left, padding, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse
+        )
+
+    def rows(self, inner: Tensor) -> Tensor:
+        """Rows of the left factor (m, k_c) to rows of the table (m, d)."""
+        # In autocast a product is of another dtype than rows that are kept.
+        return inner if self.kept else torch.matmul(inner, self.right).to(inner.dtype)
+
+    def times(self, x: Tensor) -> Tensor:
+        """``x W^T`` for these rows W: (..., d) to (..., n_c)."""
+        return F.linear(x if self.kept else F.linear(x, self.right), self.left)
+
+    def dense(self) -> Tensor:
+        """The rows multiplied out, (n_c, d)."""
+        return self.left if self.kept else self.left @ self.right
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """The factors of a matrix (n, d), as a module holds them.
+
+    Attributes
+    ----------
+    lefts, rights : tuple of Tensor
+        One of each for every group, as a `Pair` has them.
+    labels : Tensor, shape (n,), uint8 or int32, or None
+        The group of each row; None: there is one group, with all rows in their order.
+    places : Tensor, shape (n,), int32, or None
+        Which row of its group it is.
+    """
+
+    lefts: tuple[Tensor, ...]
+    rights: tuple[Tensor, ...]
+    labels: Tensor | None = None
+    places: Tensor | None = None
+
+    @staticmethod
+    def checked(
+        left: Tensor | Sequence[Tensor],
+        right: Tensor | Sequence[Tensor | None],
+        labels: Tensor | None = None,
+        places: Tensor | None = None,
+    ) -> Factors:
+        """Factors that go together: of one group, of equal subspaces, or of each group.
+
+        Parameters
+        ----------
+        left, right : Tensor or sequence of Tensor
+            (n, k) and (k, d); with labels (n, k) and (j, k, d), which are split; or one of each for
+            every group, where None stands for the right factor of a group of rank d or 0.
+        labels, places : Tensor, optional
+            Without places, rows of a group are in the order in which their labels come.
+
+        Raises
+        ------
+        ValueError
+            Shapes or dtypes that do not go together, labels or places out of range.
+        """
+        if isinstance(left, Tensor) and isinstance(right, Tensor):
+            _check_equal(left, right, labels)
+            return Factors.split(left, right, labels)
+        lefts, rights = tuple(left), tuple(right)
+        if labels is None:
+            raise ValueError("factors of several groups go with labels")
+        d = _check_groups(lefts, rights, labels, places)
+        j = len(lefts)
+        return Factors(
+            lefts,
+            tuple(
+                left.new_empty(0, d) if right is None else right
+                for left, right in zip(lefts, rights, strict=True)
+            ),
+            labels.to(label_dtype(j)),
+            places_of(labels, j) if places is None else places.to(PLACES),
+        )
+
+    @staticmethod
+    def split(left: Tensor, right: Tensor, labels: Tensor | None) -> Factors:
+        """Groups from ``left[i] @ right[labels[i]]``, with left (n, k) and right (j, k, d).
+
+        Where k reaches d the rows are multiplied out, and kept as they are.
+        """
+        if labels is None:
+            return Factors((left,), (right,))
+        j, k, d = right.shape
+        groups = [Pair(left[labels == c], right[c]) for c in range(j)]
+        whole = [pair.dense() if k >= d else pair.left for pair in groups]
+        return Factors(
+            tuple(whole),
+            tuple(pair.right[:0] if k >= d else pair.right.contiguous() for pair in groups),
+            labels.to(label_dtype(j)),
+            places_of(labels, j),
+        )
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """The factors of each group."""
+        return [Pair(left, right) for left, right in zip(self.lefts, self.rights, strict=True)]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d) of the matrix."""
+        return sum(self.counts), self.rights[0].shape[1]
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """k_c of each group: d where rows are kept as they are, 0 where they are zero."""
+        return tuple(left.shape[1] for left in self.lefts)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of rows of each group."""
+        return tuple(left.shape[0] for left in self.lefts)
+
+    @property
+    def rank(self) -> int:
+        """The largest rank of a group, 1 at least."""
+        return max(1, *self.ranks)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The options `rank` and `counts` that make a module of these sizes."""
+        if self.labels is None:
+            return {"rank": self.rank, "counts": None}
+        return {"rank": self.ranks, "counts": self.counts}
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the factors have."""
+        return sum(x.numel() for x in (*self.lefts, *self.rights))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the factors and of what says which row is where."""
+        return sum(x.nbytes for x in self.tensors().values())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is stored, by the names it has in a module."""
+        names = names_of(len(self.lefts), self.labels is not None)
+        index = () if self.labels is None or self.places is None else (self.labels, self.places)
+        return dict(zip(names, (*self.lefts, *self.rights, *index), strict=True))
+
+    def as_parameters(self, grad: bool = True) -> Factors:
+        """The same with Parameters; what is one stays itself, so that what is shared stays so.
+
+        Where there is nothing to learn no optimizer and no DDP shall wait for a gradient.
+        """
+        rows = [grad and len(left) > 0 for left in self.lefts]
+        lefts = (_parameter(x, has) for x, has in zip(self.lefts, rows, strict=True))
+        rights = (_parameter(x, has) for x, has in zip(self.rights, rows, strict=True))
+        return Factors(tuple(lefts), tuple(rights), self.labels, self.places)
+
+
+def _parameter(value: Tensor, grad: bool) -> nn.Parameter:
+    if isinstance(value, nn.Parameter):
+        return value
+    return nn.Parameter(value, requires_grad=grad and len(value) > 0)
+
+
+def names_of(groups: int, labelled: bool) -> list[str]:
+    """What the tensors of that many groups are called in a module."""
+    if not labelled:
+        return ["left", "right"]
+    factors = [f"{side}.{c}" for side in ("lefts", "rights") for c in range(groups)]
+    return [*factors, "labels", "places"]
+
+
+def label_dtype(groups: int) -> torch.dtype:
+    """The smallest integer type for that many labels."""
+    return torch.uint8 if groups <= 256 else torch.int32
+
+
+def places_of(labels: Tensor, j: int) -> Tensor:
+    """Number of rows of the same label before each row."""
+    places = torch.zeros_like(labels, dtype=PLACES)
+    for c in range(j):
+        of_c = labels == c
+        places = torch.where(of_c, of_c.cumsum(0).to(PLACES) - 1, places)
+    return places
+
+
+def are_places(labels: Tensor, places: Tensor, counts: Sequence[int]) -> bool:
+    """Whether each group of that many rows has each of its places once."""
+    total = sum(counts)
+    if labels.shape != (total,) or places.shape != (total,):
+        return False
+    sizes = torch.tensor(list(counts), dtype=torch.int64)
+    of, at = labels.long().cpu(), places.long().cpu()
+    if total and not 0 <= int(of.min()) <= int(of.max()) < len(sizes):
+        return False
+    if bool((at < 0).any()) or bool((at >= sizes[of]).any()):
+        return False
+    slots = (torch.cumsum(sizes, 0) - sizes)[of] + at
+    return len(torch.unique(slots)) == total
+
+
+def _check_equal(left: Tensor, right: Tensor, labels: Tensor | None) -> None:
+    """Raise a ValueError unless factors of one rank go together."""
+    dims = 2 if labels is None else 3
+    if left.ndim != 2 or right.ndim != dims or left.shape[1] != right.shape[-2]:
+        raise ValueError(
+            f"left must be (n, k) and right {'(k, d)' if dims == 2 else '(j, k, d)'}; got "
+            f"{tuple(left.shape)} and {tuple(right.shape)}"
+        )
+    _check_dtypes((left, right))
+    if left.shape[1] < 1:
+        raise ValueError("the factors must have rank 1 at least, got 0")
+    if labels is not None:
+        if len(right) < 2:
+            raise ValueError(f"labels go with two subspaces or more, got factors of {len(right)}")
+        _check_index("labels", labels, len(left), len(right))
+
+
+def _check_groups(
+    lefts: Sequence[Tensor],
+    rights: Sequence[Tensor | None],
+    labels: Tensor,
+    places: Tensor | None,
+) -> int:
+    """The d of factors of groups that go together; else a ValueError."""
+    if len(lefts) < 1 or len(lefts) != len(rights):
+        raise ValueError(
+            f"there must be a left and a right factor (or None) for each group, got {len(lefts)} "
+            f"and {len(rights)}"
+        )
+    for name, factors in (("left", lefts), ("right", rights)):
+        for c, factor in enumerate(factors):
+            if factor is not None and factor.ndim != 2:
+                raise ValueError(
+                    f"group {c}: the {name} factor must be a matrix, got shape "
+                    f"{tuple(factor.shape)}"
+                )
+    # The right factors know; where there are none, rows are kept as they are.
+    known = [right.shape[1] for right in rights if right is not None]
+    d = known[0] if known else max(left.shape[1] for left in lefts)
+    if d == 0:
+        raise ValueError("no factor tells how long a row is; give a right one of shape (0, d)")
+    _check_dtypes([x for x in (*lefts, *rights) if x is not None])
+    for c, (left, right) in enumerate(zip(lefts, rights, strict=True)):
+        k = left.shape[1]
+        none = right is None or tuple(right.shape) == (0, d)
+        fits = none if k in (0, d) else right is not None and tuple(right.shape) == (k, d)
+        if not fits:
+            got = None if right is None else tuple(right.shape)
+            raise ValueError(
+                f"group {c}: left must be (n_c, k) and right (k, {d}), or None for k = {d} and "
+                f"k = 0; got {tuple(left.shape)} and {got}"
+            )
+    counts = [len(left) for left in lefts]
+    _check_index("labels", labels, sum(counts), len(lefts))
+    if places is not None:
+        _check_index("places", places, sum(counts), None)
+    if not labels.is_meta:
+        found = torch.bincount(labels.long(), minlength=len(lefts)).tolist()
+        if found != counts:
+            raise ValueError(f"labels give the groups {found} rows, the left factors {counts}")
+        if places is not None and not are_places(labels, places, counts):
+            raise ValueError("places must number the rows of each group, from 0")
+    return d
+
+
+def _check_dtypes(factors: Sequence[Tensor]) -> None:
+    dtypes = {x.dtype for x in factors}
+    if len(dtypes) > 1 or not factors[0].dtype.is_floating_point:
+        raise ValueError(
+            f"the factors must have one floating dtype, got {', '.join(sorted(map(str, dtypes)))}"
+        )
+
+
+def _check_index(name: str, values: Tensor, n: int, j: int | None) -> None:
+    """Raise a ValueError unless these are n integers, below j where it is given."""
+    if values.shape != (n,) or values.dtype.is_floating_point or values.dtype == torch.bool:
+        raise ValueError(
+            f"{name} must be {n} integers, got shape {tuple(values.shape)}, {values.dtype}"
+        )
+    if j is None or values.is_meta or not n:
+        return
+    if not 0 <= int(values.min()) <= int(values.max()) < j:
+        raise ValueError(f"{name} must lie between 0 and {j - 1}")
