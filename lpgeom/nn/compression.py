@@ -334,16 +334,15 @@ def _compressed(
 
     found = groups(model, meta=True)
     items = [
-        replace(item, dtype=stored.dtype(keys[_parameter_name(item.group.head)]))
+        replace(item, dtype=stored.outline[keys[_parameter_name(item.group.head)]].dtype)
         for item in items_of(found, model, options, {})
     ]
     items = ranked(items, options, read)
     state = model.state_dict(keep_vars=True)
     plan = _Plan(items, state)
-    sizes = {name: stored.size(keys[name]) for name in state if name not in plan.shared}
-    counts = {
-        name: count for name, (count, _) in sizes.items() if isinstance(state[name], nn.Parameter)
-    }
+    sizes = {name: stored.outline[keys[name]] for name in state if name not in plan.shared}
+    before = sum(x.numel() for name, x in sizes.items() if isinstance(state[name], nn.Parameter))
+    before_bytes = sum(x.nbytes for x in sizes.values())
     lines: dict[str, LayerReport] = {item.group.name: line(item) for item in items}
     layers: list[Layer] = []
 
@@ -351,8 +350,8 @@ def _compressed(
         return _totalled(
             type(model).__name__,
             [_counted(entry) for entry in lines.values()],
-            sum(counts.values()),
-            sum(size for _, size in sizes.values()),
+            before,
+            before_bytes,
             options,
             started,
             dry_run,

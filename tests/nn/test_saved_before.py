@@ -6,6 +6,8 @@ Each is loaded into a fresh model and must give the outputs that are stored besi
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +26,7 @@ from lpgeom.nn import (
     resize_token_embeddings,
     save_pretrained,
 )
+from lpgeom.nn.stored.recipe import CheckpointError
 
 FILES = Path(__file__).parent / "files"
 IDS = torch.tensor([[0, 3, 59], [7, 7, 31]])
@@ -157,6 +160,28 @@ def test_resized_and_multiplied_out(name: str) -> None:
     torch.testing.assert_close(
         outputs(model), before, rtol=bound, atol=bound * float(before.abs().max())
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer, aliases: layer.update(rank=4),
+        lambda layer, aliases: layer.update(subspaces=2),
+        lambda layer, aliases: layer.update(n=61),
+        lambda layer, aliases: layer.update(counts=[20, 20, 20], ranks=[3, 3, 3]),
+        lambda layer, aliases: aliases.pop("head.labels"),
+        lambda layer, aliases: aliases.update({"head.left": "embed.right"}),
+        lambda layer, aliases: aliases.update({"embed.left": "inner.left"}),
+    ],
+)
+def test_damaged_directories_are_errors(change: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "equal"
+    shutil.copytree(FILES / "equal", folder)
+    values = json.loads((folder / "lpgeom.json").read_text())
+    change(values["layers"][0], values["aliases"])
+    (folder / "lpgeom.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError):
+        load_pretrained(folder, model=Net())
 
 
 if __name__ == "__main__":

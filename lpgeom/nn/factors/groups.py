@@ -63,7 +63,7 @@ class Pair:
         return self.left if self.kept else self.left @ self.right
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Factors:
     """The factors of a matrix (n, d), as a module holds them.
 

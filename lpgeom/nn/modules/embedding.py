@@ -157,12 +157,8 @@ class LowRankEmbedding(LowRank):
         *,
         labels: Tensor | None = None,
         places: Tensor | None = None,
-        padding_idx: int | None = None,
-        max_norm: float | None = None,
-        norm_type: float = 2.0,
-        scale_grad_by_freq: bool = False,
-        sparse: bool = False,
         scaling: Scaling | None = None,
+        **options: Any,
     ) -> LowRankEmbedding:
         """The embedding with these factors, which are used as they are (Parameters stay shared).
 
@@ -175,10 +171,10 @@ class LowRankEmbedding(LowRank):
         labels : Tensor, shape (n,), optional
         places : Tensor, shape (n,), optional
             If not given, the rows of a group are in the order in which their labels come.
-        padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse
-            As in torch.nn.Embedding.
         scaling : Scaling, optional
-            Of an embedding that scales: what `lpgeom.nn.modules.scaled.scaling_of` finds of it.
+            What `lpgeom.nn.modules.scaled.scaling_of` finds of an embedding that scales.
+        **options
+            padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse: as in torch.nn.Embedding.
 
         Raises
         ------
@@ -195,10 +191,6 @@ class LowRankEmbedding(LowRank):
         >>> table.weight.tolist()
         [[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [3.0, 3.0]]
         """
-        options = {
-            "padding_idx": padding_idx, "max_norm": max_norm, "norm_type": norm_type,
-            "scale_grad_by_freq": scale_grad_by_freq, "sparse": sparse,
-        }  # fmt: skip
         return cls._made(Factors.checked(left, right, labels, places), scaling, options)
 
     @classmethod

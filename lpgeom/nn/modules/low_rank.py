@@ -102,9 +102,7 @@ class LowRank(nn.Module, ABC):
     @property
     def pairs(self) -> list[Pair]:
         """The factors of each group."""
-        if self.labels is None:
-            return [Pair(self.left, self.right)]
-        return [Pair(left, right) for left, right in zip(self.lefts, self.rights, strict=True)]
+        return self.factors.pairs
 
     @property
     def ranks(self) -> tuple[int, ...]:

@@ -182,7 +182,7 @@ def load_pretrained(
         state = load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(f"{path}: {error}") from error
-    recipe, state = _regrouped(folder, recipe, state)
+    recipe = _regrouped(folder, recipe, state)
     if model is None:
         model = _rebuilt(folder, recipe, state)
     prepare(model, recipe.layers)
@@ -192,10 +192,8 @@ def load_pretrained(
     return model if device is None else model.to(device)
 
 
-def _regrouped(
-    folder: Path, recipe: Recipe, state: dict[str, Tensor]
-) -> tuple[Recipe, dict[str, Tensor]]:
-    """What is stored, with groups where equal subspaces are stored as they were before there were.
+def _regrouped(folder: Path, recipe: Recipe, state: dict[str, Tensor]) -> Recipe:
+    """A recipe with groups, in place of equal subspaces stored as before; `state` gets them too.
 
     Raises
     ------
@@ -219,53 +217,42 @@ def _regrouped(
         except (KeyError, ValueError) as error:
             raise CheckpointError(f"{folder}: {layer.name}: {error}") from error
         found = made[source]
+        told = (layer.n, layer.d), layer.subspaces, min(layer.rank, layer.d)
+        if told != (found.shape, len(found.lefts), found.rank):
+            raise CheckpointError(f"{folder}: {layer.name} has factors of another size")
         layers.append(layer_of(layer.name, layer.kind, found, layer.options))
         if source != layer.name:
             names = names_of(len(found.lefts), True)
             aliases |= {f"{layer.name}.{name}": f"{source}.{name}" for name in names}
-    return replace(recipe, layers=tuple(layers), aliases=aliases), state
+    return replace(recipe, layers=tuple(layers), aliases=aliases)
 
 
 def _check(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe, folder: Path) -> None:
     """Raise a CheckpointError where the stored tensors are not those of the model."""
     expected = model.state_dict(keep_vars=True)
-    wrong = next(
-        (
-            name
-            for name, tensor in state.items()
-            if name not in expected or expected[name].shape != tensor.shape
-        ),
-        None,
-    )
-    if wrong is not None:
-        raise CheckpointError(f"{folder}: the stored tensor {wrong} does not fit the model")
+    for name, tensor in state.items():
+        if name not in expected or expected[name].shape != tensor.shape:
+            raise CheckpointError(f"{folder}: the stored tensor {name} does not fit the model")
     missing = expected.keys() - state.keys() - recipe.aliases.keys()
     if missing:
         raise CheckpointError(f"{folder}: {sorted(missing)[0]} is missing")
     for name, source in recipe.aliases.items():
-        if (
-            name not in expected
-            or source not in state
-            or expected[name].shape != expected[source].shape
-            or isinstance(expected[name], nn.Parameter)
-            is not isinstance(expected[source], nn.Parameter)
-        ):
-            raise CheckpointError(f"{folder}: {name} cannot be the same tensor as {source}")
+        if name in expected and source in state:
+            ours, theirs = expected[name], expected[source]
+            kinds = {isinstance(tensor, nn.Parameter) for tensor in (ours, theirs)}
+            if ours.shape == theirs.shape and len(kinds) == 1:
+                continue
+        raise CheckpointError(f"{folder}: {name} cannot be the same tensor as {source}")
     for layer in recipe.layers:
+        if layer.counts is None:
+            continue
         labels, places = (
             state.get(recipe.aliases.get(name, name))
             for name in (f"{layer.name}.labels", f"{layer.name}.places")
         )
-        if layer.counts is None:
-            continue
-        if labels is not None and not _are_labels(labels, layer.subspaces):
+        if labels is None or not _are_labels(labels, layer.subspaces):
             raise CheckpointError(f"{folder}: {layer.name} has labels that are none")
-        if (
-            labels is None
-            or places is None
-            or places.dtype != PLACES
-            or not are_places(labels, places, layer.counts)
-        ):
+        if places is None or places.dtype != PLACES or not are_places(labels, places, layer.counts):
             raise CheckpointError(f"{folder}: {layer.name} has places that are none")
 
 

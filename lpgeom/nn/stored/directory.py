@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lpgeom.nn.stored.huggingface import transformers_class
 from lpgeom.nn.stored.recipe import NAME, CheckpointError
+from lpgeom.nn.stored.tensors import DTYPES
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".ot",
            ".gguf", ".index.json")  # fmt: skip
@@ -62,96 +63,77 @@ def structure(source: Path) -> nn.Module:
 
 
 class Stored:
-    """Tensors by name, read one at a time."""
+    """Tensors by name, read one at a time.
+
+    Attributes
+    ----------
+    outline : dict
+        Name -> a tensor of its shape and dtype, without data.
+    """
 
     def __init__(self, opened: Mapping[str, Any]) -> None:
         self._opened = opened
-
-    @property
-    def names(self) -> set[str]:
-        """What there is."""
-        return set(self._opened)
+        self.outline = {name: _outline(value, name) for name, value in opened.items()}
 
     def tensor(self, key: str) -> Tensor:
         """One tensor, in memory."""
         value = self._opened[key]
         return value if isinstance(value, Tensor) else value.get_tensor(key)
 
-    def size(self, key: str) -> tuple[int, int]:
-        """(numbers, bytes) of a tensor."""
-        value = self._opened[key]
-        if isinstance(value, Tensor):
-            return value.numel(), value.numel() * value.element_size()
-        count = 1
-        for size in value.get_slice(key).get_shape():
-            count *= size
-        return count, count * self.dtype(key).itemsize
 
-    def shape(self, key: str) -> tuple[int, ...]:
-        """Of a tensor."""
-        value = self._opened[key]
-        return tuple(value.shape if isinstance(value, Tensor) else value.get_slice(key).get_shape())
-
-    def dtype(self, key: str) -> torch.dtype:
-        """Of a tensor."""
-        value = self._opened[key]
-        if isinstance(value, Tensor):
-            return value.dtype
-        name = value.get_slice(key).get_dtype()
-        return _DTYPES.get(name, torch.uint8)
+def _outline(value: Any, key: str) -> Tensor:
+    """The tensor, or the one of that name in an open file, without data."""
+    if isinstance(value, Tensor):
+        return value.to("meta")
+    part = value.get_slice(key)
+    dtype = _DTYPES.get(part.get_dtype(), torch.uint8)
+    return torch.empty(part.get_shape(), dtype=dtype, device="meta")
 
 
-_DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
-    "U8": torch.uint8, "BOOL": torch.bool,
-}  # fmt: skip
+_DTYPES = {name: dtype for dtype, name in DTYPES.items()}
 
 
-class open_tensors:
+@contextmanager
+def open_tensors(source: Path, weights: str | None) -> Iterator[Stored]:
     """The tensors of a directory, open while the context lasts."""
-
-    def __init__(self, source: Path, weights: str | None) -> None:
-        self._stack = ExitStack()
-        self._source, self._weights = source, weights
-
-    def __enter__(self) -> Stored:
-        source, weights = self._source, self._weights
-        if weights is not None:
-            path = source / weights
-            if not path.is_file():
-                raise CheckpointError(f"{path}: there is no such file")
-            if path.suffix != ".safetensors":
-                return Stored(_unpickled(path))
-            return Stored(self._read([path]))
-        if (source / NAME).is_file():
-            raise CheckpointError(f"{source}: is compressed already (it has {NAME})")
-        index = source / "model.safetensors.index.json"
-        if (source / "model.safetensors").is_file():
-            return Stored(self._read([source / "model.safetensors"]))
-        if index.is_file():
-            return Stored(self._read(_shards(index)))
-        pickles = sorted(p.name for p in source.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
-        hint = (
-            f"; {pickles[0]} is a pickle, which can run code: name it with --weights to read it "
-            "with torch's weights_only"
-            if pickles
-            else ""
-        )
-        raise CheckpointError(f"{source}: no model.safetensors{hint}")
-
-    def _read(self, paths: list[Path]) -> dict[str, Any]:
-        opened: dict[str, Any] = {}
+    if weights is not None:
+        path = source / weights
+        if not path.is_file():
+            raise CheckpointError(f"{path}: there is no such file")
+        if path.suffix != ".safetensors":
+            yield Stored(_unpickled(path))
+            return
+        paths = [path]
+    else:
+        paths = _weights_of(source)
+    opened: dict[str, Any] = {}
+    with ExitStack() as stack:
         for path in paths:
             try:
-                file = self._stack.enter_context(safe_open(path, framework="pt"))
+                file = stack.enter_context(safe_open(path, framework="pt"))
             except (SafetensorError, OSError) as error:
                 raise CheckpointError(f"{path}: {error}") from error
             opened |= dict.fromkeys(file.keys(), file)
-        return opened
+        yield Stored(opened)
 
-    def __exit__(self, *exception: Any) -> None:
-        self._stack.close()
+
+def _weights_of(source: Path) -> list[Path]:
+    """The .safetensors files of a directory."""
+    if (source / NAME).is_file():
+        raise CheckpointError(f"{source}: is compressed already (it has {NAME})")
+    index = source / "model.safetensors.index.json"
+    if (source / "model.safetensors").is_file():
+        return [source / "model.safetensors"]
+    if index.is_file():
+        return _shards(index)
+    pickles = sorted(p.name for p in source.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
+    hint = (
+        f"; {pickles[0]} is a pickle, which can run code: name it with --weights to read it "
+        "with torch's weights_only"
+        if pickles
+        else ""
+    )
+    raise CheckpointError(f"{source}: no model.safetensors{hint}")
 
 
 def _shards(index: Path) -> list[Path]:
@@ -203,12 +185,12 @@ def keys_of(model: nn.Module, stored: Stored, source: Path) -> dict[str, str]:
         names += [
             n.removesuffix(new) + old for n in names for new, old in RENAMED if n.endswith(new)
         ]
-        key = next((n for n in names if n in stored.names), None)
+        key = next((n for n in names if n in stored.outline), None)
         if key is None:
             missing.append(name)
-        elif stored.shape(key) != tuple(tensor.shape):
+        elif (shape := stored.outline[key].shape) != tensor.shape:
             raise CheckpointError(
-                f"{source}: {key} has shape {stored.shape(key)}, {type(model).__name__} wants "
+                f"{source}: {key} has shape {tuple(shape)}, {type(model).__name__} wants "
                 f"{tuple(tensor.shape)}"
             )
         else:
@@ -218,7 +200,7 @@ def keys_of(model: nn.Module, stored: Stored, source: Path) -> dict[str, str]:
             f"{source}: {type(model).__name__} needs {len(missing)} tensors that are not there, "
             f"such as {missing[0]}"
         )
-    unused = stored.names - set(found.values())
+    unused = stored.outline.keys() - set(found.values())
     unused = {name for name in unused if not name.endswith("position_ids")}
     if unused:
         warnings.warn(

@@ -159,66 +159,48 @@ def read_recipe(directory: str | os.PathLike[str]) -> Recipe:
         raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error})") from error
 
 
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(what)
+
+
 def _checked(values: Mapping[str, Any]) -> Recipe:
     layers = tuple(_layer(layer) for layer in values["layers"])
-    if len({layer.name for layer in layers}) != len(layers):
-        raise ValueError("a layer is there twice")
-    tensors, digest, model = values["tensors"], values["sha256"], values["model"]
-    if not isinstance(tensors, str) or not _TENSORS.fullmatch(tensors):
-        raise ValueError(f"tensors in {tensors!r}")
-    if not isinstance(digest, str) or not isinstance(model, str) or not model.isidentifier():
-        raise ValueError("model or checksum is not a string")
-    if values["library"] not in (None, "transformers"):
-        raise ValueError(f"library {values['library']!r}")
-    aliases = values["aliases"]
-    if not all(isinstance(k, str) and isinstance(v, str) for k, v in aliases.items()):
-        raise ValueError("aliases are not names")
+    _require(len({layer.name for layer in layers}) == len(layers), "a layer is there twice")
+    model, library, tensors = values["model"], values["library"], values["tensors"]
+    _require(bool(_TENSORS.fullmatch(tensors)), f"tensors in {tensors!r}")
+    _require(isinstance(values["sha256"], str) and model.isidentifier(), "model or checksum")
+    _require(library in (None, "transformers"), f"library {library!r}")
+    aliases = dict(values["aliases"])
+    texts = all(isinstance(name, str) for pair in aliases.items() for name in pair)
+    _require(texts, "aliases are not names")
     report, config = values.get("report"), values.get("config")
-    if not isinstance(config, str | None):
-        raise ValueError("config is not a text")
-    return Recipe(
-        model,
-        values["library"],
-        layers,
-        dict(aliases),
-        tensors,
-        digest,
-        None if report is None else CompressionReport.from_dict(report),
-        config,
-    )
+    _require(isinstance(config, str | None), "config is not a text")
+    report = None if report is None else CompressionReport.from_dict(report)
+    return Recipe(model, library, layers, aliases, tensors, values["sha256"], report, config)
 
 
 def _layer(values: Mapping[str, Any]) -> Layer:
     layer = Layer(**_with_infinities(values))
     numbers = (layer.n, layer.d, layer.rank, layer.subspaces)
-    if not all(type(number) is int and 0 < number < 2**62 for number in numbers):
-        raise ValueError(f"sizes {numbers}")
-    if not isinstance(layer.name, str) or layer.kind not in KINDS:
-        raise ValueError(f"layer {layer.name!r} of kind {layer.kind!r}")
-    if not _possible(layer):
-        raise ValueError(f"options {layer.options!r} of {layer.name}")
+    whole = all(type(number) is int and 0 < number < 2**62 for number in numbers)
+    _require(whole, f"sizes {numbers}")
+    known = isinstance(layer.name, str) and layer.kind in KINDS
+    _require(known, f"layer {layer.name!r} of kind {layer.kind!r}")
+    _require(_possible(layer), f"options {layer.options!r} of {layer.name}")
     if layer.ranks is None and layer.counts is None:
         return layer
     ranks: Any = layer.ranks
     counts: Any = layer.counts
-    if not _are_groups(layer, ranks, counts):
-        raise ValueError(f"ranks {ranks!r}, counts {counts!r} of {layer.name}")
-    return replace(layer, ranks=tuple(ranks), counts=tuple(counts))
-
-
-def _are_groups(layer: Layer, ranks: Any, counts: Any) -> bool:
-    """Whether a layer of that size can have groups of these ranks."""
-    return (
-        layer.kind in ("embedding", "linear")
-        and all(
-            type(values) is list
-            and len(values) == layer.subspaces
-            and all(type(value) is int and value >= 0 for value in values)
-            for values in (ranks, counts)
-        )
-        and layer.rank == max(1, *ranks) <= layer.d
-        and sum(counts) == layer.n
+    sizes = all(
+        type(values) is list
+        and len(values) == layer.subspaces
+        and all(type(value) is int and value >= 0 for value in values)
+        for values in (ranks, counts)
     )
+    fits = sizes and layer.rank == max(1, *ranks) <= layer.d and sum(counts) == layer.n
+    _require(fits and layer.kind != "parameter", f"groups {ranks!r}, {counts!r} of {layer.name}")
+    return replace(layer, ranks=tuple(ranks), counts=tuple(counts))
 
 
 def _possible(layer: Layer) -> bool:
