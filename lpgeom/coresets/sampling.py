@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,8 +29,6 @@ from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-METHODS = ("lewis", "ridge", "deterministic", "norm", "uniform")
 
 Chosen = tuple[NDArray[np.int64], Array, Provenance]
 """Rows, their factors (1 on average), and what is proved."""
@@ -131,8 +130,9 @@ def coreset(
     delta = validation.check_tolerance(failure_probability, "failure_probability")
     if method is None:
         method = "lewis" if k is None else "ridge"
-    validation.check_choice("method", method, METHODS)
-    if eps is not None and method in ("norm", "uniform"):
+    validation.check_choice("method", method, tuple(METHODS))
+    way = METHODS[method]
+    if eps is not None and not way.proves:
         raise ValueError(f'method="{method}" proves no eps; give size')
     backend = validation.check_backend(backend)
     with limited():
@@ -140,20 +140,15 @@ def coreset(
         n, d = problem.rows.shape
         if k is not None:
             k = validation.check_k(k, d)
-        elif method == "ridge":
-            raise ValueError('method="ridge" is for a rank: give k')
+        elif way.for_rank:
+            raise ValueError(f'method="{method}" is for a rank: give k')
+        k = k if way.for_rank else None
         uniforms = np.random.default_rng(seed).random
         with sized(n, d), device.algebra(problem.rows):
             if size is not None and size >= n:
                 chosen = _everything(problem)
-            elif method == "deterministic":
-                size, chosen = _by_barriers(problem, size, eps)
-            elif method in ("norm", "uniform"):
-                assert size is not None
-                chosen = _for_comparison(problem, method, uniforms(size))
             else:
-                rank = k if method == "ridge" else None
-                size, chosen = _by_sensitivities(problem, rank, size, eps, uniforms, delta)
+                size, chosen = way.choose(problem, Wanted(k, size, eps, uniforms, delta))
     indices, factors, provenance = chosen
     omega = problem.omega
     with device.device_of(problem.A):
@@ -163,7 +158,7 @@ def coreset(
         weights=factors if omega is None else factors * entries(omega, indices),
         indices=indices,
         p=problem.p,
-        k=k if method == "ridge" else None,
+        k=k,
         shape=(n, d),
         size=size,
         method=method,
@@ -172,26 +167,43 @@ def coreset(
     )
 
 
-def _by_sensitivities(
-    problem: Problem[Rows],
-    k: int | None,
-    size: int | None,
-    eps: float | None,
-    uniforms: Uniforms,
-    delta: float,
-) -> tuple[int, Chosen]:
-    n = problem.rows.shape[0]
-    sensitivities = sensitivities_of(problem.rows, problem.p, k)
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of a method: a size, or the one that is enough for eps.
+
+    Attributes
+    ----------
+    k : int or None
+        The largest rank of interest, of methods for a rank.
+    size : int or None
+    eps : float or None
+    uniforms : callable
+        ``uniforms(size)``: numbers from [0, 1).
+    delta : float
+        Failure probability of each statement.
+    """
+
+    k: int | None
+    size: int | None
+    eps: float | None
+    uniforms: Uniforms
+    delta: float
+
+
+def _by_sensitivities(problem: Problem[Rows], wanted: Wanted) -> tuple[int, Chosen]:
+    n, size = problem.rows.shape[0], wanted.size
+    sensitivities = sensitivities_of(problem.rows, problem.p, wanted.k)
     if sensitivities.rank == 0:
         return size or 1, _any_one(problem)
     if size is None:
-        assert eps is not None
-        theorems = every_subspace(sensitivities, delta) or [fixed_subspace(sensitivities, delta)]
-        wanted = min(theorem.size(eps) for theorem in theorems)
-        if wanted >= n:
+        assert wanted.eps is not None
+        one = fixed_subspace(sensitivities, wanted.delta)
+        theorems = every_subspace(sensitivities, wanted.delta) or [one]
+        enough = min(theorem.size(wanted.eps) for theorem in theorems)
+        if enough >= n:
             return n, _everything(problem)
-        size = int(wanted)
-    return size, draw(sensitivities, size, uniforms, delta)
+        size = int(enough)
+    return size, draw(sensitivities, size, wanted.uniforms, wanted.delta)
 
 
 def _any_one(problem: Problem[Rows]) -> Chosen:
@@ -200,8 +212,8 @@ def _any_one(problem: Problem[Rows]) -> Chosen:
     return indices[:1], factors[:1], EXACT
 
 
-def _by_barriers(problem: Problem[Rows], size: int | None, eps: float | None) -> tuple[int, Chosen]:
-    rows, p = problem.rows, problem.p
+def _by_barriers(problem: Problem[Rows], wanted: Wanted) -> tuple[int, Chosen]:
+    rows, p, size = problem.rows, problem.p, wanted.size
     if not isinstance(rows, ArrayRows):
         raise TypeError(
             'method="deterministic" takes a pass for each row chosen: pass an array in host '
@@ -213,20 +225,30 @@ def _by_barriers(problem: Problem[Rows], size: int | None, eps: float | None) ->
     if rank == 0:
         return size or 1, _any_one(problem)
     if size is None:
-        assert eps is not None
-        size = size_for(eps, rank)
+        assert wanted.eps is not None
+        size = size_for(wanted.eps, rank)
         if size >= rows.shape[0]:
             return rows.shape[0], _everything(problem)
     return size, barrier_selection(rows, p, size)
 
 
-def _for_comparison(problem: Problem[Rows], method: str, uniforms: Array) -> Chosen:
-    n = problem.rows.shape[0]
+def _by_norm(problem: Problem[Rows], wanted: Wanted) -> tuple[int, Chosen]:
     share = problem.rows.squared_norms() ** (problem.p / 2.0)
-    if method == "uniform" or numbers(share.sum())[0] == 0.0:
-        share = np.ones(n) if problem.omega is None else (problem.omega > 0.0).astype(np.float64)
-    indices, factors = stratified(share, uniforms)
-    return indices, factors, Provenance("none", math.inf, math.inf, 1.0)
+    if numbers(share.sum())[0] == 0.0:
+        return _alike(problem, wanted)
+    return _unproved(share, wanted)
+
+
+def _alike(problem: Problem[Rows], wanted: Wanted) -> tuple[int, Chosen]:
+    omega = problem.omega
+    share = np.ones(problem.rows.shape[0]) if omega is None else (omega > 0.0).astype(np.float64)
+    return _unproved(share, wanted)
+
+
+def _unproved(share: Array, wanted: Wanted) -> tuple[int, Chosen]:
+    assert wanted.size is not None
+    chosen = stratified(share, wanted.uniforms(wanted.size))
+    return wanted.size, (*chosen, Provenance("none", math.inf, math.inf, 1.0))
 
 
 def sensitivities_of(rows: Rows, p: float, k: int | None) -> Sensitivities:
@@ -266,3 +288,25 @@ def _everything(problem: Problem[Rows]) -> Chosen:
     n = problem.rows.shape[0]
     kept = np.arange(n) if problem.omega is None else np.flatnonzero(np.asarray(problem.omega))
     return kept.astype(np.int64), np.ones(len(kept)), EXACT
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A way to choose rows: ``choose(problem, wanted)`` gives their number and what is `Chosen`.
+
+    `proves`: whether a size can be told from an eps. `for_rank`: whether it needs k.
+    """
+
+    choose: Callable[[Problem[Rows], Wanted], tuple[int, Chosen]]
+    proves: bool = True
+    for_rank: bool = False
+
+
+METHODS = {
+    "lewis": Selection(_by_sensitivities),
+    "ridge": Selection(_by_sensitivities, for_rank=True),
+    "deterministic": Selection(_by_barriers),
+    "norm": Selection(_by_norm, proves=False),
+    "uniform": Selection(_alike, proves=False),
+}
+"""Ways by name; a new one is an entry here."""

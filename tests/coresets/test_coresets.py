@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 import lpgeom
 from benchmarks.coresets import adversary, worst_error
 from lpgeom import datasets
+from lpgeom.coresets import sampling
 from lpgeom.coresets.barrier import size_for
+from lpgeom.coresets.record import Provenance
 from lpgeom.coresets.sampling import stratified
 from lpgeom.coresets.sensitivity import lewis_sensitivities, ridge_sensitivities
 from lpgeom.coresets.sizes import every_subspace, fixed_subspace
@@ -585,3 +587,18 @@ def test_a_pass_at_p_2_is_pca() -> None:
         lpgeom.refine(A, V, 3.0)
     with pytest.raises(ValueError, match="passes must be >= 1"):
         lpgeom.refine(A, V, 1.0, 0)
+
+
+def test_a_method_joins_by_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    def first(problem: Any, wanted: Any) -> Any:
+        size = wanted.size
+        factors = np.full(size, problem.rows.shape[0] / size)
+        return size, (np.arange(size), factors, Provenance("none", math.inf, math.inf, 1.0))
+
+    monkeypatch.setitem(sampling.METHODS, "first", sampling.Selection(first, proves=False))
+    A = np.random.default_rng(0).standard_normal((40, 3))
+    found = lpgeom.coreset(A, size=10, method="first")
+    assert found.method == "first"
+    assert np.array_equal(found.rows, A[:10])
+    with pytest.raises(ValueError, match='"first" proves no eps'):
+        lpgeom.coreset(A, eps=0.5, method="first")

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 import lpgeom
-from lpgeom.entries.alternating import alternate
+from lpgeom.entries import portfolio, starts
+from lpgeom.entries.alternating import alternate, fit_left
+from lpgeom.entries.problem import Entries
+from lpgeom.entries.run import FactorsRun
 from lpgeom.entries.splitting import split
 from tests.problems import KINDS, matrix
 
@@ -142,3 +145,44 @@ def test_regressions_never_raise_the_cost() -> None:
         assert all(a >= b for a, b in zip(run.history, run.history[1:], strict=False))
         np.testing.assert_allclose(run.cost, (np.abs(A - run.left @ run.right) ** p).sum())
         assert run.cost < run.history[0]
+
+
+# ---------------------------------------------------------------- tables
+
+
+def test_a_start_joins_by_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Factors that only a new start knows are found by it, and one that does not apply is left."""
+    rng = np.random.default_rng(0)
+    left, right = rng.standard_normal((30, 2)), rng.standard_normal((2, 8))
+    A = left @ right + 20.0 * (rng.random((30, 8)) < 0.05)
+
+    def known(entries: Entries, certify: bool | str, seed: int) -> starts.Projection | None:
+        return starts.Projection(left * entries.scale, right) if entries.k == 2 else None
+
+    monkeypatch.setitem(starts.STARTS, "known", known)
+    monkeypatch.setattr(portfolio, "DESCENTS", [])
+    assert lpgeom.approx_factors(A, 2, certify=False).method == "known"
+    assert lpgeom.approx_factors(A, 3, certify=False).method != "known"
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_a_descent_joins_by_one_entry(monkeypatch: pytest.MonkeyPatch, good: bool) -> None:
+    """Its end is taken where that is cheaper than its start, and only there."""
+    A = np.random.default_rng(1).standard_normal((30, 8))
+    right = lpgeom.approx_factors(A, 2, certify=False).right if good else np.eye(2, 8)
+
+    def descend(B: Any, *start: Any, **limits: Any) -> FactorsRun:
+        return FactorsRun(fit_left(B, right, 1.0, None)[0], right, 0.0, (), 3)
+
+    mine = portfolio.EntriesDescent(
+        "mine",
+        "a descent of mine",
+        descend,
+        limits=lambda search: (1, 1e-3),
+        chosen=lambda search: search.found[:1],
+    )
+    monkeypatch.setattr(portfolio, "DESCENTS", [mine])
+    found = lpgeom.approx_factors(A, 2, certify=False)
+    assert ("mine" in found.method) is good
+    assert found.n_iter == (3 if good else 0)
+    assert found.cost <= found.svd_cost
