@@ -12,8 +12,8 @@ import numpy as np
 
 from lpgeom.coresets.record import Coreset, unpacked
 from lpgeom.curve.bounds import RankBounds, power_bounds, rescaled_lewis
-from lpgeom.curve.search import Search
-from lpgeom.curve.solver import End, Options, Shared
+from lpgeom.curve.search import RankSearch
+from lpgeom.curve.solver import RankEnd, RankOptions, Shared
 from lpgeom.geometry.grassmann import complement
 from lpgeom.geometry.spectrum import LARGE, Spectrum, principal
 from lpgeom.io import validation
@@ -158,7 +158,7 @@ def cost_curve(
             results = [build.exact(inner, pca, k) for k in ranks if k >= pca.rank]
             ranks = [k for k in ranks if k < pca.rank]
             if ranks:
-                options = Options(method, seed, steps, tol)
+                options = RankOptions(method, seed, steps, tol)
                 shared = Shared(inner, pca, ranks, options, bar)
                 level = None if not certify else "tight" if certify == "tight" else "fast"
                 results = build.searched(shared, ranks, level) + results
@@ -195,7 +195,7 @@ class _Builder:
             rows = self._problem.rows
             bounds = RankBounds(rows, lewis, ranks, p, level, self._seed)
 
-        def look(end: End) -> None:
+        def look(end: RankEnd) -> None:
             """Called while an end's residuals are still at hand."""
             if level is None or p == 2.0:
                 return
@@ -211,7 +211,7 @@ class _Builder:
                 powers[end.k] = power_bounds(problem.rows, evidence, end.k, p, level, scaled)
 
         results = []
-        for end, seconds in Search(shared, ranks, look).run():
+        for end, seconds in RankSearch(shared, ranks, look).run():
             check_cost(end.found.cost, self._problem.p)
             problem = rescaled(self._problem, end.problem.unit)
             solution = end.solution(self._span)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lpgeom.curve.solver import End, RankSolver, Shared
+from lpgeom.curve.solver import RankEnd, RankSolver, Shared
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import LARGE
 from lpgeom.rows.blocks import BlockRows
@@ -21,21 +21,21 @@ SWEEPS = 3
 """Times that what one rank found is handed to its neighbours, at most."""
 
 
-class Search:
+class RankSearch:
     """The ends of all ranks: from the smallest and the largest inwards, by bisection.
 
     `look` is told of every end while its residuals are at hand. Where these are kept, what one rank
     found is then handed to its neighbours, up and down.
     """
 
-    def __init__(self, shared: Shared, ks: list[int], look: Callable[[End], None]) -> None:
+    def __init__(self, shared: Shared, ks: list[int], look: Callable[[RankEnd], None]) -> None:
         self._shared, self._ks, self._look = shared, ks, look
         n, d = shared.problem.rows.shape
         self._small = n * d < LARGE and isinstance(shared.problem.rows, BlockRows)
-        self._ends: dict[int, End] = {}
+        self._ends: dict[int, RankEnd] = {}
         self._seconds: dict[int, float] = {}
 
-    def run(self) -> Iterator[tuple[End, float]]:
+    def run(self) -> Iterator[tuple[RankEnd, float]]:
         """The ends, ascending, with the seconds that each took."""
         ks = self._ks
         self._solve(ks[0], None, None, 0)
@@ -48,7 +48,7 @@ class Search:
         for k in ks:
             yield self._ends[k], self._seconds[k]
 
-    def _solve(self, k: int, low: End | None, high: End | None, depth: int) -> None:
+    def _solve(self, k: int, low: RankEnd | None, high: RankEnd | None, depth: int) -> None:
         begin, rows = time.perf_counter(), self._shared.problem.rows
         before = rows.n_passes
         end = RankSolver(self._shared, k).end(low, high, anchor=depth < ANCHORS)

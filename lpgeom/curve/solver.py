@@ -18,7 +18,7 @@ from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.door import Problem
 from lpgeom.subspace.assemble import Candidate, Solution
 from lpgeom.subspace.cost import lp_cost
-from lpgeom.subspace.irls import Irls
+from lpgeom.subspace.irls import Irls, Run
 from lpgeom.subspace.sampling import Sampler
 from lpgeom.subspace.scale import centred
 from lpgeom.subspace.search import follow, leading, robust_weights, typical
@@ -34,7 +34,7 @@ p-mean."""
 
 
 @dataclass(frozen=True)
-class Options:
+class RankOptions:
     """What the descents of every rank are told."""
 
     method: str
@@ -44,7 +44,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class End:
+class RankEnd:
     """Where the search for one rank ended, in the scale of its own problem."""
 
     k: int
@@ -63,7 +63,12 @@ class Shared:
     """What is the same for every rank: spectra, Lewis weights, and what both subspaces cost."""
 
     def __init__(
-        self, problem: Problem[Rows], pca: Spectrum, ks: list[int], options: Options, bar: Progress
+        self,
+        problem: Problem[Rows],
+        pca: Spectrum,
+        ks: list[int],
+        options: RankOptions,
+        bar: Progress,
     ) -> None:
         self.problem, self.pca, self.options, self.bar = problem, pca, options, bar
         self.p = problem.p
@@ -73,7 +78,7 @@ class Shared:
         self._U = pca.U
         n = problem.rows.shape[0]
         spectra = np.maximum(pca.eigvals, 0.0)
-        self._svd = Curve.of(problem.rows, pca.U, spectra / n, ks, self.p)
+        self._svd = CostsByRank.of(problem.rows, pca.U, spectra / n, ks, self.p)
         self._own = self._svd
         if self.p != 2.0:
             middle = RankSolver(self, ks[len(ks) // 2])
@@ -86,8 +91,8 @@ class Shared:
             self.eigvals = self.eigvals / factor**2
             self._U = np.concatenate([frame.W, frame.V], axis=1)
             means = ((self._U.T @ pca.U) ** 2) @ spectra / n
-            self._own = Curve.of(problem.rows, self._U, means, ks, self.p)
-        self._robust: list[tuple[str, Array, Curve]] = []
+            self._own = CostsByRank.of(problem.rows, self._U, means, ks, self.p)
+        self._robust: list[tuple[str, Array, CostsByRank]] = []
         n, d = problem.rows.shape
         if self.p < 2.0 and n * d < LARGE and isinstance(problem.rows, BlockRows):
             assert self.lewis is not None
@@ -95,7 +100,7 @@ class Shared:
             for name, w in robust_weights(problem.rows, tau).items():
                 U = eigen(problem.rows.weighted_gram(w))[1]
                 means = ((U.T @ pca.U) ** 2) @ spectra / n
-                self._robust.append((name, U, Curve.of(problem.rows, U, means, ks, self.p)))
+                self._robust.append((name, U, CostsByRank.of(problem.rows, U, means, ks, self.p)))
 
     def svd_cost(self, k: int, factor: float) -> float:
         """Cost of the SVD's subspace of rank k, rows times `factor`."""
@@ -115,7 +120,7 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Curve:
+class CostsByRank:
     """Costs of the leading columns of an orthogonal U, as ``lost * root^p``."""
 
     lost: dict[int, float]
@@ -123,19 +128,19 @@ class Curve:
     p: float
 
     @staticmethod
-    def of(rows: Rows, U: Array, means: Array, ks: list[int], p: float) -> Curve:
+    def of(rows: Rows, U: Array, means: Array, ks: list[int], p: float) -> CostsByRank:
         """One pass in memory, one for each rank elsewhere. `means`: of ``(a U)_j^2`` over rows."""
         d = U.shape[1]
         mean = divisors(np.cumsum(np.maximum(means, 0.0)))
         root = {k: float(np.sqrt(mean[d - k - 1])) for k in ks}
         if isinstance(rows, BlockRows):
             found = tails(rows, U, 1.0 / mean, p)
-            return Curve({k: float(found[d - k - 1]) for k in ks}, root, p)
+            return CostsByRank({k: float(found[d - k - 1]) for k in ks}, root, p)
         lost = {}
         for k in ks:
             t = rows.quadratic_form(U[:, : d - k])
             lost[k] = lp_cost(t / root[k] ** 2, p)
-        return Curve(lost, root, p)
+        return CostsByRank(lost, root, p)
 
     def at(self, k: int, factor: float) -> float:
         return float(self.lost[k] * (self.root[k] * factor) ** self.p)
@@ -165,7 +170,7 @@ class RankSolver(Solver):
         """The Lewis subspace."""
         return self.evaluate("lewis", self.shared.lewis_frame(self.k))
 
-    def end(self, low: End | None, high: End | None, *, anchor: bool) -> End:
+    def end(self, low: RankEnd | None, high: RankEnd | None, *, anchor: bool) -> RankEnd:
         """The best subspace of this rank; `low` and `high` are ends of a smaller and a larger."""
         before = self.rows.n_passes
         method = METHODS[self.shared.options.method]
@@ -180,7 +185,8 @@ class RankSolver(Solver):
         elif low is None or high is None or (anchor and not self.large):
             found = self._anchored(anchor and method.searches)
         else:
-            found = self._between(low, high)
+            self.bar.stage(f"k = {self.k}")
+            found = self._warm("the ranks around", self._residuals(low, high))
             if not self.large and method.searches:
                 found = self._without_long_rows(found)
                 if not found.converged:
@@ -191,19 +197,25 @@ class RankSolver(Solver):
         """The best end of descents from robust starts as well."""
         usual = min(self.svd_cost, self.shared.lewis_cost(self.k, self.factor))
         for name, frame in self.shared.robust(self.k, usual):
-            eps = typical(self.rows, frame)
-            run, _ = follow(
-                self._descent, frame, eps, found.frame, found.cost, self.tol, self.max_iter
-            )
-            if run is not None and run.cost < found.cost * (1.0 - 1e-9):
-                found = self._settle(f"irls from {name}", run)
-                found = found.after(list(run.history), run.n_iter, run)
+            found = self._cheaper(found, name, frame, typical(self.rows, frame))
         return found
 
-    def _descent(self, start: Frame, tol: float, eps: float | None) -> Irls:
-        return self._irls(self.rows, start, None, tol=tol, eps=eps)
+    def _cheaper(self, best: Candidate, name: str, start: Frame, eps: float) -> Candidate:
+        """The end of a descent from `start` if it is cheaper than `best`, else that."""
 
-    def settled(self, found: Candidate, before: float) -> End:
+        def descent(start: Frame, tol: float, eps: float | None) -> Irls:
+            return self._irls(self.rows, start, None, tol=tol, eps=eps)
+
+        run, _ = follow(descent, start, eps, best.frame, best.cost, self.tol, self.max_iter)
+        if run is None or run.cost >= best.cost * (1.0 - 1e-9):
+            return best
+        return self._ended(name, run)
+
+    def _ended(self, name: str, run: Run) -> Candidate:
+        found = self._settle(f"irls from {name}", run)
+        return found.after(list(run.history), run.n_iter, run)
+
+    def settled(self, found: Candidate, before: float) -> RankEnd:
         """With what is promised, and never dearer than the SVD."""
         method, promise = METHODS[self.shared.options.method], 1.0
         svd_cost = self.svd_cost
@@ -227,7 +239,7 @@ class RankSolver(Solver):
                         found = own
                     else:
                         promise = math.inf
-        return End(self.k, self.problem, found, svd_cost, promise, self.rows.n_passes - before)
+        return RankEnd(self.k, self.problem, found, svd_cost, promise, self.rows.n_passes - before)
 
     def _anchored(self, searching: bool) -> Candidate:
         """As `Solver.solve` finds it."""
@@ -242,19 +254,14 @@ class RankSolver(Solver):
                 candidates += self._explored(best, self.shared.lewis)
         return min(candidates, key=lambda c: c.cost)
 
-    def _between(self, low: End, high: End) -> Candidate:
-        """Descent from where residuals between those of two other ranks lead (p < 2)."""
-        self.bar.stage(f"k = {self.k}")
-        return self._warm("the ranks around", self._residuals(low, high))
-
-    def _residuals(self, low: End, high: End) -> Array:
+    def _residuals(self, low: RankEnd, high: RankEnd) -> Array:
         """Squared residuals between those of two other ranks; in any scale."""
         share = (self.k - low.k) / (high.k - low.k)
         least = FLOOR * float(self.rows.squared_norms().max())
         t: Array = np.maximum(low.found.t, least) ** (1.0 - share)
         return t * np.maximum(high.found.t, least) ** share
 
-    def _interpolated(self, low: End, high: End) -> Frame:
+    def _interpolated(self, low: RankEnd, high: RankEnd) -> Frame:
         """Where weights of residuals between those of two other ranks lead (p > 2)."""
         t = self._residuals(low, high)
         return leading(self.rows, (t / float(t.max())) ** (self.p / 2.0 - 1.0), self.k)
@@ -262,8 +269,7 @@ class RankSolver(Solver):
     def _warm(self, name: str, t: Array) -> Candidate:
         """Descent from the reweighting by residuals t of other subspaces."""
         view = self.rows.single() if self.large else self.rows
-        eps = self._smoothing(t)
-        start = leading(view, np.maximum(t, eps) ** (self.p / 2.0 - 1.0), self.k)
+        start, eps = self._reweighted(view, t)
         irls = self._irls(view, start, None, eps=eps)
         best = min(self.svd_cost, self.shared.lewis_cost(self.k, self.factor))
         if irls.best_cost > best * (1.0 + 1e-5):
@@ -272,30 +278,25 @@ class RankSolver(Solver):
         if self.large:
             unknown = Candidate(name, start, t, math.inf, False, ())
             return self._descend(unknown, irls)
-        run = irls.run(self.max_iter)
-        found = self._settle(f"irls from {name}", run)
-        return found.after(list(run.history), run.n_iter, run)
+        return self._ended(name, irls.run(self.max_iter))
 
-    def _smoothing(self, t: Array) -> float:
+    def _reweighted(self, view: Rows, t: Array) -> tuple[Frame, float]:
+        """Where weights of the smoothed residuals t lead, and the smoothing."""
         mean = (lp_cost(t, self.p) / self.rows.shape[0]) ** (2.0 / self.p)
-        return max(SMOOTHED * mean, 1e-300)
+        eps = max(SMOOTHED * mean, 1e-300)
+        return leading(view, np.maximum(t, eps) ** (self.p / 2.0 - 1.0), self.k), eps
 
-    def improved(self, end: End, other: End) -> End | None:
+    def improved(self, end: RankEnd, other: RankEnd) -> RankEnd | None:
         """A cheaper subspace from the residuals of another rank's; None if it leads to none."""
         before = self.rows.n_passes
-        t = other.found.t
-        eps = self._smoothing(t)
-        start = leading(self.rows, np.maximum(t, eps) ** (self.p / 2.0 - 1.0), self.k)
-        best = end.found
-        run, _ = follow(self._descent, start, eps, best.frame, best.cost, self.tol, self.max_iter)
-        if run is None or run.cost >= best.cost * (1.0 - 1e-9):
+        start = self._reweighted(self.rows, other.found.t)
+        found = self._cheaper(end.found, f"rank {other.k}", *start)
+        if found is end.found:
             return None
-        found = self._settle(f"irls from rank {other.k}", run)
-        found = found.after(list(run.history), run.n_iter, run)
         improved = self.settled(found, before)
         return replace(improved, passes=improved.passes + end.passes)
 
-    def _damped(self, low: End | None, high: End | None) -> Candidate:
+    def _damped(self, low: RankEnd | None, high: RankEnd | None) -> Candidate:
         """Descent for p > 2 from the cheapest start known."""
         candidates = [self.svd, self.own()]
         if low is not None and high is not None:
@@ -304,7 +305,7 @@ class RankSolver(Solver):
             candidates = [min(candidates, key=lambda c: c.cost)]
         return min((self._descend(c) for c in candidates), key=lambda c: c.cost)
 
-    def _near(self, low: End, high: End) -> Iterator[tuple[str, Frame]]:
+    def _near(self, low: RankEnd, high: RankEnd) -> Iterator[tuple[str, Frame]]:
         """A smaller subspace with the leading directions outside it, and the leading directions
         inside a larger one."""
         yield f"rank {low.k}", self._with_more(low.found.frame)
@@ -333,7 +334,7 @@ class RankSolver(Solver):
         lam = np.maximum(self.pca.eigvals, 0.0)
         return np.asarray(B @ eigen(C.T @ (lam[:, None] * C))[1])
 
-    def extended(self, low: End) -> Candidate:
+    def extended(self, low: RankEnd) -> Candidate:
         """A subspace around that of a smaller rank."""
         frame = self._with_more(low.found.frame)
         t = self.rows.quadratic_form(frame.W)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from lpgeom.records.subspace import CertificateError
 from lpgeom.rows.door import open_rows
 from tests import reference
 from tests.problems import KINDS, matrix, random_bases
+
+ROOT = str(Path(__file__).parents[2])
 
 few = settings(deadline=None, derandomize=True, max_examples=12)
 
@@ -318,14 +321,15 @@ def test_types(dtype: Any) -> None:
 
 def environment(threads: int) -> dict[str, str]:
     names = ("OMP", "OPENBLAS", "MKL", "NUMBA")
-    return {"PATH": "", **{f"{name}_NUM_THREADS": str(threads) for name in names}}
+    paths = {"PATH": "", "PYTHONPATH": ROOT}
+    return {**paths, **{f"{name}_NUM_THREADS": str(threads) for name in names}}
 
 
 def test_threads_do_not_matter() -> None:
     """Large enough for several workers, float32."""
     code = """
 import numpy as np, lpgeom
-from test_clusters import planted
+from tests.groups.test_clusters import planted
 A = planted(21000, 52, 4, 3, noise=0.3)[0].astype(np.float32)
 w = 1.0 / np.arange(1.0, len(A) + 1.0)
 f = lpgeom.approx_mixed(A, A.size // 4, 2.0, row_weights=w, certify=False, max_iter=6)
@@ -338,7 +342,7 @@ print(repr(f.cost), f.storage, int((f.labels * np.arange(len(A))).sum()), f.meth
             capture_output=True,
             text=True,
             check=True,
-            cwd=__file__.rpartition("/")[0],
+            cwd=ROOT,
             env=environment(threads),
         )
         cost, rest = done.stdout.split(maxsplit=1)
@@ -351,7 +355,7 @@ def test_interrupted() -> None:
     """Ctrl-C in the middle of a descent on several workers comes through."""
     code = """
 import numpy as np, lpgeom
-from lpgeom.subspace import mixed
+from lpgeom.groups import mixed
 A = np.random.default_rng(0).standard_normal((9000, 120))
 mixed.PATIENCE = 10**9
 fitted = mixed._Groups.fitted

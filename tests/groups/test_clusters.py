@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -279,12 +280,12 @@ def test_threads_do_not_matter() -> None:
     """Large enough for several workers, float32 and the quick road."""
     code = """
 import numpy as np, lpgeom
-from test_clusters import planted
+from tests.groups.test_clusters import planted
 A = planted(21000, 52, 4, 3, noise=0.3)[0].astype(np.float32)
 f = lpgeom.approx_clusters(A, 4, 1.0, subspaces=3, restarts=2, certify=False)
 print(repr(f.cost), int((f.labels * np.arange(len(A))).sum()), f.method)
 """
-    tests = __file__.rpartition("/")[0]
+    root = str(Path(__file__).parents[2])
     found = []
     for threads in ("1", "3"):
         done = subprocess.run(
@@ -292,9 +293,10 @@ print(repr(f.cost), int((f.labels * np.arange(len(A))).sum()), f.method)
             capture_output=True,
             text=True,
             check=True,
-            cwd=tests,
+            cwd=root,
             env={
                 "PATH": "",
+                "PYTHONPATH": root,
                 **{f"{name}_NUM_THREADS": threads for name in ("OMP", "OPENBLAS", "MKL")},
             },
         )
