@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.rows.base import Array, KeepingRule, Passes, Rule
+from lpgeom.rows.base import Array, KeepingRule, Rule
 from lpgeom.rows.forms import Bilinear, GramSum, SquaredNorm
 from lpgeom.rows.views import Views
 
@@ -20,26 +20,15 @@ Kept = tuple[int, int, list[Array]]
 Stop = Callable[[], bool]
 
 
-class BlockRows(Views):
+class BlockRows(Views, ABC):
     """Rows ``scale * factors[i] * A[i]``, read in blocks.
 
-    Parameters
-    ----------
-    A : shape (n, d), any real dtype
-    factors : shape (n,), float64, optional
-        Row factors (row weights to the power 1/p), where per-row vectors are.
-    scale : float
-        A power of two that brings the largest entry near 1.
+    Parameters as in `Views`, and
+
     block_bytes : int, optional
         Size of one block in the dtype computed in; the place's own if not given.
-    dtype : type
-        Passes are computed in it.
-    passes : Passes, optional
-        Count of the passes by every view of the same data.
     share : float
-        Of the data behind, that is in these rows.
-    longest : float
-        Largest ``scale |A_ij|``, rows of factor 0 included, which may be long.
+        Share of the data behind that is in these rows.
     """
 
     def __init__(
@@ -49,20 +38,12 @@ class BlockRows(Views):
         scale: float = 1.0,
         block_bytes: int | None = None,
         *,
-        dtype: type[np.floating[Any]] = np.float64,
-        passes: Passes | None = None,
         share: float = 1.0,
-        longest: float = 1.0,
+        **view: Any,
     ) -> None:
-        self._A = A
-        self._factors = factors
-        self._scale = scale
-        self._dtype = np.dtype(dtype)
+        super().__init__(A, factors, scale, **view)
         self._block_bytes = self.place.block_bytes if block_bytes is None else block_bytes
-        self._passes = Passes() if passes is None else passes
         self._share = share
-        self._longest = longest
-        self._norms: Array | None = None
 
     # ------------------------------------------------------------ what a place has to say
 
@@ -150,7 +131,7 @@ class BlockRows(Views):
         copy of A, which is smaller than any (d, d) matrix). Everything that depends on inner
         products of rows is the same for B.
         """
-        double = self._view(self._scale, np.float64)
+        double = self.computed_in(np.float64)
         everything = self.place.host(double.take(np.arange(self.shape[0]))._A)
         Q, R = np.linalg.qr(everything.T)
         B = self.place.array(np.ascontiguousarray(R.T))
@@ -165,20 +146,6 @@ class BlockRows(Views):
         return out
 
     # ------------------------------------------------------------ views
-
-    def _view(self, scale: float, dtype: type[np.floating[Any]]) -> Self:
-        view = type(self)(
-            self._A,
-            self._factors,
-            scale,
-            self._block_bytes,
-            dtype=dtype,
-            passes=self._passes,
-            share=self._share,
-            longest=self._longest,
-        )
-        view._norms = self._norms
-        return view
 
     def local(self) -> Self:
         return self
@@ -200,7 +167,7 @@ class BlockRows(Views):
 
             self.run(work)
             self._norms = t
-        return self._norms
+        return self._given(self._norms)
 
     def quadratic_form(self, X: Array) -> Array:
         return self._form(SquaredNorm(X, self.shape[0], self._dtype, self.place))
@@ -218,10 +185,11 @@ class BlockRows(Views):
                 t[lo:hi] *= c
 
         self.run(work)
-        return t
+        return self._given(t)
 
     def weighted_gram(self, w: Array | None = None) -> Array:
         d = self.shape[1]
+        w = None if w is None else self.place.xp.asarray(w)
         own = self._own_blocks and (w is None or len(w) == 0 or bool(w.min() >= 0.0))
 
         def work(i: int, workers: int, stopped: Stop) -> GramSum:
@@ -249,11 +217,11 @@ class BlockRows(Views):
             for lo, hi, block, c in self.blocks(i, workers, stopped):
                 form(block, room, t[lo:hi])
                 t[lo:hi] *= c
-                w = rule(t[lo:hi], lo, hi)
+                w = rule(self._given(t[lo:hi]), lo, hi)
                 if isinstance(w, tuple):
                     w, *rest = w
                     kept.append((lo, hi, rest))
-                weights = c * w
+                weights = c * self.place.xp.asarray(w)
                 if self._own_blocks and weights.min() >= 0.0:
                     sums.add(block, weights, 1.0, block)
                     continue
@@ -264,7 +232,7 @@ class BlockRows(Views):
 
         done = self.run(work)
         G = GramSum.total([sums for sums, _ in done])
-        return t, G, *self._joined([piece for _, kept in done for piece in kept])
+        return self._given(t), G, *self._joined([piece for _, kept in done for piece in kept])
 
     def triangle(self, w: Array | None = None) -> Array:
         d = self.shape[1]
@@ -274,7 +242,7 @@ class BlockRows(Views):
         for lo, hi, block, c in self.blocks(0, 1, lambda: False, rows_at_once):
             weights = xp.full(hi - lo, 1.0) * c
             if w is not None:
-                weights *= w[lo:hi]
+                weights *= xp.asarray(w[lo:hi])
             stacked = xp.concatenate([R, block * xp.sqrt(weights)[:, None]])
             R = xp.linalg.qr(stacked, mode="r")
         self._passes.total += self._share
@@ -312,8 +280,12 @@ class BlockRows(Views):
         room: NDArray[Any] = self.place.xp.empty((rows, width), dtype=self._dtype)
         return room
 
+    def _given(self, t: Any) -> Any:
+        """A vector of a pass, where per-row vectors are."""
+        return t if self.vectors.on_device else self.place.host(t)
+
     def _vector(self) -> Array:
-        """Room for a number for each row."""
+        """Room for a number for each row, where blocks are."""
         v: Array = self.place.xp.empty(self.shape[0])
         return v
 
@@ -321,7 +293,7 @@ class BlockRows(Views):
         """Per-row vectors from their pieces, in any order."""
         if not pieces:
             return []
-        vectors = [self._vector() for _ in pieces[0][2]]
+        vectors: list[Array] = [self.vectors.xp.empty(self.shape[0]) for _ in pieces[0][2]]
         for lo, hi, parts in pieces:
             for v, part in zip(vectors, parts, strict=True):
                 v[lo:hi] = part

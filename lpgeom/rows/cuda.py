@@ -7,6 +7,7 @@ matrices travel, as everywhere.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any, Self
 
 import numpy as np
@@ -16,9 +17,8 @@ from lpgeom.io import validation
 from lpgeom.io.sources import stored
 from lpgeom.rows import device
 from lpgeom.rows.array import ArrayRows, plain
-from lpgeom.rows.base import Array, KeepingRule, Rule, is_distant
+from lpgeom.rows.base import is_distant
 from lpgeom.rows.blocks import BlockRows, Raw
-from lpgeom.rows.forms import Bilinear, SquaredNorm
 from lpgeom.rows.place import HOST, check_matrix, device_place, largest_entries
 from lpgeom.rows.problem import Problem, units
 
@@ -41,11 +41,6 @@ class CudaRows(BlockRows):
         """The same rows of a host array, sent to the device in every pass."""
         self._resident = False
         return self
-
-    def _view(self, scale: float, dtype: type[np.floating[Any]]) -> Self:
-        view = super()._view(scale, dtype)
-        view._resident = self._resident
-        return view
 
     @property
     def _as_is(self) -> bool:
@@ -113,43 +108,14 @@ class CudaRows(BlockRows):
             dtype=self._dtype.type, passes=self._passes, longest=self._longest,
         )  # fmt: skip
 
-    def fetching(self, *, factors: bool = True) -> BlockRows:
-        here = FetchingRows(
-            self._A, self._factors if factors else None, self._scale, self._block_bytes,
-            dtype=self._dtype.type, passes=self._passes, longest=self._longest,
-        )  # fmt: skip
-        return here if self._resident else here.streamed()
-
-
-class FetchingRows(CudaRows):
-    """Rows on the device whose per-row vectors come here, as NumPy arrays.
-
-    For algorithms that sort, split and relabel rows: n numbers travel in each pass, beside n d that
-    do not.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.vectors = HOST
-
-    def squared_norms(self) -> Array:
-        return self.place.host(super().squared_norms())
-
-    def _form(self, form: SquaredNorm | Bilinear) -> Array:
-        return self.place.host(super()._form(form))
-
-    def weighted_gram(self, w: Array | None = None) -> Array:
-        return super().weighted_gram(None if w is None else self.place.xp.asarray(w))
-
-    def reweighted_gram(self, X: Array, rule: Rule | KeepingRule) -> tuple[Array, ...]:
-        xp, host = self.place.xp, self.place.host
-
-        def there(t: Array, lo: int, hi: int) -> Any:
-            w = rule(host(t), lo, hi)
-            return tuple(map(xp.asarray, w)) if isinstance(w, tuple) else xp.asarray(w)
-
-        t, G, *kept = super().reweighted_gram(X, there)
-        return host(t), G, *map(host, kept)
+    def fetching(self, *, factors: bool = True) -> Self:
+        """For algorithms that sort, split and relabel rows: n numbers travel in each pass, beside
+        n d that do not."""
+        here = copy(self)
+        here.vectors = HOST
+        if not factors:
+            here._factors = here._norms = None
+        return here
 
 
 def opened(A: Any, p: Any, row_weights: Any, infinite: bool) -> Problem[CudaRows]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lpgeom.io import validation
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.array import opened as opened_here
-from lpgeom.rows.base import Array, KeepingRule, Passes, Rule, is_distant
+from lpgeom.rows.base import Array, KeepingRule, Rule, is_distant
 from lpgeom.rows.problem import Problem, units
 from lpgeom.rows.views import Views
 from lpgeom.threads import serial_blas
@@ -48,31 +48,6 @@ class DaskRows(Views):
     Grams are summed in an order that depends on the chunks alone: the number of workers does not
     change a bit of the result.
     """
-
-    def __init__(
-        self,
-        A: da.Array,
-        factors: da.Array | None = None,
-        scale: float = 1.0,
-        *,
-        dtype: type[np.floating[Any]] = np.float64,
-        passes: Passes | None = None,
-        longest: float = 1.0,
-    ) -> None:
-        self._A = A
-        self._factors = factors
-        self._scale = scale
-        self._dtype = np.dtype(dtype)
-        self._passes = Passes() if passes is None else passes
-        self._longest = longest
-        self._norms: Any = None
-
-    def _view(self, scale: float, dtype: type[np.floating[Any]]) -> Self:
-        view = type(self)(
-            self._A, self._factors, scale, dtype=dtype, passes=self._passes, longest=self._longest
-        )
-        view._norms = self._norms
-        return view
 
     def squared_norms(self) -> Array:
         if self._norms is None:

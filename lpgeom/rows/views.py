@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from copy import copy
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +11,23 @@ from lpgeom.rows.base import Passes
 from lpgeom.rows.place import HOST, Place
 
 
-class Views(ABC):
-    """Rows ``scale * factors[i] * A[i]`` whose passes are computed in one dtype."""
+class Views:
+    """Rows ``scale * factors[i] * A[i]`` whose passes are computed in one dtype.
+
+    Parameters
+    ----------
+    A : shape (n, d), any real dtype
+    factors : shape (n,), float64, optional
+        Row factors (row weights to the power 1/p), where per-row vectors are.
+    scale : float
+        A power of two that brings the largest entry near 1.
+    dtype : type
+        Passes are computed in it.
+    passes : Passes, optional
+        Count of the passes by every view of the same data.
+    longest : float
+        Largest ``scale |A_ij|``, rows of factor 0 included, which may be long.
+    """
 
     place: Place = HOST
     """Where blocks of rows are worked on."""
@@ -20,15 +35,23 @@ class Views(ABC):
     vectors: Place = HOST
     """Where per-row vectors are, if in one memory."""
 
-    _A: Any
-    _scale: float
-    _dtype: np.dtype[Any]
-    _passes: Passes
-    _norms: Any
-
-    @abstractmethod
-    def _view(self, scale: float, dtype: type[np.floating[Any]]) -> Self:
-        """The same rows, with the norms that are known already."""
+    def __init__(
+        self,
+        A: Any,
+        factors: Any = None,
+        scale: float = 1.0,
+        *,
+        dtype: type[np.floating[Any]] = np.float64,
+        passes: Passes | None = None,
+        longest: float = 1.0,
+    ) -> None:
+        self._A = A
+        self._factors = factors
+        self._scale = scale
+        self._dtype = np.dtype(dtype)
+        self._passes = Passes() if passes is None else passes
+        self._longest = longest
+        self._norms: Any = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -44,12 +67,19 @@ class Views(ABC):
     def n_passes(self) -> float:
         return self._passes.total
 
+    def computed_in(self, dtype: type[np.floating[Any]]) -> Self:
+        """The same rows, with passes in that type."""
+        view = copy(self)
+        view._dtype = np.dtype(dtype)
+        return view
+
     def single(self) -> Self:
-        return self._view(self._scale, np.float32)
+        return self.computed_in(np.float32)
 
     def scaled(self, factor: float) -> Self:
         """The same rows times a power of two."""
-        view = self._view(self._scale * factor, self._dtype.type)
+        view = copy(self)
+        view._scale = self._scale * factor
         if self._norms is not None:
             view._norms = self._norms * factor**2
         return view

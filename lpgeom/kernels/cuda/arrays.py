@@ -32,8 +32,3 @@ def array_module() -> Any:
             "arrays on a CUDA device need CuPy, which is not installed: pip install 'lpgeom[cuda]'"
         ) from error
     return cupy
-
-
-def to_host(array: Any) -> Any:
-    """The array in NumPy; waits for the device."""
-    return array if isinstance(array, np.ndarray) else array.get()
