@@ -13,7 +13,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,13 +124,7 @@ class _Ranges(Sequence[tuple[int, int]]):
     def __len__(self) -> int:
         return len(self.starts)
 
-    @overload
-    def __getitem__(self, at: int) -> tuple[int, int]: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> _Ranges: ...
-
-    def __getitem__(self, at: int | slice) -> tuple[int, int] | _Ranges:
+    def __getitem__(self, at: Any) -> Any:
         if isinstance(at, slice):
             return _Ranges(self.starts[at], self.step, self.n)
         lo = self.starts[at]
@@ -268,15 +262,9 @@ class ParquetTable(Stored):
             out[start : start + len(part)] = part
             if first + len(block) >= hi:
                 rest = block[hi - first :]
-                self._cursor = hi, _with_first((hi, rest), blocks)
+                self._cursor = hi, itertools.chain([(hi, rest)] if len(rest) else [], blocks)
                 break
         return out
-
-
-def _with_first(block: Block, blocks: Iterator[Block]) -> Iterator[Block]:
-    if len(block[1]):
-        yield block
-    yield from blocks
 
 
 def _is_list(kind: Any) -> bool:

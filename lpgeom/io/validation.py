@@ -135,9 +135,7 @@ def _blocks(A: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
 
 def check_p(p: Any, *, infinite: bool = False) -> float:
     """The exponent as a float in [1, 100], or inf where that is meant too."""
-    if isinstance(p, (bool, np.bool_)) or not isinstance(p, numbers.Real):
-        raise TypeError(f"p must be a real number, got {p!r}")
-    value = float(p)
+    value = _real("p", p, "a real number")
     if infinite and value == math.inf:
         return value
     if not 1.0 <= value < math.inf:
@@ -151,9 +149,7 @@ def check_p(p: Any, *, infinite: bool = False) -> float:
 
 def check_k(k: Any, d: int, *, whole: bool = False) -> int:
     """The rank wanted as an int in [1, d - 1]; up to d where the whole space will do."""
-    if isinstance(k, (bool, np.bool_)) or not isinstance(k, numbers.Integral):
-        raise TypeError(f"k must be an integer, got {k!r}")
-    value = int(k)
+    value = _integer("k", k)
     most = d if whole else d - 1
     if not 1 <= value <= most:
         end = "d" if whole else "d - 1"
@@ -165,9 +161,7 @@ def check_weights(row_weights: Any, n: int) -> Array | None:
     """Row weights as (n,) float64, all finite and >= 0, not all zero; None stays None."""
     if row_weights is None:
         return None
-    w = as_numpy(row_weights, "row_weights")
-    if w.dtype.kind not in "iuf":
-        raise TypeError(f"row_weights must hold real numbers, got dtype {w.dtype}")
+    w = _numbers(row_weights, "row_weights")
     if w.shape != (n,):
         raise ValueError(f"row_weights must have shape ({n},), one per row, got {w.shape}")
     w = w.astype(np.float64)
@@ -182,9 +176,7 @@ def check_weights(row_weights: Any, n: int) -> Array | None:
 
 def check_entry_weights(weights: Any, shape: tuple[int, int], name: str = "weights") -> Array:
     """Weights of entries as float64, of `shape` or one row of it, finite and >= 0; or a mask."""
-    w = as_numpy(weights, name, masks=True)
-    if w.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers or be a mask, got dtype {w.dtype}")
+    w = _numbers(weights, name, masks=True)
     if w.shape not in (shape, shape[1:]):
         raise ValueError(f"{name} must have shape {shape} or {shape[1:]}, got {w.shape}")
     w = w.astype(np.float64)
@@ -195,9 +187,7 @@ def check_entry_weights(weights: Any, shape: tuple[int, int], name: str = "weigh
 
 def check_basis(basis: Any, d: int) -> Array:
     """An orthonormal (d, k) float64 basis of the column span of `basis`."""
-    B = as_numpy(basis, "basis")
-    if B.dtype.kind not in "iuf":
-        raise TypeError(f"basis must hold real numbers, got dtype {B.dtype}")
+    B = _numbers(basis, "basis")
     if B.ndim != 2 or B.shape[0] != d:
         raise ValueError(f"basis must have shape (d, k) with d = {d} (columns of A), got {B.shape}")
     k = B.shape[1]
@@ -222,10 +212,7 @@ def check_basis(basis: Any, d: int) -> Array:
 
 def check_point(name: str, value: Any, d: int) -> Array:
     """(d,) finite numbers as float64; a copy."""
-    x = as_numpy(value, name)
-    if x.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
-    x = x.astype(np.float64)
+    x = _numbers(value, name).astype(np.float64)
     if x.shape != (d,) or not np.isfinite(x).all():
         raise ValueError(f"{name} must hold {d} finite numbers, got shape {x.shape}")
     return x
@@ -257,26 +244,40 @@ def check_flag(name: str, value: Any) -> bool:
 
 def check_positive_int(name: str, value: Any) -> int:
     """A positive int (bool is not one)."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if int(value) < 1:
-        raise ValueError(f"{name} must be >= 1, got {value}")
-    return int(value)
+    return _integer(name, value, 1)
 
 
 def check_tolerance(tol: Any, name: str = "tol") -> float:
     """A number in (0, 1)."""
-    if isinstance(tol, (bool, np.bool_)) or not isinstance(tol, numbers.Real):
-        raise TypeError(f"{name} must be a number, got {tol!r}")
-    if not 0.0 < float(tol) < 1.0:
+    value = _real(name, tol, "a number")
+    if not 0.0 < value < 1.0:
         raise ValueError(f"{name} must lie between 0 and 1, got {tol!r}")
-    return float(tol)
+    return value
 
 
 def check_seed(seed: Any) -> int:
     """A nonnegative int, kept in the result so that the run can be repeated."""
-    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, numbers.Integral):
-        raise TypeError(f"seed must be an integer, got {seed!r}")
-    if int(seed) < 0:
-        raise ValueError(f"seed must be >= 0, got {seed}")
-    return int(seed)
+    return _integer("seed", seed, 0)
+
+
+def _integer(name: str, value: Any, least: int | None = None) -> int:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if least is not None and int(value) < least:
+        raise ValueError(f"{name} must be >= {least}, got {value}")
+    return int(value)
+
+
+def _real(name: str, value: Any, what: str) -> float:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be {what}, got {value!r}")
+    return float(value)
+
+
+def _numbers(value: Any, name: str, *, masks: bool = False) -> NDArray[Any]:
+    """An array of real numbers, or with `masks` of booleans."""
+    array = as_numpy(value, name, masks=masks)
+    if array.dtype.kind not in ("biuf" if masks else "iuf"):
+        what = "hold real numbers or be a mask" if masks else "hold real numbers"
+        raise TypeError(f"{name} must {what}, got dtype {array.dtype}")
+    return array

@@ -33,11 +33,9 @@ class ArrayRows(BlockRows):
     def _plain(self, block: Any) -> Any:
         return plain(block)
 
-    def _copy(self, out: Any, share: float) -> Any:
-        return ArrayRows(
-            out, None, 1.0, self._block_bytes,
-            dtype=out.dtype.type, passes=self._passes, share=share,
-        )  # fmt: skip
+    @property
+    def in_memory(self) -> type[ArrayRows]:
+        return ArrayRows
 
     def fetching(self, *, factors: bool = True) -> BlockRows:
         if factors:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.rows.base import Array, KeepingRule, Rule
-from lpgeom.rows.forms import Bilinear, GramSum, SquaredNorm
+from lpgeom.rows.forms import Bilinear, Form, GramSum, SquaredNorm
 from lpgeom.rows.views import Views
 
 Block = tuple[int, int, NDArray[Any], Array | float]
@@ -64,9 +64,17 @@ class BlockRows(Views, ABC):
     def _plain(self, block: Any) -> Any:
         """A block as kernels are compiled for."""
 
-    @abstractmethod
-    def _copy(self, out: Any, share: float) -> Self:
+    def _copy(self, out: Any, share: float) -> Any:
         """Rows in memory, scaled, that were taken from these."""
+        return self.in_memory(
+            out, None, 1.0, self._block_bytes,
+            dtype=out.dtype.type, passes=self._passes, share=share,
+        )  # fmt: skip
+
+    @property
+    @abstractmethod
+    def in_memory(self) -> Callable[..., BlockRows]:
+        """The class of rows that are taken from these."""
 
     @abstractmethod
     def fetching(self, *, factors: bool = True) -> BlockRows:
@@ -175,7 +183,7 @@ class BlockRows(Views, ABC):
     def bilinear_form(self, M: Array) -> Array:
         return self._form(Bilinear(M, self._dtype, self.place))
 
-    def _form(self, form: SquaredNorm | Bilinear) -> Array:
+    def _form(self, form: Form) -> Array:
         t = self._vector()
 
         def work(i: int, workers: int, stopped: Stop) -> None:

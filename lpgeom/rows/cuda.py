@@ -91,11 +91,9 @@ class CudaRows(BlockRows):
         dtype = np.float32 if block.dtype == np.float32 else np.float64
         return self.place.xp.ascontiguousarray(block, dtype=dtype)
 
-    def _copy(self, out: Any, share: float) -> Self:
-        return type(self)(
-            out, None, 1.0, self._block_bytes,
-            dtype=out.dtype.type, passes=self._passes, share=share,
-        )  # fmt: skip
+    @property
+    def in_memory(self) -> type[CudaRows]:
+        return CudaRows
 
     def here(self, entries: int) -> BlockRows:
         n, d = self.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -15,66 +16,69 @@ CORNER = 96
 """Columns of one panel of a (d, d) matrix whose lower triangle is filled in."""
 
 
-class SquaredNorm:
+class Form(ABC):
+    """A number for each row of a block, from its products with panels of one matrix.
+
+    Panel j of a triangular matrix needs only the columns of the rows from its first row on.
+    """
+
+    def __init__(self, panels: list[tuple[int, Array]], dtype: np.dtype[Any], place: Place) -> None:
+        self._place = place
+        self._panels: list[tuple[int, Any]] = [
+            (j, place.xp.asarray(np.ascontiguousarray(x, dtype=dtype))) for j, x in panels
+        ]
+        self.width = max((x.shape[1] for _, x in panels), default=0)
+
+    def __call__(self, block: NDArray[Any], room: NDArray[Any], out: Array) -> None:
+        out[:] = 0.0
+        for j, panel in self._panels:
+            product = _slot(room, len(block), panel.shape[1])
+            self._place.matmul(block[:, j:], panel, out=product)
+            self._add(product, block, j, out)
+
+    @abstractmethod
+    def _add(self, product: NDArray[Any], block: NDArray[Any], j: int, out: Array) -> None:
+        """Add what panel j's product contributes."""
+
+
+class SquaredNorm(Form):
     """``||a X||^2`` for a block of rows, panel by panel of a triangular X.
 
     ``X = L O`` with O orthonormal rows and L (d, r) lower trapezoidal (QR of X^T, backward stable)
-    leaves ``||a X|| = ||a L||``, and panel j of L needs only the columns of a from its first row
-    on: for r = d the work approaches half of the full product. Worth its QR for many rows and
-    r near d.
+    leaves ``||a X|| = ||a L||``: for r = d the work approaches half of the full product. Worth its
+    QR for many rows and r near d; not on a device, where it would take longer than the product.
     """
 
     def __init__(self, X: Array, n: int, dtype: np.dtype[Any], place: Place = HOST) -> None:
         d, r = X.shape
-        self._place = place
         step = None if place.on_device else place.panel
+        panels = [(0, X)]
         if step is not None and r >= 2 * step and 4 * r >= 3 * d and n >= 8 * d:
             with serial_blas():
                 L = np.asarray(np.linalg.qr(X.T, mode="r")).T
             panels = [(j, L[j:, j : j + step]) for j in range(0, L.shape[1], step)]
-            self.width = step
-        else:
-            panels = [(0, X)]
-            self.width = r
-        self._panels = _placed(panels, dtype, place)
+        super().__init__(panels, dtype, place)
 
-    def __call__(self, block: NDArray[Any], room: NDArray[Any], out: Array) -> None:
-        out[:] = 0.0
-        for j, panel in self._panels:
-            product = _slot(room, len(block), panel.shape[1])
-            self._place.matmul(block[:, j:], panel, out=product)
-            self._place.kernels.add_row_squares(product, out)
+    def _add(self, product: NDArray[Any], block: NDArray[Any], j: int, out: Array) -> None:
+        self._place.kernels.add_row_squares(product, out)
 
 
-class Bilinear:
+class Bilinear(Form):
     """``a^T M a`` for a block of rows and a symmetric M, from one triangle of M.
 
-    ``a^T M a = a . (a T)`` with T the lower triangle of M, entries below the diagonal doubled:
-    panel j needs only the columns of a from j on, half of the full product.
+    ``a^T M a = a . (a T)`` with T the lower triangle of M, entries below the diagonal doubled: half
+    of the full product.
     """
 
     def __init__(self, M: Array, dtype: np.dtype[Any], place: Place = HOST) -> None:
-        self._place = place
         step = place.panel
         if step is None or len(M) < 2 * step:
             step = len(M)
         T = np.tril(M) + np.tril(M, -1)
-        panels = [(j, T[j:, j : j + step]) for j in range(0, len(M), step)]
-        self._panels = _placed(panels, dtype, place)
-        self.width = step
+        super().__init__([(j, T[j:, j : j + step]) for j in range(0, len(M), step)], dtype, place)
 
-    def __call__(self, block: NDArray[Any], room: NDArray[Any], out: Array) -> None:
-        out[:] = 0.0
-        for j, panel in self._panels:
-            product = _slot(room, len(block), panel.shape[1])
-            self._place.matmul(block[:, j:], panel, out=product)
-            self._place.kernels.add_row_dots(product, block, j, out)
-
-
-def _placed(
-    panels: list[tuple[int, Array]], dtype: np.dtype[Any], place: Place
-) -> list[tuple[int, Any]]:
-    return [(j, place.xp.asarray(np.ascontiguousarray(x, dtype=dtype))) for j, x in panels]
+    def _add(self, product: NDArray[Any], block: NDArray[Any], j: int, out: Array) -> None:
+        self._place.kernels.add_row_dots(product, block, j, out)
 
 
 def _slot(room: NDArray[Any], rows: int, width: int) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from lpgeom.geometry.ellipsoids.dense import open_points
 from lpgeom.geometry.ellipsoids.design import optimal_design, variances
 from lpgeom.geometry.ellipsoids.hull import hull_of
-from lpgeom.geometry.ellipsoids.mvee import DEFAULT_MAX_ITER, check_steps, scaled_root
+from lpgeom.geometry.ellipsoids.mvee import DEFAULT_MAX_ITER, check_steps, recorded
 from lpgeom.geometry.spectrum import EPS, Spectrum, spectrum
 from lpgeom.io import validation
 from lpgeom.records.ellipsoids import Ellipsoid
@@ -152,18 +152,10 @@ def john_ellipsoid(
             alpha = max(1.0, math.sqrt(reach) * (1.0 + slack) ** 2)
             gap = max(r * math.log(alpha / math.sqrt(r)), 0.0)
             n_iter, converged = found.n_iter, found.converged
-        root = scaled_root(F, e, "squared units of A")
-    return Ellipsoid(
-        shape=root.T @ root,
-        center=np.zeros(d),
-        alpha=alpha,
-        p=None,  # the claim of an l_p ball is about the ellipsoid around it
-        method="john",
-        n_iter=n_iter,
-        converged=converged,
-        gap=gap,
-        root=root if len(root) else None,
-    )
+    return recorded(
+        F, np.zeros(d), e, "squared units of A", "john",
+        alpha=alpha, gap=gap, n_iter=n_iter, converged=converged,
+    )  # fmt: skip
 
 
 def _relative_rounding(R: Array, n: int) -> float:

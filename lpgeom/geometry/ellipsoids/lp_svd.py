@@ -10,7 +10,7 @@ import numpy as np
 
 from lpgeom.geometry.ellipsoids.dense import open_dense
 from lpgeom.geometry.ellipsoids.loewner import METHODS, around_rows
-from lpgeom.geometry.spectrum import EPS, eigen
+from lpgeom.geometry.spectrum import EPS
 from lpgeom.io import validation
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
@@ -173,8 +173,7 @@ def lp_svd(
     n, d = problem.rows.shape
     place = problem.rows.place
     with limited(), sized(n, d), device.algebra(problem.rows):
-        root = _root(E.root, E.shape)
-        _, D, Vt = np.linalg.svd(root, full_matrices=False)
+        _, D, Vt = np.linalg.svd(np.asarray(E.root), full_matrices=False)
         D = D[: E.rank]
         V = np.ascontiguousarray(Vt[: E.rank].T)
         U = np.empty((n, E.rank))
@@ -191,11 +190,3 @@ def lp_svd(
     return LpSVD(
         U * (1.0 + slack), D / (1.0 + slack), V, E.alpha * (1.0 + slack) ** 2, problem.p, method
     )
-
-
-def _root(root: Array | None, shape: Array) -> Array:
-    """R with ``R^T R = shape``."""
-    if root is not None:
-        return root
-    lam, X = eigen(shape)
-    return np.sqrt(np.maximum(lam, 0.0))[:, None] * X.T

@@ -113,9 +113,13 @@ def _smallest(P: Array, e: int, centered: bool, eps: float, max_iter: int) -> El
     place, d = place_of(P), P.shape[1]
     hull = hull_of(P, centred=centered)
     r = hull.rank
+
+    def around(F: Array, center: Array, **found: Any) -> Ellipsoid:
+        return recorded(F, np.ldexp(center, e), -e, UNITS, "khachiyan", **found)
+
     if r == 0:
         flat: dict[str, Any] = {"alpha": 1.0, "n_iter": 0, "converged": True, "gap": 0.0}
-        return _record(np.zeros((0, d)), hull.origin, e, np.zeros((d, 0)), flat)
+        return around(np.zeros((0, d)), hull.origin, basis=np.zeros((d, 0)), **flat)
     if not np.isfinite(hull.T).all():
         raise OverflowError(BEYOND.format(UNITS))
     Z = hull.Z if centered else np.concatenate([hull.Z, place.xp.ones((len(P), 1))], axis=1)
@@ -139,7 +143,7 @@ def _smallest(P: Array, e: int, centered: bool, eps: float, max_iter: int) -> El
         "gap": max(0.5 * r * math.log(reach / r), 0.0),
     }
     basis = None if r == d else np.linalg.qr(hull.G)[0]
-    return _record(F / math.sqrt(reach), center, e, basis, proved)
+    return around(F / math.sqrt(reach), center, basis=basis, **proved)
 
 
 def _reach(P: Array, center: Array, F: Array) -> float:
@@ -161,19 +165,17 @@ def _reach(P: Array, center: Array, F: Array) -> float:
     return top * top
 
 
-def _record(
-    F: Array, center: Array, e: int, basis: Array | None, proved: dict[str, Any]
-) -> Ellipsoid:
-    """Back in the user's units; powers of two, so exact inside the range of float64."""
-    root = scaled_root(F, -e, UNITS)
+def recorded(F: Array, center: Array, e: int, units: str, method: str, **found: Any) -> Ellipsoid:
+    """``{x : ||2^e F (x - center)|| <= 1}`` in the user's units; powers of two, so exact within
+    the range of float64."""
+    root = scaled_root(F, e, units)
     return Ellipsoid(
         shape=root.T @ root,
-        center=np.ldexp(center, e),
-        p=None,
-        method="khachiyan",
-        basis=basis,
+        center=center,
+        p=None,  # the claim of an l_p ball is about the ellipsoid around it
+        method=method,
         root=root if len(root) else None,
-        **proved,
+        **found,
     )
 
 

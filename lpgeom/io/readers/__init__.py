@@ -3,10 +3,11 @@
 .npy and .safetensors are memory mapped, .zarr, .h5 and .parquet left where they are (`sources`):
 only the blocks that an algorithm reads come into memory.
 Everything that can be wrong with a file is a `ReadError` of one line that names the file.
+A type of file is an entry of `READERS`.
 What is read is checked again, as every input is, at the public door (`validation`).
 """
 
-from lpgeom.io.readers.door import NAMELESS, SUFFIXES, read_matrix, read_vector
+from lpgeom.io.readers.door import READERS, SUFFIXES, Reader, read_matrix, read_vector
 from lpgeom.io.readers.names import ReadError
 
-__all__ = ["NAMELESS", "SUFFIXES", "ReadError", "read_matrix", "read_vector"]
+__all__ = ["READERS", "SUFFIXES", "ReadError", "Reader", "read_matrix", "read_vector"]

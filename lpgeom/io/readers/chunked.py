@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from lpgeom.io.readers.names import ReadError, choose
+from lpgeom.io.readers.names import ReadError, choose, reading
 from lpgeom.io.sources import ParquetTable, Stored, StoredArray
 
 
@@ -14,7 +14,8 @@ def read_zarr(path: str | os.PathLike[str], tensor: str | None) -> Stored:
 
     if not os.path.exists(path):
         raise FileNotFoundError(2, "No such file or directory")
-    try:
+    # zarr has no base class for what can be wrong with a store.
+    with reading(path, "not a Zarr array or group, or damaged", Exception):
         found = zarr.open(os.fspath(path), mode="r")
         if hasattr(found, "shape"):
             if tensor is not None:
@@ -22,10 +23,6 @@ def read_zarr(path: str | os.PathLike[str], tensor: str | None) -> Stored:
             return StoredArray(found)
         names = [name for name, item in found.members(max_depth=None) if hasattr(item, "shape")]
         return StoredArray(found[choose(path, names, tensor)])
-    except (ReadError, OSError):
-        raise
-    except Exception as error:  # zarr has no base class for what can be wrong with a store
-        raise ReadError(f"{path}: not a Zarr array or group, or damaged ({error})") from error
 
 
 def read_hdf5(path: str | os.PathLike[str], tensor: str | None) -> Stored:
@@ -39,16 +36,13 @@ def read_hdf5(path: str | os.PathLike[str], tensor: str | None) -> Stored:
     except OSError as error:
         raise ReadError(f"{path}: not an HDF5 file, or truncated ({error})") from error
     names: list[str] = []
-    try:
+    # h5py passes on what its C library finds, under many types.
+    with reading(path, "damaged HDF5 file", Exception):
         file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
         dataset = file[choose(path, names, None if tensor is None else tensor.strip("/"))]
         if dataset.dtype.kind not in "fiub":
             raise ReadError(f"{path}: dtype {dataset.dtype}; expected real numbers")
         return StoredArray(dataset)
-    except (ReadError, OSError):
-        raise
-    except Exception as error:  # h5py passes on what its C library finds, under many types
-        raise ReadError(f"{path}: damaged HDF5 file ({error})") from error
 
 
 def read_parquet(path: str | os.PathLike[str], tensor: str | None) -> Stored:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,40 @@ from lpgeom.io.readers.numpy_files import read_npy, read_npz
 from lpgeom.io.readers.safetensors_file import read_safetensors
 from lpgeom.io.sources import Stored
 
-SUFFIXES = (".npy", ".npz", ".safetensors", ".csv", ".zarr", ".h5", ".hdf5", ".parquet")
 
-NAMELESS = (".npy", ".csv")
-"""Types of files that hold one array, without a name."""
+@dataclass(frozen=True)
+class Reader:
+    """What reads the files of one type.
+
+    Attributes
+    ----------
+    read : callable
+        ``read(path, tensor)``: the array of that name, or the only one. The door turns an OSError,
+        a MemoryError and an ImportError into a `ReadError`.
+    names : bool
+        Whether the arrays in such a file have names.
+    least_columns : int
+        A matrix of fewer columns was not read as it was meant.
+    """
+
+    read: Callable[[str | os.PathLike[str], str | None], NDArray | Stored]
+    names: bool = True
+    least_columns: int = 1
+
+
+READERS = {
+    ".npy": Reader(read_npy, names=False),
+    ".npz": Reader(read_npz),
+    ".safetensors": Reader(read_safetensors),
+    ".csv": Reader(read_csv, names=False, least_columns=2),
+    ".zarr": Reader(read_zarr),
+    ".h5": Reader(read_hdf5),
+    ".hdf5": Reader(read_hdf5),
+    ".parquet": Reader(read_parquet),
+}
+"""What reads a file, by its suffix."""
+
+SUFFIXES = tuple(READERS)
 
 
 def read_matrix(path: str | os.PathLike[str], tensor: str | None = None) -> NDArray | Stored:
@@ -65,7 +96,7 @@ def read_matrix(path: str | os.PathLike[str], tensor: str | None = None) -> NDAr
         raise ReadError(f"{path}: {_called(tensor)}has shape {array.shape}, not two dimensions")
     if isinstance(array, Stored):
         return array
-    if Path(path).suffix.lower() == ".csv" and array.shape[1] == 1:
+    if 0 < array.shape[1] < READERS[_suffix(path)].least_columns:
         raise ReadError(f"{path}: one column only; are its fields separated by commas?")
     return _usable(array, path)
 
@@ -91,29 +122,21 @@ def _called(tensor: str | None) -> str:
     return f"array {tensor!r} " if tensor is not None else ""
 
 
+def _suffix(path: str | os.PathLike[str]) -> str:
+    return Path(path).suffix.lower()
+
+
 def _read(path: str | os.PathLike[str], tensor: str | None) -> NDArray | Stored:
-    suffix = Path(path).suffix.lower()
+    suffix = _suffix(path)
     if os.path.isdir(path) and suffix != ".zarr":
         raise ReadError(f"{path}: is a directory, not a file")
-    readers: dict[str, Callable[..., NDArray | Stored]] = {
-        ".npy": read_npy,
-        ".npz": read_npz,
-        ".safetensors": read_safetensors,
-        ".csv": read_csv,
-        ".zarr": read_zarr,
-        ".h5": read_hdf5,
-        ".hdf5": read_hdf5,
-        ".parquet": read_parquet,
-    }
-    if suffix not in readers:
-        known = ", ".join(SUFFIXES)
+    if suffix not in READERS:
+        known = ", ".join(READERS)
         raise ReadError(f"{path}: unknown file type {suffix or '(no suffix)'!r}; known: {known}")
-    if tensor is not None and suffix in NAMELESS:
+    if tensor is not None and not READERS[suffix].names:
         raise ReadError(f"{path}: a {suffix} file holds one array, which has no name ({tensor!r})")
     try:
-        return readers[suffix](path, tensor)
-    except ReadError:
-        raise
+        return READERS[suffix].read(path, tensor)
     except OSError as error:
         raise ReadError(f"{path}: {error.strerror or error}") from error
     except MemoryError as error:

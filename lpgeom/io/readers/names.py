@@ -1,10 +1,11 @@
-"""Which array of a file is meant, and the error of one that cannot be read."""
+"""Which array of a file is meant, and the errors of files that cannot be read."""
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class ReadError(ValueError):
@@ -12,6 +13,17 @@ class ReadError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.splitlines()))
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str], what: str, *errors: type[Exception]) -> Iterator[None]:
+    """What a library raises of a damaged file, under whatever type, as a `ReadError`."""
+    try:
+        yield
+    except (ReadError, OSError):
+        raise
+    except errors as error:
+        raise ReadError(f"{path}: {what} ({error or type(error).__name__})") from error
 
 
 def choose(path: str | os.PathLike[str], names: Iterable[str], tensor: str | None) -> str:

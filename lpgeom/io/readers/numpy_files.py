@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.io.npy import MAGIC, Header, NotNumbers, read_header
-from lpgeom.io.readers.names import ReadError, choose
+from lpgeom.io.readers.names import ReadError, choose, reading
 
 INFLATION = 1032
 """Deflate makes at most that many bytes out of one."""
@@ -62,20 +62,16 @@ def read_npz(path: str | os.PathLike[str], tensor: str | None) -> NDArray:
     """One array of the archive, in memory; nothing is taken that the file cannot fill."""
     if os.path.getsize(path) == 0 or not zipfile.is_zipfile(path):
         raise ReadError(f"{path}: not an .npz file, or truncated")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-            name = choose(path, members, tensor)
-            info = archive.getinfo(members[name])
-            _check_member(info, os.path.getsize(path))
-            with archive.open(info) as member:
+    with reading(path, "damaged .npz file", *_DAMAGE), zipfile.ZipFile(path) as archive:
+        members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+        name = choose(path, members, tensor)
+        info = archive.getinfo(members[name])
+        _check_member(info, os.path.getsize(path))
+        with archive.open(info) as member:
+            try:
                 return _array(path, name, info, member)
-    except ReadError:
-        raise
-    except NotNumbers as error:
-        raise ReadError(f"{path}: {error}") from error
-    except _DAMAGE as error:
-        raise ReadError(f"{path}: damaged .npz file ({error or type(error).__name__})") from error
+            except NotNumbers as error:
+                raise ReadError(f"{path}: {error}") from error
 
 
 def _check_member(info: zipfile.ZipInfo, size: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.io.readers.names import ReadError, choose
+from lpgeom.io.readers.names import ReadError, choose, reading
 
 _SAFETENSORS_DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2",
@@ -27,11 +27,11 @@ def read_safetensors(path: str | os.PathLike[str], tensor: str | None) -> NDArra
 
     if os.path.getsize(path) == 0:
         raise ReadError(f"{path}: empty file")
-    try:
-        with safe_open(os.fspath(path), framework="np") as file:
-            name = choose(path, file.keys(), tensor)
-    except SafetensorError as error:
-        raise ReadError(f"{path}: not a safetensors file, or truncated ({error})") from error
+    with (
+        reading(path, "not a safetensors file, or truncated", SafetensorError),
+        safe_open(os.fspath(path), framework="np") as file,
+    ):
+        name = choose(path, file.keys(), tensor)
     with open(path, "rb") as raw:
         length = int.from_bytes(raw.read(8), "little")
         entry: dict[str, Any] = json.loads(raw.read(length))[name]

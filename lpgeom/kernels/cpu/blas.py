@@ -53,14 +53,6 @@ def rank_update(C: NDArray[Any], alpha: float, block: NDArray[Any]) -> None:
     scale, one = real(alpha), real(1.0)
     by = ctypes.byref
     _routine("dsyrk" if double else "ssyrk")(
-        b"U",
-        b"N",
-        by(size),
-        by(count),
-        by(scale),
-        block.ctypes.data,
-        by(size),
-        by(one),
-        C.ctypes.data,
-        by(size),
-    )
+        b"U", b"N", by(size), by(count),
+        by(scale), block.ctypes.data, by(size), by(one), C.ctypes.data, by(size),
+    )  # fmt: skip

@@ -44,21 +44,9 @@ def matmul(a: Any, b: Any, out: Any) -> Any:
     # In Fortran order the arrays are their transposes: out^T = b^T a^T.
     with _plain_arithmetic(cublas, cupy.cuda.device.get_cublas_handle()) as handle:
         routine(
-            handle,
-            cublas.CUBLAS_OP_N,
-            turned,
-            r,
-            m,
-            length,
-            one.ctypes.data,
-            b.data.ptr,
-            r,
-            a.data.ptr,
-            stored,
-            zero.ctypes.data,
-            out.data.ptr,
-            r,
-        )
+            handle, cublas.CUBLAS_OP_N, turned, r, m, length,
+            one.ctypes.data, b.data.ptr, r, a.data.ptr, stored, zero.ctypes.data, out.data.ptr, r,
+        )  # fmt: skip
     return out
 
 
@@ -107,18 +95,9 @@ def _syrk(cupy: Any, C: Any, alpha: float, block: Any) -> None:
     scale, one = np.array(alpha, dtype=block.dtype), np.array(1.0, dtype=block.dtype)
     with _plain_arithmetic(cublas, cupy.cuda.device.get_cublas_handle()) as handle:
         routine(
-            handle,
-            cublas.CUBLAS_FILL_MODE_UPPER,
-            cublas.CUBLAS_OP_N,
-            d,
-            r,
-            scale.ctypes.data,
-            block.data.ptr,
-            d,
-            one.ctypes.data,
-            C.data.ptr,
-            d,
-        )
+            handle, cublas.CUBLAS_FILL_MODE_UPPER, cublas.CUBLAS_OP_N, d, r,
+            scale.ctypes.data, block.data.ptr, d, one.ctypes.data, C.data.ptr, d,
+        )  # fmt: skip
 
 
 @contextmanager
