@@ -18,11 +18,8 @@ from lpgeom.records import (
     CertificateError,
     ClusterResult,
     CostCurve,
-    Ellipsoid,
     FactorResult,
-    LewisWeights,
     MixedResult,
-    Rounding,
     SubspaceResult,
 )
 
@@ -40,8 +37,10 @@ if TYPE_CHECKING:
     from lpgeom.geometry.ellipsoids.john import john_ellipsoid
     from lpgeom.geometry.ellipsoids.loewner import loewner_ellipsoid
     from lpgeom.geometry.ellipsoids.lp_svd import LpSVD, lp_svd
+    from lpgeom.geometry.ellipsoids.measure import Rounding
     from lpgeom.geometry.ellipsoids.mvee import min_volume_ellipsoid
-    from lpgeom.geometry.lewis import lewis_weights
+    from lpgeom.geometry.ellipsoids.record import Ellipsoid
+    from lpgeom.geometry.lewis import LewisWeights, lewis_weights
     from lpgeom.geometry.median import Median, lp_median
     from lpgeom.groups.clusters import approx_clusters
     from lpgeom.groups.mixed import approx_mixed
@@ -109,6 +108,9 @@ _LAZY = {
     "cost": "lpgeom.subspace.certify",
     "cost_curve": "lpgeom.curve.curve",
     "john_ellipsoid": "lpgeom.geometry.ellipsoids.john",
+    "Ellipsoid": "lpgeom.geometry.ellipsoids.record",
+    "Rounding": "lpgeom.geometry.ellipsoids.measure",
+    "LewisWeights": "lpgeom.geometry.lewis",
     "lewis_weights": "lpgeom.geometry.lewis",
     "loewner_ellipsoid": "lpgeom.geometry.ellipsoids.loewner",
     "Regression": "lpgeom.entries.regression",

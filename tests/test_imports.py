@@ -191,7 +191,7 @@ def test_the_checker_finds_a_violation(module: str, source: str) -> None:
         ("lpgeom.rows.dask", "import dask.array"),
         ("lpgeom.cli", "def f():\n    from lpgeom import approx_subspace"),
         ("lpgeom.records.subspace", "def f():\n    from lpgeom.records.files import read_record"),
-        ("lpgeom.geometry.lewis", "from lpgeom.records.subspace import LewisWeights"),
+        ("lpgeom.geometry.lewis", "from lpgeom.records.subspace import Bound"),
     ],
 )
 def test_the_checker_lets_downward_imports_be(module: str, source: str) -> None:

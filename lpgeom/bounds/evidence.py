@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.records.subspace import LewisWeights
+from lpgeom.geometry.lewis import LewisWeights
 from lpgeom.rows.base import Array
 from lpgeom.rows.vectors import largest
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from lpgeom.bounds.rounding import EPS, allowance, ky_fan_sums
-from lpgeom.geometry.lewis import gram_weights
+from lpgeom.geometry.lewis import LewisWeights, gram_weights
 from lpgeom.geometry.spectrum import eigen, spectrum
-from lpgeom.records.subspace import Bound, LewisWeights
+from lpgeom.records.subspace import Bound
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.vectors import numbers
 

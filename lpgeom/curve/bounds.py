@@ -26,7 +26,8 @@ from lpgeom.bounds.relaxation import (
     relaxation_at,
 )
 from lpgeom.bounds.table import RADIAL, SMALL
-from lpgeom.records.subspace import Bound, LewisWeights
+from lpgeom.geometry.lewis import LewisWeights
+from lpgeom.records.subspace import Bound
 from lpgeom.rows.base import Array, Rows
 
 FAR = 0.02

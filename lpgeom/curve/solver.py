@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lpgeom.geometry.grassmann import Frame, complement
-from lpgeom.geometry.lewis import a_priori_cost, guarantee
+from lpgeom.geometry.lewis import LewisWeights, a_priori_cost, guarantee
 from lpgeom.geometry.spectrum import LARGE, Spectrum, eigen
 from lpgeom.progress import Progress
-from lpgeom.records.subspace import LewisWeights
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.door import Problem

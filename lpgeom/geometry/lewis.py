@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,6 @@ import numpy as np
 from lpgeom.geometry.fixed_point import SMALLEST, solve_fixed_point
 from lpgeom.geometry.spectrum import Spectrum, spectrum
 from lpgeom.io import validation
-from lpgeom.records.subspace import LewisWeights
 from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import open_anywhere
@@ -19,6 +18,42 @@ from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True, eq=False)
+class LewisWeights:
+    """Lewis weights of the rows of A (theory 1).
+
+    Attributes
+    ----------
+    weights : ndarray, shape (n,), float64
+        w > 0 on nonzero rows, 0 on zero rows; sums to rank(A) at the fixed point.
+    M : ndarray, shape (d, d), float64
+        ``A^T W^(1-2/p) A`` for these weights, in units of A squared (p-dependent, see theory 1).
+    kappa : float
+        ``max_i tau_i / w_i^(2/p)``, measured: 1 at the exact fixed point.
+    rank : int
+        Rank of A; it takes the place of d in every constant.
+    p : float
+    n_iter : int
+    converged : bool
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((60, 5))
+    >>> lewis = lpgeom.lewis_weights(A, p=1.0)
+    >>> round(float(lewis.weights.sum()), 6), lewis.rank, lewis.M.shape
+    (5.0, 5, (5, 5))
+    """
+
+    weights: Array = field(repr=False)
+    M: Array = field(repr=False)
+    kappa: float
+    rank: int
+    p: float
+    n_iter: int
+    converged: bool
 
 
 def gram_weights(w: Array, p: float) -> Array:

@@ -347,7 +347,7 @@ def _part(solver: GroupSolver, index: Labels | None, k: int, certify: bool | str
     problem = solver.problem
     d = problem.rows.shape[1]
     if k >= d or not (index is None or solver.counts(index)):
-        return Part.free(np.eye(d)[:, :k])
+        return Part(np.eye(d)[:, :k])
     if k > 0:
         return Part.of(solver.solved(index, k, certify))
     A, omega = problem.A, problem.omega
@@ -356,4 +356,4 @@ def _part(solver: GroupSolver, index: Labels | None, k: int, certify: bool | str
     # Its own scale: nothing underflows.
     own = open_array(A, problem.p, omega, backend=problem.backend)
     norm = p_norm(np.sqrt(fetched(own.rows.squared_norms())), problem.p) * own.unit
-    return Part.zero(d, norm, problem.p)
+    return Part(np.empty((d, 0)), norm=norm, p=problem.p)

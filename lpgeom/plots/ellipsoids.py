@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lpgeom.geometry.ellipsoids.record import Ellipsoid
 from lpgeom.io import validation
 from lpgeom.plots.style import BAND, COLOURS, new_axes, open_frame
-from lpgeom.records.ellipsoids import Ellipsoid
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -11,16 +11,15 @@ import os
 
 from lpgeom.records.base import CertificateError
 from lpgeom.records.curve import CostCurve
-from lpgeom.records.ellipsoids import Ellipsoid, Rounding
 from lpgeom.records.factors import EntriesBound, EntriesCertificate, FactorResult
 from lpgeom.records.files import record_kind
 from lpgeom.records.groups import ClusterResult, MixedResult, Part
-from lpgeom.records.subspace import Bound, Certificate, LewisWeights, SubspaceResult
+from lpgeom.records.subspace import Bound, Certificate, SubspaceResult
 
 __all__ = [
-    "Bound", "Certificate", "CertificateError", "ClusterResult", "CostCurve", "Ellipsoid",
-    "EntriesBound", "EntriesCertificate", "FactorResult", "LewisWeights", "MixedResult", "Part",
-    "Rounding", "SubspaceResult", "load",
+    "Bound", "Certificate", "CertificateError", "ClusterResult", "CostCurve",
+    "EntriesBound", "EntriesCertificate", "FactorResult", "MixedResult", "Part",
+    "SubspaceResult", "load",
 ]  # fmt: skip
 
 

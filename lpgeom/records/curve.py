@@ -109,13 +109,7 @@ class CostCurve(Saved):
         return len(self.results)
 
     def at(self, k: int) -> SubspaceResult:
-        """The result of rank k.
-
-        Raises
-        ------
-        KeyError
-            k is not among the ranks of the curve.
-        """
+        """The result of rank k; a KeyError says which ranks are on the curve."""
         for result in self.results:
             if result.k == k:
                 return result
@@ -155,10 +149,7 @@ class CostCurve(Saved):
     def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
         """Recompute every cost and every lower bound from A with independent NumPy code.
 
-        Raises
-        ------
-        CertificateError
-            A certificate that does not hold, names the rank; ranks that are not ascending.
+        As `Certificate.verify`; the error names the rank.
         """
         self._check_ranks(CertificateError)
         for r in self.results:
@@ -185,12 +176,10 @@ class CostCurve(Saved):
         """
         from lpgeom.io.tables import frame  # for those who ask for a table
 
+        names = ("cost", "norm_error", "lower_bound", "ratio")
         columns = {
             "k": self.ks.tolist(),
-            "cost": self.cost.tolist(),
-            "norm_error": self.norm_error.tolist(),
-            "lower_bound": self.lower_bound.tolist(),
-            "ratio": self.ratio.tolist(),
+            **{name: getattr(self, name).tolist() for name in names},
             "share": [_over(c, self.total) for c in self.cost.tolist()],
             "svd_cost": self.svd_cost.tolist(),
             "cost_over_svd": [_over(r.cost, r.svd_cost) for r in self.results],

@@ -128,17 +128,7 @@ class EntriesCertificate(Certified[EntriesBound]):
     def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
         """Recompute the cost and every bound from A with independent NumPy code.
 
-        Parameters
-        ----------
-        A : array_like, shape (n, d)
-            The data, with NaN for what is missing if `missing` is "ignore".
-        rtol : float
-            Relative rounding slack allowed between the two computations.
-
-        Raises
-        ------
-        CertificateError
-            Names the first thing that fails.
+        As `Certificate.verify`; A has NaN for what is missing if `missing` is "ignore".
         """
         verify_entries(self, A, rtol=rtol)
 

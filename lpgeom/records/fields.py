@@ -44,11 +44,11 @@ def real(low: float, high: float = math.inf, *, finite: bool = True) -> Check:
     return check
 
 
-def exactly(kind: type, wanted: str) -> Check:
-    """A value of this type, no subclass: True is no integer."""
+def fits(test: Callable[[Any], bool], wanted: str) -> Check:
+    """A value that passes a test."""
 
     def check(value: Any, known: Known) -> Any:
-        if type(value) is not kind:
+        if not test(value):
             raise Unfit(wanted)
         return value
 
@@ -56,27 +56,13 @@ def exactly(kind: type, wanted: str) -> Check:
 
 
 def count(low: float) -> Check:
-    """An integer that is not below another."""
-
-    def check(value: Any, known: Known) -> int:
-        if type(value) is not int:
-            raise Unfit("an integer")
-        if value < low:
-            raise Unfit(f">= {low}")
-        return value
-
-    return check
+    """An integer that is not below another; True is none."""
+    return fits(lambda value: type(value) is int and value >= low, f"an integer >= {low:g}")
 
 
 def one_of(*words: str) -> Check:
     """One of these words."""
-
-    def check(value: Any, known: Known) -> str:
-        if value not in words:
-            raise Unfit(" or ".join(words))
-        return str(value)
-
-    return check
+    return fits(lambda value: value in words, " or ".join(words))
 
 
 def array(shape: Callable[[Known], tuple[int | None, ...]]) -> Check:
@@ -98,21 +84,17 @@ def array(shape: Callable[[Known], tuple[int | None, ...]]) -> Check:
     return check
 
 
-def index_vector(value: Any, known: Known) -> Any:
-    """A vector of integers."""
-    if not isinstance(value, np.ndarray) or value.dtype != np.int64 or value.ndim != 1:
-        raise Unfit("a vector of integers")
-    return value
+def _vector(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == np.int64 and value.ndim == 1
 
 
-def _extents(value: Any, known: Known) -> tuple[int, int]:
+def _pair(value: Any) -> bool:
     good = isinstance(value, tuple) and len(value) == 2
-    if not good or not all(type(extent) is int and extent >= 1 for extent in value):
-        raise Unfit("a pair of positive integers")
-    return value
+    return good and all(type(extent) is int and extent >= 1 for extent in value)
 
 
-Shape = Annotated[tuple[int, int], _extents]
+index_vector = fits(_vector, "a vector of integers")
+Shape = Annotated[tuple[int, int], fits(_pair, "a pair of positive integers")]
 Exponent = Annotated[float, real(1.0, finite=False)]
 Cost = Annotated[float, real(0.0, finite=False)]
 Size = Annotated[float, real(0.0)]
@@ -122,8 +104,8 @@ Rank = Annotated[int, count(1)]
 BASIC: dict[Any, Check] = {
     float: real(-math.inf),
     int: count(-math.inf),
-    str: exactly(str, "a string"),
-    bool: exactly(bool, "true or false"),
+    str: fits(lambda value: type(value) is str, "a string"),
+    bool: fits(lambda value: type(value) is bool, "true or false"),
 }
 
 
@@ -145,7 +127,7 @@ def _check_of(hint: Any) -> Check:
 
         return check
     if origin is Mapping:
-        return exactly(dict, "a mapping")
+        return fits(lambda value: type(value) is dict, "a mapping")
     if dataclasses.is_dataclass(hint):
         return lambda value, known: value if type(value) is hint else built(hint, value)
     return BASIC[hint]

@@ -76,16 +76,6 @@ class Part:
         """What `approx_subspace` found."""
         return cls(result.basis, result, p=result.p)
 
-    @classmethod
-    def free(cls, basis: Array) -> Part:
-        """Rows that cost nothing."""
-        return cls(basis)
-
-    @classmethod
-    def zero(cls, d: int, norm: float, p: float) -> Part:
-        """Rows that become zero, of this norm."""
-        return cls(np.empty((d, 0)), norm=norm, p=p)
-
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Grouping:
@@ -162,17 +152,7 @@ class Grouping:
     def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
         """Recompute everything from A: labels, costs, and each certificate on the rows it is about.
 
-        Parameters
-        ----------
-        A : array_like, shape (n, d)
-        rtol : float
-            Relative rounding slack between the two computations.
-
-        Raises
-        ------
-        CertificateError
-            If the parts do not fit together, a cost is not the stated one, or more is stated than
-            the certificates prove for the rows of their labels.
+        As `Certificate.verify`; parts that do not fit together are an error, too.
         """
         verify_groups(self, A, rtol=rtol)
 
@@ -223,19 +203,15 @@ class ClusterResult(Grouping):
     results : tuple of SubspaceResult or None
         For each subspace the result for the rows of its label alone, certificate included. None
         where there are no rows of positive weight.
-    cost : float
-        ``sum_i omega_i dist(a_i, V_labels[i])^p``: the sum of the costs in `results`.
-    norm_error : float
-        ``cost^(1/p)``; finite even where `cost` overflows.
-    lower_bound : float
+    cost, norm_error : float
+        ``sum_i omega_i dist(a_i, V_labels[i])^p``: the sum of the costs in `results`; its p-th
+        root, finite even where `cost` overflows.
+    lower_bound, ratio : float
         The sum of the lower bounds in `results`. No choice of j subspaces of dimension k costs
-        less *with these labels*; other labels may. 0.0 when not certified.
-    ratio : float
-        ``(cost / lower_bound)^(1/p) >= 1``; inf when not certified.
-    single_cost : float
-        What `approx_subspace` reaches with one subspace of dimension k: at least `cost`.
-    svd_cost : float
-        What the SVD's subspace of dimension k costs.
+        less *with these labels*; other labels may. 0.0 and inf when not certified.
+    single_cost, svd_cost : float
+        What `approx_subspace` reaches with one subspace of dimension k: at least `cost`; what the
+        SVD's costs.
     history : tuple of float
         The least cost so far, from `single_cost` on, after each round and the last solves: never
         rises.
@@ -333,15 +309,9 @@ class MixedResult(Grouping):
         Row i is approximated in the subspace of part ``labels[i]``.
     parts : tuple of Part
         For each label the basis, the cost and the certificate for its rows alone.
-    cost : float
-        ``sum_i omega_i dist(a_i, V_labels[i])^p``.
-    norm_error : float
-        ``cost^(1/p)``; finite even where `cost` overflows.
-    lower_bound : float
-        The sum of the parts'. No choice of subspaces of these ranks costs less *with these labels*;
-        other labels or ranks may.
-    ratio : float
-        ``(cost / lower_bound)^(1/p) >= 1``; inf when not certified.
+    cost, norm_error, lower_bound, ratio : float
+        As in `ClusterResult`, of all parts: no choice of subspaces of these ranks costs less than
+        the bound *with these labels*; other labels or ranks may.
     budget, storage : int
         Numbers allowed, and those that `factors` has: at most the budget.
     single_rank, single_cost, svd_cost : int, float, float

@@ -16,7 +16,6 @@ from lpgeom.records.base import (
     Certified,
     Proved,
     norm_ratio,
-    plain,
     to_cost_units,
 )
 from lpgeom.records.check.verify import verify
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = [
-    "Array", "Bound", "Certificate", "CertificateError", "LewisWeights", "SubspaceResult",
-    "norm_ratio", "plain", "to_cost_units",
+    "Array", "Bound", "Certificate", "CertificateError", "SubspaceResult", "norm_ratio",
+    "to_cost_units",
 ]  # fmt: skip
 
 
@@ -71,42 +70,6 @@ class Bound(Proved):
     p: Exponent = 1.0
 
     _FIGURES: ClassVar[tuple[str, ...]] = ("value", "theorem", "failure_probability")
-
-
-@dataclass(frozen=True, eq=False)
-class LewisWeights:
-    """Lewis weights of the rows of A (theory 1).
-
-    Attributes
-    ----------
-    weights : ndarray, shape (n,), float64
-        w > 0 on nonzero rows, 0 on zero rows; sums to rank(A) at the fixed point.
-    M : ndarray, shape (d, d), float64
-        ``A^T W^(1-2/p) A`` for these weights, in units of A squared (p-dependent, see theory 1).
-    kappa : float
-        ``max_i tau_i / w_i^(2/p)``, measured: 1 at the exact fixed point.
-    rank : int
-        Rank of A; it takes the place of d in every constant.
-    p : float
-    n_iter : int
-    converged : bool
-
-    Examples
-    --------
-    >>> import numpy as np, lpgeom
-    >>> A = np.random.default_rng(0).standard_normal((60, 5))
-    >>> lewis = lpgeom.lewis_weights(A, p=1.0)
-    >>> round(float(lewis.weights.sum()), 6), lewis.rank, lewis.M.shape
-    (5.0, 5, (5, 5))
-    """
-
-    weights: Array = field(repr=False)
-    M: Array = field(repr=False)
-    kappa: float
-    rank: int
-    p: float
-    n_iter: int
-    converged: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,19 +170,14 @@ class SubspaceResult(Result[Certificate]):
         `certified`; else it has no bounds that count, and says nothing of row weights.
     method, backend : str
         What produced the subspace, and where.
-    history : tuple of float
-        Cost (user units) after each step of the run that was kept; never rises.
-    n_iter : int
-        Steps of that run.
-    n_passes : float
-        Passes over A in the whole call, certificate included; a pass over half of the rows
-        counts one half.
-    converged : bool
-    seconds : float
-        Wall time of the call.
+    history, n_iter : tuple of float, int
+        Cost (user units) after each step of the run that was kept, which never rises; its steps.
+    n_passes, seconds : float
+        Passes over A in the whole call, certificate included (one over half of the rows counts one
+        half), and its wall time.
     svd_cost : float
         Cost of the SVD's subspace (p = 2 solution) for the same problem, in user units.
-    seed : int
+    converged, seed : bool, int
 
     Examples
     --------

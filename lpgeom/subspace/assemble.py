@@ -10,10 +10,10 @@ import numpy as np
 from lpgeom.bounds.evidence import Evidence, Weights
 from lpgeom.bounds.table import lower_bounds
 from lpgeom.geometry.grassmann import Frame
+from lpgeom.geometry.lewis import LewisWeights
 from lpgeom.records.subspace import (
     Bound,
     Certificate,
-    LewisWeights,
     SubspaceResult,
     norm_ratio,
     to_cost_units,

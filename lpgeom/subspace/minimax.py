@@ -13,10 +13,10 @@ from lpgeom.bounds.minimax import dual_weights, weighted_bound
 from lpgeom.geometry.ellipsoids.dense import FEW as FEW_ENTRIES
 from lpgeom.geometry.ellipsoids.john import john_passes, john_weights
 from lpgeom.geometry.grassmann import Frame
+from lpgeom.geometry.lewis import LewisWeights
 from lpgeom.geometry.spectrum import Spectrum, eigen, spectrum
 from lpgeom.kernels.cpu.simplex import pairwise_descent
 from lpgeom.progress import Progress
-from lpgeom.records.subspace import LewisWeights
 from lpgeom.rows.array import ArrayRows, dense, gathered
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.vectors import entries, largest, numbers, placed

@@ -10,10 +10,15 @@ from functools import cached_property
 import numpy as np
 
 from lpgeom.geometry.grassmann import Frame
-from lpgeom.geometry.lewis import a_priori_cost, guarantee, lewis_from_metric, lewis_iteration
+from lpgeom.geometry.lewis import (
+    LewisWeights,
+    a_priori_cost,
+    guarantee,
+    lewis_from_metric,
+    lewis_iteration,
+)
 from lpgeom.geometry.spectrum import EPS, HEALTHY, LARGE, Spectrum, spectrum
 from lpgeom.progress import Progress
-from lpgeom.records.subspace import LewisWeights
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.vectors import local
 from lpgeom.subspace.assemble import Candidate, Solution

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lpgeom import Ellipsoid
-from lpgeom.records.ellipsoids import Rounding
+from lpgeom.geometry.ellipsoids.record import Rounding
 from tests.problems import fixed
 
 

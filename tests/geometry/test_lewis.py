@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import lpgeom
 from lpgeom.geometry.fixed_point import solve_fixed_point
 from lpgeom.geometry.lewis import (
+    LewisWeights,
     a_priori_cost,
     gram_weights,
     guarantee,
@@ -18,7 +19,6 @@ from lpgeom.geometry.lewis import (
     measured_kappa,
 )
 from lpgeom.geometry.spectrum import spectrum
-from lpgeom.records.subspace import LewisWeights
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array
 from tests import reference

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import lpgeom
 from lpgeom import datasets, plots
+from lpgeom.geometry.ellipsoids.record import Ellipsoid
 from lpgeom.plots import residual_norms
-from lpgeom.records.ellipsoids import Ellipsoid
 
 matplotlib = pytest.importorskip("matplotlib")
 

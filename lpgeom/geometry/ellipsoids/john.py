@@ -11,9 +11,9 @@ from lpgeom.geometry.ellipsoids.dense import open_points
 from lpgeom.geometry.ellipsoids.design import optimal_design, variances
 from lpgeom.geometry.ellipsoids.hull import hull_of
 from lpgeom.geometry.ellipsoids.mvee import DEFAULT_MAX_ITER, check_steps, recorded
+from lpgeom.geometry.ellipsoids.record import Ellipsoid
 from lpgeom.geometry.spectrum import EPS, Spectrum, spectrum
 from lpgeom.io import validation
-from lpgeom.records.ellipsoids import Ellipsoid
 from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.vectors import kept, numbers

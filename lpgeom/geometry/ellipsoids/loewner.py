@@ -12,12 +12,12 @@ import numpy as np
 from lpgeom.geometry.ellipsoids.dense import open_dense
 from lpgeom.geometry.ellipsoids.design import optimal_design
 from lpgeom.geometry.ellipsoids.mvee import DEFAULT_MAX_ITER
+from lpgeom.geometry.ellipsoids.record import Ellipsoid
 from lpgeom.geometry.ellipsoids.sandwich import Proved, proved_root
 from lpgeom.geometry.ellipsoids.shallow_cut import cut_ball, cut_body
 from lpgeom.geometry.fixed_point import solve_fixed_point
 from lpgeom.geometry.spectrum import EPS, spectrum
 from lpgeom.io import validation
-from lpgeom.records.ellipsoids import Ellipsoid
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem

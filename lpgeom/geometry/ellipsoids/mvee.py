@@ -10,9 +10,9 @@ import numpy as np
 from lpgeom.geometry.ellipsoids.dense import open_points
 from lpgeom.geometry.ellipsoids.design import optimal_design
 from lpgeom.geometry.ellipsoids.hull import hull_of
+from lpgeom.geometry.ellipsoids.record import Ellipsoid
 from lpgeom.geometry.spectrum import EPS
 from lpgeom.io import validation
-from lpgeom.records.ellipsoids import Ellipsoid
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.place import place_of

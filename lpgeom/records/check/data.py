@@ -67,6 +67,15 @@ class Data:
         """
         return 0.5 * EPS * (math.sqrt(self.n) + self.d + 64.0) * size
 
+    def tail(self, R: Array, rows: int, size: float) -> tuple[float, float]:
+        """Sum of the m smallest squared singular values of R, of this size, and its slack."""
+        sigma = np.zeros(self.d)
+        found = np.linalg.svd(R, compute_uv=False)
+        sigma[: found.size] = found
+        off = EPS * (math.sqrt(rows) + self.d) * math.sqrt(size)
+        value = float((sigma[self.k :] ** 2).sum())
+        return value, float(((sigma[self.k :] + off) ** 2).sum()) - value
+
     def smallest(self, G: Array) -> float:
         """Sum of the m smallest eigenvalues of G."""
         return float(np.linalg.eigvalsh(0.5 * (G + G.T))[: self.m].sum())

@@ -22,23 +22,9 @@ _ROWS = 4096
 def verify_entries(certificate: EntriesCertificate, A: ArrayLike, *, rtol: float = 1e-9) -> None:
     """Recompute the cost of the factors, and follow every bound back to the rows objective.
 
-    Parameters
-    ----------
-    certificate : EntriesCertificate
-    A : array_like, shape (n, d)
-        The data, in user units, NaN where an entry is missing.
-    rtol : float
-        Relative rounding slack allowed between the two computations.
-
-    Raises
-    ------
-    CertificateError
-        Names the first thing that fails: shape, factors, weights, cost, or a bound.
-
-    Notes
-    -----
-    A bound holds if its blocks are disjoint, each block's certificate holds for its part of A, and
-    that certificate's row weights are nowhere above the least weight of the entries they stand for.
+    See `EntriesCertificate.verify`. A bound holds if its blocks are disjoint, each block's
+    certificate holds for its part of A, and that certificate's row weights are nowhere above the
+    least weight of the entries they stand for.
     """
     array = as_numpy(A, "A", missing=True)
     _check_statement(certificate, array)
@@ -59,7 +45,6 @@ class _Weights:
         self.omega = certificate.row_weights
         self.entries = certificate.entry_weights
         self.gone = gone
-        self.plain = self.omega is None and self.entries is None and not gone.any()
 
     def part(self, rows: Any, columns: Any) -> Array:
         """The weights of some rows and columns."""

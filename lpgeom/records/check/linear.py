@@ -31,10 +31,7 @@ def check_spectral(data: Data, bound: Bound) -> Checked:
         R: Array = np.zeros((0, data.d))
         for _, block in data.blocks():
             R = np.asarray(np.linalg.qr(np.concatenate([R, block]), mode="r"))
-        sigma = np.linalg.svd(R, compute_uv=False)[data.k :]
-        off = EPS * (math.sqrt(data.n) + data.d) * math.sqrt(size)
-        value = float((sigma**2).sum())
-        slack = float(((sigma + off) ** 2).sum()) - value
+        value, slack = data.tail(R, data.n, size)
     return Checked(value, slack)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpgeom.records.base import EPS, CertificateError
+from lpgeom.records.base import CertificateError
 from lpgeom.records.check.data import Checked, Checker, Data
 
 if TYPE_CHECKING:
@@ -45,12 +45,7 @@ def check_weighted(data: Data, bound: Bound) -> Checked:
             G += B.T @ B
         size += float((B * B).sum())
     if bound.witness["factored"]:
-        sigma = np.zeros(data.d)
-        found = np.linalg.svd(R, compute_uv=False)
-        sigma[: found.size] = found
-        off = EPS * (math.sqrt(len(index)) + data.d) * math.sqrt(size)
-        value = float((sigma[data.k :] ** 2).sum())
-        slack = float(((sigma[data.k :] + off) ** 2).sum()) - value
+        value, slack = data.tail(R, len(index), size)
     else:
         value, slack = data.smallest(G), data.rounding(size)
     value = max(value, 0.0)

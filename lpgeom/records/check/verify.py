@@ -32,22 +32,8 @@ A bound from elsewhere joins by one entry.
 def verify(certificate: Certificate, A: ArrayLike, *, rtol: float = 1e-9) -> None:
     """Recompute cost and bounds from A; raise on a certificate that does not hold.
 
-    Parameters
-    ----------
-    certificate : Certificate
-    A : array_like, shape (n, d)
-        The data, in user units; read in blocks.
-    rtol : float
-        Relative rounding slack allowed between the two computations.
-
-    Raises
-    ------
-    CertificateError
-        Names the first thing that fails: shape, basis, cost, guarantee, or a bound.
-
-    Notes
-    -----
-    Passes over A: one for the cost, one to three for each bound.
+    See `Certificate.verify`. Names the first thing that fails: shape, basis, cost, guarantee, or a
+    bound. Passes over A: one for the cost, one to three for each bound; A is read in blocks.
     """
     # What can be read by slices stays where it is: storage in chunks, a Dask array. What is on a
     # device is fetched.

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.geometry.ellipsoids.measure import Rounding, verify_ellipsoid
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
@@ -54,7 +56,7 @@ class Ellipsoid:
     Examples
     --------
     >>> import numpy as np
-    >>> from lpgeom.records.ellipsoids import Ellipsoid
+    >>> from lpgeom.geometry.ellipsoids.record import Ellipsoid
     >>> E = Ellipsoid(np.diag([1.0, 0.25]), np.zeros(2), 1.0, None, "by hand", 0, True)
     >>> E.lengths
     array([2., 1.])
@@ -176,7 +178,7 @@ class Ellipsoid:
         """Measure ``||A x||_p / sqrt(x^T shape x)`` over directions, and hold it to the claim.
 
         Independent of what found the ellipsoid. The extremes are searched for by monotone ascent
-        and descent from many starts, see `lpgeom.records.check.ellipsoids`.
+        and descent from many starts, see `lpgeom.geometry.ellipsoids.measure`.
 
         Parameters
         ----------
@@ -200,8 +202,6 @@ class Ellipsoid:
             If the ellipsoid is not a proper one, or a ratio is below 1 or above alpha by more than
             rounding.
         """
-        from lpgeom.records.check.ellipsoids import verify_ellipsoid
-
         return verify_ellipsoid(self, A, row_weights=row_weights, seed=seed, starts=starts)
 
     def summary(self) -> str:
@@ -245,38 +245,6 @@ class Ellipsoid:
             "shape": self.shape.tolist(),
             "basis": None if self.basis is None else self.basis.tolist(),
         }
-
-
-@dataclass(frozen=True, eq=False)
-class Rounding:
-    """Extremes of ``||A x||_p / sqrt(x^T shape x)`` found by searching.
-
-    Attributes
-    ----------
-    lowest, highest : float
-        The smallest and the largest ratio found.
-    at_lowest, at_highest : ndarray, shape (d,), float64
-        The directions, of gauge 1.
-
-    Examples
-    --------
-    >>> import numpy as np, lpgeom
-    >>> A = np.random.default_rng(0).standard_normal((60, 3))
-    >>> E = lpgeom.loewner_ellipsoid(A, p=1.0, method="lewis")
-    >>> measured = E.verify(A)
-    >>> 1.0 - 1e-9 <= measured.lowest <= measured.highest <= E.alpha * (1 + 1e-9)
-    True
-    """
-
-    lowest: float
-    highest: float
-    at_lowest: Array = field(repr=False)
-    at_highest: Array = field(repr=False)
-
-    @property
-    def rounding(self) -> float:
-        """``highest / lowest``: the rounding factor measured, at most the true one."""
-        return self.highest / self.lowest if self.lowest > 0.0 else math.inf
 
 
 def _lengths(x: Array) -> Array:

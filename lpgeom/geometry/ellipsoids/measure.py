@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from lpgeom.io.interchange import as_numpy
-from lpgeom.records.ellipsoids import Ellipsoid, Rounding
-from lpgeom.records.subspace import CertificateError
+from lpgeom.records.base import EPS, Array, CertificateError
 from lpgeom.threads import sized
 
-Array = NDArray[np.float64]
+if TYPE_CHECKING:
+    from lpgeom.geometry.ellipsoids.record import Ellipsoid
 
-EPS = float(np.finfo(np.float64).eps)
 FIRST, UP, DOWN = 6, 300, 60
 """Rounds of every search at first, and rounds at most of those that go on."""
 KEPT_UP, KEPT_DOWN = 32, 6
@@ -32,6 +32,38 @@ FLOOR = 1e-9
 PROGRAMS, STAND_IN = 3, 40.0
 """Starts of the successive linear programs at p = inf, and the p whose descent precedes them."""
 SMALLEST = 1e-300
+
+
+@dataclass(frozen=True, eq=False)
+class Rounding:
+    """Extremes of ``||A x||_p / sqrt(x^T shape x)`` found by searching.
+
+    Attributes
+    ----------
+    lowest, highest : float
+        The smallest and the largest ratio found.
+    at_lowest, at_highest : ndarray, shape (d,), float64
+        The directions, of gauge 1.
+
+    Examples
+    --------
+    >>> import numpy as np, lpgeom
+    >>> A = np.random.default_rng(0).standard_normal((60, 3))
+    >>> E = lpgeom.loewner_ellipsoid(A, p=1.0, method="lewis")
+    >>> measured = E.verify(A)
+    >>> 1.0 - 1e-9 <= measured.lowest <= measured.highest <= E.alpha * (1 + 1e-9)
+    True
+    """
+
+    lowest: float
+    highest: float
+    at_lowest: Array = field(repr=False)
+    at_highest: Array = field(repr=False)
+
+    @property
+    def rounding(self) -> float:
+        """``highest / lowest``: the rounding factor measured, at most the true one."""
+        return self.highest / self.lowest if self.lowest > 0.0 else math.inf
 
 
 def verify_ellipsoid(
