@@ -118,7 +118,7 @@ def approx_subspace(  # type: ignore[misc]  # the overloads name what decides th
         omega >= 0, not all zero.
     certify : bool or "tight"
         True: lower bounds 3a to 3f (3j and 3k for p = inf). "tight": also the radial bound 3i,
-        which contains 3g and 3h, takes longer and holds with a stated probability. False: none;
+        which takes longer and holds with a stated probability. False: none;
         `lower_bound` is 0 and `ratio` inf.
     backend : {"auto", "cpu", "cuda"}
         Where passes over A run. "cuda": on a CUDA device, to which a NumPy array is sent (as a

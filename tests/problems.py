@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lpgeom.bounds.evidence import Evidence
 from lpgeom.bounds.linear import chord, lewis_bounds, spectral
 from lpgeom.bounds.power import power
-from lpgeom.bounds.relaxation import mixed, relaxation
+from lpgeom.bounds.relaxation import relaxation, tangent
 from lpgeom.geometry.lewis import lewis_iteration
 from lpgeom.records.subspace import Bound
 from lpgeom.rows.door import open_rows
@@ -87,7 +87,7 @@ def all_bounds(A: Any, k: int, p: float, level: str = "tight", V: Any = None) ->
         bounds = lewis_bounds(rows, evidence.lewis, k, p)
         if p < 2.0:
             bounds += [chord(rows, k, p), relaxation(rows, evidence, k, p, level)]
-            bounds += [mixed(rows, evidence, k, p, level)] if p > 1.0 else []
+            bounds += [tangent(rows, evidence, k, p, level)] if p > 1.0 else []
         else:
             bounds += [power(rows, evidence, k, p, level)]
     unit = problem.unit

@@ -147,7 +147,7 @@ def best_touching_point(r: float, t: float, Y: float, p: float) -> float:
     return float(grid[int(np.argmax(values))])
 
 
-def mixed_at(A: Array, Q0: Array, k: int, p: float, floor: float) -> float:
+def tangent_at(A: Array, Q0: Array, k: int, p: float, floor: float) -> float:
     """3e at Q0, touching at ``(r Y - t) / (Y - r)``; lengths below floor Y count as that."""
     d = A.shape[1]
     G = np.zeros((d, d))

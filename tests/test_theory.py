@@ -210,7 +210,7 @@ def test_3e_at_any_reference(A, p: float, seed: int) -> None:
     Z = rng.standard_normal((d, d))
     for k in range(1, d):
         for Q0 in (fantope_point(d, d - k, rng), Z + Z.T):
-            value = reference.mixed_at(A, Q0, k, p, 1e-9)
+            value = reference.tangent_at(A, Q0, k, p, 1e-9)
             assert value <= least_cost(A, k, p, seed) * (1.0 + RTOL)
 
 

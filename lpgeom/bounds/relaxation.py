@@ -3,13 +3,21 @@
 The search (single precision first) looks for a good reference matrix Q0. The bound itself needs
 nothing of it: for ANY symmetric Q0, put ``u_i = Q0 a_i / max(||Q0 a_i||, floor_i)``. Then
 ``|u_i| <= 1``, so ``||Q a_i|| >= u_i . Q a_i``, and a minorant ``alpha y + beta y^2 + c`` of y^p
-(`tangent`) gives for every rank-m projection Q
+(`minorant`) gives for every rank-m projection Q
 
     cost(Q) >= sum_i c_i + <G, Q>,   G = sym(Q0 N) + H,
     N = sum_i alpha_i / max(||Q0 a_i||, floor_i) a_i a_i^T,   H = sum_i beta_i a_i a_i^T,
 
 hence ``cost >= sum c_i + (sum of the m smallest eigenvalues of G)``: one pass in float64 and one
 eigenvalue computation. At a minimiser Q0 it is the minimum of the relaxation.
+
+A rank-m projection Q gives row a (norm Y = ||a||) the residual ``y = ||Q a||`` with
+``y^2 = a^T Q a``. A matrix Q of the Fantope gives two different numbers: ``r = ||Q a||`` and
+``t = a^T Q a``, with ``r^2 <= t <= Y r``. A minorant
+
+    y^p >= alpha y + beta y^2 + c   for all y in [0, Y],   alpha >= 0,
+
+is convex in Q after y -> ||Q a||, y^2 -> a^T Q a, and so can be minimised over the Fantope.
 """
 
 from __future__ import annotations
@@ -22,7 +30,6 @@ import numpy as np
 
 from lpgeom.bounds.evidence import Evidence
 from lpgeom.bounds.rounding import EPS, ky_fan_sums
-from lpgeom.bounds.tangent import minorant, touching_point
 from lpgeom.geometry.fantope import water_filling
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.records.subspace import Bound
@@ -50,6 +57,10 @@ STEP = 12.0
 SLOW = 0.97
 """The exact steps go on as long as each takes this share off the gap: towards a minimiser that is
 a projection they come close slowly, and would end where the last bits of the start decide."""
+
+
+SERIES = 1e-2
+"""Below S - 1 = SERIES, beta is summed as a series: the quotient would cancel."""
 
 
 @dataclass(frozen=True)
@@ -117,17 +128,17 @@ def relaxation_at(
     return Reference("relaxation", "3d", *_search(rows, m, level, first, linearise, start, near))
 
 
-def mixed(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> Bound:
+def tangent(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> Bound:
     """3e, 1 < p < 2: minimum over the Fantope of the sum of the rows' best minorants, from below.
 
     The minorant of row i touches at the point of `touching_point` for ``r = ||Q0 a_i||`` and
     ``t = a_i^T Q0 a_i``: no other touching point gives more at Q0. At p = 1 this is 3d, at p = 2
     the spectrum of ``A^T A``.
     """
-    return linear_bound(mixed_at(rows, evidence, k, p, level), rows.shape[1] - k)
+    return linear_bound(tangent_at(rows, evidence, k, p, level), rows.shape[1] - k)
 
 
-def mixed_at(
+def tangent_at(
     rows: Rows,
     evidence: Evidence,
     k: int,
@@ -147,9 +158,9 @@ def mixed_at(
         return view.weighted_gram(weights), view.weighted_gram(beta)
 
     def linearise(view: Rows, Q: Array, floor: float) -> Linearised:
-        return _linearise_mixed(view, Q, Y, p, floor)
+        return _linearise_tangent(view, Q, Y, p, floor)
 
-    return Reference("mixed", "3e", *_search(rows, m, level, first, linearise, start, near))
+    return Reference("tangent", "3e", *_search(rows, m, level, first, linearise, start, near))
 
 
 def linear_bound(reference: Reference, m: int) -> Bound:
@@ -308,7 +319,7 @@ def _linearise(rows: Rows, Q: Array, p: float, floor: float) -> Linearised:
     return Linearised(N, None, total, ky_fan_sums(G, n, size), math.nan, p)
 
 
-def _linearise_mixed(rows: Rows, Q: Array, Y: Array, p: float, floor: float) -> Linearised:
+def _linearise_tangent(rows: Rows, Q: Array, Y: Array, p: float, floor: float) -> Linearised:
     """3e at Q: three passes."""
     n = rows.shape[0]
     t = rows.bilinear_form(Q)
@@ -328,3 +339,57 @@ def _linearise_mixed(rows: Rows, Q: Array, Y: Array, p: float, floor: float) -> 
     total = float((alpha * np.sqrt(r2) + beta * t).sum()) + constant
     size = float(((weights + beta) * Y * Y).sum()) - constant  # no c is positive
     return Linearised(N, H, total, ky_fan_sums(G, n, size), constant, p)
+
+
+def beta_of(S: Array, p: float) -> Array:
+    """``(S^p - 1 - p (S-1)) / (S-1)^2``, never rounded up; 1 <= p <= 2, S >= 1.
+
+    A smaller beta, with alpha = p - 2 beta, is still a minorant: the excess
+    ``y^p - 1 - p (y-1) - beta (y-1)^2`` only grows.
+    """
+    e = S - 1.0
+    near = e < SERIES
+    x = np.where(near, e, 0.0)
+    # Taylor about 1: coefficients alternate in sign from the second on, so stopping after a
+    # negative term stays below.
+    coefficient, term, series = p * (p - 1.0) / 2.0, np.ones_like(x), np.zeros_like(x)
+    for j in range(2, 10):
+        series += coefficient * term
+        coefficient *= (p - j) / (j + 1.0)
+        term = term * x
+    far = np.where(near, 1.0, e)
+    power = np.expm1(p * np.log1p(far))
+    quotient = (power - p * far) / far**2 - 4.0 * EPS * (power + p * far) / far**2
+    return np.maximum(np.where(near, series * (1.0 - 8.0 * EPS), quotient), 0.0)
+
+
+def touching_point(r: Array, t: Array, Y: Array, floor: Array) -> Array:
+    """Where the best minorant for (r, t) touches: ``(r Y - t) / (Y - r)``.
+
+    Kept in [floor, Y]; 1 for rows with Y = 0.
+
+    Among all minorants above, the largest value of ``alpha r + beta t + c`` is the least
+    ``E[y^p]`` of a random y in [0, Y] with ``E y = r`` and ``E y^2 = t`` (linear programming
+    duality). For 1 < p < 2 the powers 1, y, y^2, y^p form a Chebyshev system and the third
+    derivative of y^p is negative, so the least is attained by two values, one of them Y: the
+    other is this one. Any other point of (0, Y] gives a bound too, only a smaller one.
+    """
+    gap = np.maximum(Y - r, 1e-12 * Y)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        point = np.where(gap > 0.0, (r * Y - t) / gap, 0.0)
+    kept = np.minimum(np.maximum(np.minimum(point, r), floor), Y)
+    return np.where(Y > 0.0, kept, 1.0)
+
+
+def minorant(y0: Array, Y: Array, p: float) -> tuple[Array, Array, Array]:
+    """``(alpha, beta, c)`` with ``y^p >= alpha y + beta y^2 + c`` on [0, Y], equality at y0.
+
+    ``y0`` in (0, Y]. In units of y0: beta as in `beta_of` at S = Y/y0 (the excess over the tangent
+    divided by ``(y-1)^2`` decreases in y, so its value at the far end serves everywhere),
+    ``alpha = p - 2 beta``, ``c = 1 - p + beta``. Rows with Y = 0 get zeros.
+    """
+    alive = Y > 0.0
+    S = np.where(alive, np.maximum(Y / y0, 1.0), 1.0)
+    beta = beta_of(S, p)
+    unit = np.where(alive, y0**p, 0.0)
+    return unit / y0 * (p - 2.0 * beta), unit / y0 / y0 * beta, unit * (1.0 - p + beta)

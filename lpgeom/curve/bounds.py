@@ -14,18 +14,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lpgeom.bounds.evidence import Evidence
-from lpgeom.bounds.linear import chord_at, lewis_bounds_at, spectral_at
-from lpgeom.bounds.power import power
-from lpgeom.bounds.radial.bound import radial_bounds
 from lpgeom.bounds.relaxation import (
     GAP,
     Reference,
     linear_bound,
-    mixed_at,
     next_reference,
     relaxation_at,
+    tangent_at,
 )
-from lpgeom.bounds.table import RADIAL, SMALL
+from lpgeom.bounds.table import BOUNDS, RELAXATIONS, Task, is_large
 from lpgeom.geometry.lewis import LewisWeights
 from lpgeom.records.subspace import Bound
 from lpgeom.rows.base import Array, Rows
@@ -44,7 +41,7 @@ class RankBounds:
     Parameters
     ----------
     rows : Rows
-        For p <= 2. (Higher powers need a scale of their own for every rank: `power_bounds`.)
+        For p <= 2. (Higher powers need a scale of their own for every rank: `lower_bounds`.)
     lewis : LewisWeights or None
     ks : sequence of int
         The ranks that will be asked for.
@@ -65,37 +62,30 @@ class RankBounds:
         seed: int,
     ) -> None:
         self._rows, self._p, self._level, self._seed = rows, p, level, seed
-        n, self._d = rows.shape
-        large = n * self._d > SMALL
+        self._d = rows.shape[1]
+        large = is_large(rows)
         self._effort = "fast" if level == "fast" or large else "tight"
         self._closed: dict[int, list[Bound]] = {k: [] for k in ks}
         self._references: dict[int, Reference] = {}
-        self._radial: dict[int, list[Bound]] = {}
-        if p == 2.0:
-            for k, bound in zip(ks, spectral_at(rows, ks), strict=True):
-                self._closed[k].append(bound)
-            return
-        if lewis is not None:
-            for k, found in zip(ks, lewis_bounds_at(rows, lewis, ks, p), strict=True):
-                self._closed[k] += found
-        if not large:
-            for k, bound in zip(ks, chord_at(rows, ks, p), strict=True):
-                self._closed[k].append(bound)
+        self._others: dict[int, list[Bound]] = {}
+        entries = [entry for entry in BOUNDS if entry.applies(p, level, large)]
+        # Relaxations share their references; what else is asked of one rank follows them.
+        self._rest = [e for e in entries if e.at is None and e.name not in RELAXATIONS]
+        for entry in entries:
+            if entry.at is not None:
+                for k, found in zip(ks, entry.at(rows, lewis, ks, p), strict=True):
+                    self._closed[k] += found
 
     def look(self, k: int, evidence: Evidence) -> None:
         """Search for a reference for rank k, unless those of its neighbours will do."""
-        if self._p == 2.0:
-            return
-        if not self._settled(k):
+        if self._p != 2.0 and not self._settled(k):
             self._references[k] = self._searched(k, evidence)
-        if self._level == "tight":
-            relaxed = self._best(k)
-            self._radial[k] = radial_bounds(
-                self._rows, relaxed, k, self._p, seed=self._seed, names=RADIAL[:1]
-            )
+        known = [self._best(k)] if self._references else []
+        task = Task(self._rows, k, self._p, self._level, self._seed, evidence, known)
+        self._others[k] = [bound for entry in self._rest for bound in entry.bounds(task)]
 
     def _searched(self, k: int, evidence: Evidence) -> Reference:
-        search = relaxation_at if self._p == 1.0 else mixed_at
+        search = relaxation_at if self._p == 1.0 else tangent_at
         start, excess = self._between(k), self._excess(k)
         if excess > FAR and self._p == 1.0 and evidence.N is not None:
             start = next_reference(evidence.N, None, self._d - k)
@@ -111,7 +101,7 @@ class RankBounds:
 
     def at(self, k: int) -> list[Bound]:
         """Every bound known for rank k, largest first."""
-        bounds = [*self._closed[k], *self._radial.get(k, [])]
+        bounds = [*self._closed[k], *self._others.get(k, [])]
         if self._references:
             bounds.append(self._best(k))
         return sorted(bounds, key=lambda b: -b.scaled_value)
@@ -153,18 +143,6 @@ class RankBounds:
         mean: Array = (1.0 - share) * self._references[low].Q0
         mean += share * self._references[high].Q0
         return mean
-
-
-def power_bounds(
-    rows: Rows, evidence: Evidence, k: int, p: float, level: str, lewis: LewisWeights | None
-) -> list[Bound]:
-    """The bounds of one rank for p > 2, in the scale of these rows."""
-    n, d = rows.shape
-    small = n * d <= SMALL
-    bounds = [power(rows, evidence, k, p, "fast" if level == "fast" else "tight")]
-    if lewis is not None and small:
-        bounds += lewis_bounds_at(rows, lewis, [k], p)[0]
-    return sorted(bounds, key=lambda b: -b.scaled_value)
 
 
 def rescaled_lewis(lewis: LewisWeights, factor: float) -> LewisWeights:

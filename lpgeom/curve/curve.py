@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lpgeom.bounds.table import lower_bounds
 from lpgeom.coresets.record import Coreset, unpacked
-from lpgeom.curve.bounds import RankBounds, power_bounds, rescaled_lewis
+from lpgeom.curve.bounds import RankBounds, rescaled_lewis
 from lpgeom.curve.search import RankSearch
 from lpgeom.curve.solver import RankEnd, RankOptions, Shared
 from lpgeom.geometry.grassmann import complement
@@ -208,7 +209,8 @@ class _Builder:
                 scaled = None
                 if lewis is not None:
                     scaled = rescaled_lewis(lewis, self._problem.unit / problem.unit)
-                powers[end.k] = power_bounds(problem.rows, evidence, end.k, p, level, scaled)
+                evidence = replace(evidence, lewis=scaled)
+                powers[end.k] = lower_bounds(problem.rows, evidence, end.k, p, level, self._seed)
 
         results = []
         for end, seconds in RankSearch(shared, ranks, look).run():

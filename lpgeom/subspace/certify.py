@@ -123,8 +123,8 @@ def certify(
         1 <= p <= 100, or inf (then costs are largest distances: norms).
     level : {"fast", "tight", "all"}
         "fast": theory 3a to 3f (3j and 3k for p = inf). "tight" adds the radial bound 3i, "all"
-        also 3g and 3h, which it contains, and every dominated one; radial bounds take longer and
-        are marked with their failure probability.
+        also 3g and 3h, which now and then prove more, and every dominated one; radial bounds take
+        longer and are marked with their failure probability.
     row_weights : array_like, shape (n,), optional
         omega >= 0.
     backend : {"auto", "cpu", "cuda"}

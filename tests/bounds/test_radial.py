@@ -13,11 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lpgeom
-from lpgeom.bounds.radial.bound import PARAMETER
-from lpgeom.bounds.radial.form import RadialForm
-from lpgeom.bounds.radial.lanczos import loss, top_ritz_value, uniform_start
-from lpgeom.bounds.radial.lines import Cut, lowest_value
-from lpgeom.bounds.radial.minorant import FAMILIES
+from lpgeom.bounds.radial.bound import (
+    PARAMETER,
+    Cut,
+    loss,
+    lowest_value,
+    top_ritz_value,
+    uniform_start,
+)
+from lpgeom.bounds.radial.form import FAMILIES, RadialForm
 from lpgeom.records.check.data import Data
 from lpgeom.records.check.radial import check_radial
 from lpgeom.records.subspace import Bound, Certificate, CertificateError

@@ -10,8 +10,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lpgeom.bounds.power import power
-from lpgeom.bounds.relaxation import FLOOR, mixed, next_reference, relaxation
-from lpgeom.bounds.tangent import beta_of, minorant, touching_point
+from lpgeom.bounds.relaxation import (
+    FLOOR,
+    beta_of,
+    minorant,
+    next_reference,
+    relaxation,
+    tangent,
+    touching_point,
+)
 from tests import reference
 from tests.problems import all_bounds, descend, evidence_of, fixed, matrix
 
@@ -71,8 +78,8 @@ def test_bounds_match_the_reference_at_their_own_witness(kind: str, p: float) ->
         problem, evidence = evidence_of(A, k, p)
         X = A / problem.unit
         if p > 1.0:
-            bound = mixed(problem.rows, evidence, k, p, "tight")
-            expected = reference.mixed_at(X, bound.witness["Q0"], k, p, FLOOR)
+            bound = tangent(problem.rows, evidence, k, p, "tight")
+            expected = reference.tangent_at(X, bound.witness["Q0"], k, p, FLOOR)
             assert bound.scaled_value == pytest.approx(expected, rel=1e-5)
         bound = relaxation(problem.rows, evidence, k, p, "tight")
         # Hölder's form is the tangent's at its best scale, so never below it.
@@ -123,8 +130,8 @@ def _cvxpy_minimum(A, k: int, p: float, kind: str, touching=None) -> float:
     [
         ("relaxation", 1.0),
         ("relaxation", 1.5),
-        ("mixed", 1.25),
-        ("mixed", 1.6),
+        ("tangent", 1.25),
+        ("tangent", 1.6),
         ("power", 3.0),
         ("power", 4.0),
     ],
@@ -135,7 +142,7 @@ def test_search_reaches_the_minimum_cvxpy_finds(kind: str, p: float, k: int) -> 
     A = A / np.abs(A).max()
     bound = all_bounds(A, k, p)[kind]
     touching = None
-    if kind == "mixed":
+    if kind == "tangent":
         # The minimum for any fixed touching points is at most that for the best ones, which is
         # at most the relaxed cost at Q0: the two together pin it down.
         Z = A @ bound.witness["Q0"]
@@ -151,24 +158,24 @@ def test_search_reaches_the_minimum_cvxpy_finds(kind: str, p: float, k: int) -> 
 
 @pytest.mark.parametrize("kind", ["gauss", "heavy", "duplicates", "exact"])
 @pytest.mark.parametrize("p", [1.1, 1.5, 1.9])
-def test_mixed_is_at_least_the_plain_relaxation(kind: str, p: float) -> None:
+def test_tangent_is_at_least_the_plain_relaxation(kind: str, p: float) -> None:
     bounds = all_bounds(matrix(kind, 40, 5, 9), 2, p)
-    assert bounds["mixed"].value >= bounds["relaxation"].value * (1.0 - 1e-4)
+    assert bounds["tangent"].value >= bounds["relaxation"].value * (1.0 - 1e-4)
 
 
-def test_mixed_meets_its_ends() -> None:
+def test_tangent_meets_its_ends() -> None:
     """p -> 1 is 3d, p -> 2 the spectrum."""
     A = matrix("gauss", 60, 6, 2)
-    near_one = all_bounds(A, 2, 1.0 + 1e-9)["mixed"].value
+    near_one = all_bounds(A, 2, 1.0 + 1e-9)["tangent"].value
     assert near_one == pytest.approx(all_bounds(A, 2, 1.0)["relaxation"].value, rel=1e-5)
-    near_two = all_bounds(A, 2, 2.0 - 1e-9)["mixed"].value
+    near_two = all_bounds(A, 2, 2.0 - 1e-9)["tangent"].value
     assert near_two == pytest.approx(all_bounds(A, 2, 2.0)["spectral"].value, rel=1e-6)
 
 
 def test_fast_search_stops_near_the_tight_one() -> None:
     rng = np.random.default_rng(0)
     A = rng.standard_normal((6000, 60)) * np.linspace(1.0, 3.0, 60)  # searched in float32
-    for p, name in ((1.0, "relaxation"), (1.5, "mixed"), (3.0, "power")):
+    for p, name in ((1.0, "relaxation"), (1.5, "tangent"), (3.0, "power")):
         fast = all_bounds(A, 20, p, "fast")[name].value
         tight = all_bounds(A, 20, p, "tight")[name].value
         assert tight * (1.0 - 5e-3) <= fast <= tight * (1.0 + 1e-6)
@@ -180,7 +187,7 @@ def test_bounds_are_close_on_contaminated_rows() -> None:
     U = np.linalg.qr(rng.standard_normal((d, k)))[0]
     A = rng.standard_normal((n, k)) @ U.T + 1e-3 * rng.standard_normal((n, d))
     A[:75] = 10.0 * rng.standard_normal((75, d))
-    for p, name, within in ((1.0, "relaxation", 1.01), (1.3, "mixed", 1.03)):
+    for p, name, within in ((1.0, "relaxation", 1.01), (1.3, "tangent", 1.03)):
         bound = all_bounds(A, k, p, "fast", V=U)[name].value
         cost = reference.cost_rows(A, descend(A, U, p), p)
         assert bound <= cost <= within * bound

@@ -21,7 +21,7 @@ from tests.problems import KINDS, PS, fixed, matrix, problems
 K = 2
 NAMES = {
     1.0: ["lewis_trace", "lewis_sharpened", "chord", "relaxation"],
-    1.5: ["lewis_trace", "lewis_sharpened", "chord", "relaxation", "mixed"],
+    1.5: ["lewis_trace", "lewis_sharpened", "chord", "relaxation", "tangent"],
     2.0: ["spectral"],
     4.0: ["lewis_trace", "power"],
 }
@@ -146,7 +146,9 @@ def test_other_data_fails(p: float, name: str) -> None:
         replace(only, scaled_cost=cost / only.unit**p).verify(B)
 
 
-@pytest.mark.parametrize(("p", "name"), [(1.0, "relaxation"), (1.5, "relaxation"), (1.5, "mixed")])
+@pytest.mark.parametrize(
+    ("p", "name"), [(1.0, "relaxation"), (1.5, "relaxation"), (1.5, "tangent")]
+)
 def test_changed_reference_matrix_fails(p: float, name: str) -> None:
     A, certificate = certificate_for(p)
     Q0 = named(certificate, name).witness["Q0"]
@@ -181,7 +183,9 @@ def test_certificates_that_hold_the_reference_matrix_itself_are_read() -> None:
         with_witness(old, "power", Q0=np.eye(5)).verify(A)
 
 
-@pytest.mark.parametrize(("p", "name"), [(1.0, "relaxation"), (1.5, "relaxation"), (1.5, "mixed")])
+@pytest.mark.parametrize(
+    ("p", "name"), [(1.0, "relaxation"), (1.5, "relaxation"), (1.5, "tangent")]
+)
 def test_broken_reference_matrix_fails(p: float, name: str) -> None:
     A, certificate = certificate_for(p)
     Q0 = named(certificate, name).witness["Q0"]
@@ -192,7 +196,7 @@ def test_broken_reference_matrix_fails(p: float, name: str) -> None:
         doctored(certificate, name, witness={}).verify(A)
 
 
-@pytest.mark.parametrize(("p", "name"), [(1.0, "relaxation"), (1.5, "mixed")])
+@pytest.mark.parametrize(("p", "name"), [(1.0, "relaxation"), (1.5, "tangent")])
 @pytest.mark.parametrize("floor", [0.0, -1.0, 2.0, np.nan])
 def test_wrong_floor_fails(p: float, name: str, floor: float) -> None:
     A, certificate = certificate_for(p)

@@ -1,6 +1,6 @@
 """Radial bounds (theory 3g, 3h, 3i): the tightest, for 1 <= p < 2; they hold with high probability.
 
-`radial_form` gives ``cost(Q) >= value(Q)``, concave in Q, hence useless on the Fantope. Two facts
+A `RadialForm` gives ``cost(Q) >= value(Q)``, concave in Q, hence useless on the Fantope. Two facts
 repair it. For a projection ``<L, Q - Q^2> = 0``, so adding ``<L, Q^2 - Q>`` changes nothing on
 projections; and it makes the minorant convex wherever ``tr(L X^2) >= E(X)`` for all symmetric X.
 One direction is left out of that: with ``N = E(Q0)``, ``c0 = <Q0, N>``, the form
@@ -16,20 +16,26 @@ hence attained at one of them or at an end of the range of s.
 
 L is a function of the gradient: where an eigenvalue of the gradient is far from the cut mu*, L may
 be as large as that gap at no loss (water-filling leaves q = 0 or 1); at the cut it is tau. One
-eigenvalue computation (`lanczos`) says by how much it must be scaled to cover E2.
+eigenvalue computation says by how much it must be scaled to cover E2. Lanczos underestimates it:
+after q steps from a start that is uniform on the sphere of a D-dimensional space, the top
+eigenvalue is at most ``estimate / (1 - e)`` except with probability at most ``1.648 sqrt(D)
+exp(-sqrt(e) (2 q - 1))`` (Kuczynski and Wozniakowski, SIAM J. Matrix Anal. Appl. 13, 1992, theorem
+4.2).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.linalg import eigh_tridiagonal
 
 from lpgeom.bounds.radial.form import RadialForm
-from lpgeom.bounds.radial.lanczos import loss, top_ritz_value, uniform_start
-from lpgeom.bounds.radial.lines import Cut, attained, lowest_value
 from lpgeom.bounds.relaxation import next_reference
 from lpgeom.bounds.rounding import EPS
+from lpgeom.geometry.fantope import largest_sum, smallest_sum
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.records.subspace import Bound
 from lpgeom.rows.base import Array, Rows
@@ -73,12 +79,12 @@ REFINE = 3
 
 THEOREM = {"radial": "3g", "radial_two": "3h", "radial_quartic": "3i"}
 PARAMETER = {"radial": 1.0, "radial_two": 1.5, "radial_quartic": 0.045}
-"""Parameter of each family (`radial_minorant`), best of a few on word embeddings."""
+"""Parameter of each family (`row_minorants`), best of a few on word embeddings."""
 
 Features = tuple[Array, Array]
 
 
-def radial_bounds(
+def radial_bound(
     rows: Rows,
     relaxed: Bound,
     k: int,
@@ -86,21 +92,15 @@ def radial_bounds(
     *,
     seed: int,
     progress: bool = False,
-    names: tuple[str, ...] = ("radial_quartic",),
-) -> list[Bound]:
-    """Radial bounds by name, for 1 <= p < 2.
+    name: str = "radial_quartic",
+) -> Bound:
+    """The radial bound of that name, for 1 <= p < 2.
 
-    `relaxed` is the bound of theory 3d or 3e; its Q0 starts the search. Each name takes about 40
-    Lanczos products of four half passes in float32, and some 40 more passes.
+    `relaxed` is the bound of theory 3d or 3e; its Q0 starts the search. About 40 Lanczos products
+    of four half passes in float32, and some 40 more passes.
     """
     start = np.asarray(relaxed.witness["Q0"])
     m = rows.shape[1] - k
-    return [_radial_bound(rows, start, m, p, name, seed, progress) for name in names]
-
-
-def _radial_bound(
-    rows: Rows, start: Array, m: int, p: float, name: str, seed: int, progress: bool
-) -> Bound:
     n, d = rows.shape
     view = rows.single() if n * d > SMALL else rows
     empty = Bound(name, THEOREM[name], 0.0, p=p)
@@ -297,3 +297,111 @@ def _cuts(problem: Problem, rows: Rows, view: Rows, Q: Array) -> list[Cut]:
             if i != j:
                 c.add(mu, N, m)
     return cuts
+
+
+@dataclass
+class Cut:
+    """``h(Q) >= constant + <G, Q>`` for all Q, by linearisation at a point Q.
+
+    Each slope mu makes a line: ``h(Q) >= line + mu s`` for every rank-m projection Q, s = <N, Q>.
+    """
+
+    Q: Array
+    constant: float
+    G: Array
+    slopes: list[float] = field(default_factory=list)
+    lines: list[float] = field(default_factory=list)
+
+    def add(self, mu: float, N: Array, m: int) -> None:
+        """Add the line of slope mu: one eigenvalue computation."""
+        self.slopes.append(mu)
+        self.lines.append(self.constant + smallest_sum(self.G - mu * N, m))
+
+
+def lowest_value(cuts: list[Cut], N: Array, c0: float, m: int) -> float:
+    """Minimum over s of ``max (line + mu s) - s^2 / c0``, lowered by its own rounding."""
+    slopes, lines = _lines(cuts)
+    value, s = _lowest(slopes, lines, smallest_sum(N, m), largest_sum(N, m), c0)
+    size = float(np.abs(lines).max() + np.abs(slopes).max() * abs(s)) + s * s / c0
+    return value - 64.0 * EPS * size
+
+
+def attained(
+    cuts: list[Cut], N: Array, c0: float, m: int
+) -> tuple[float, float | None, float | None]:
+    """The minimum over s, and the slopes next to it from below and above (None: no line there)."""
+    slopes, lines = _lines(cuts)
+    value, s = _lowest(slopes, lines, smallest_sum(N, m), largest_sum(N, m), c0)
+    height = lines + slopes * s
+    meeting = slopes[height >= height.max() - 1e-9 * np.abs(height).max()]
+    low, high = float(meeting.min()), float(meeting.max())
+    if low < high:
+        return value, low, high
+    # At an end of the range only one line is active: the missing slope lies on the far side.
+    return (value, None, low) if s * 2.0 / c0 < low else (value, low, None)
+
+
+def _lines(cuts: list[Cut]) -> tuple[Array, Array]:
+    slopes = np.array([mu for c in cuts for mu in c.slopes])
+    return slopes, np.array([line for c in cuts for line in c.lines])
+
+
+def _lowest(
+    slopes: Array, lines: Array, s_min: float, s_max: float, c0: float
+) -> tuple[float, float]:
+    """Minimum over [s_min, s_max] of ``max_j (lines_j + slopes_j s) - s^2 / c0``, and where.
+
+    Between two breakpoints of the maximum the function is concave, so breakpoints and ends are
+    enough; every pair of lines is tried, so no breakpoint is missed.
+    """
+    i, j = np.triu_indices(slopes.size, 1)
+    apart = slopes[j] != slopes[i]
+    s = (lines[i] - lines[j])[apart] / (slopes[j] - slopes[i])[apart]
+    s = np.concatenate([[s_min, s_max], s[(s > s_min) & (s < s_max)]])
+    values = (lines[None, :] + np.outer(s, slopes)).max(axis=1) - s * s / c0
+    best = int(np.argmin(values))
+    return float(values[best]), float(s[best])
+
+
+def uniform_start(d: int, stream: int | list[int]) -> Array:
+    """A symmetric (d, d) matrix, uniform on the unit sphere of the Frobenius norm.
+
+    The theorem needs it independent of the operator: `stream` must seed nothing else.
+    """
+    G = np.random.default_rng(stream).standard_normal((d, d))
+    # (G + G^T) / 2 is the projection of an isotropic Gaussian on the symmetric matrices.
+    Z: Array = 0.5 * (G + G.T)
+    return Z / np.linalg.norm(Z)
+
+
+def top_ritz_value(
+    operator: Callable[[Array], Array], start: Array, steps: int, bar: Iterable[int] | None = None
+) -> float:
+    """Largest Ritz value after `steps` products, with full reorthogonalisation."""
+    basis = [start.ravel()]
+    diagonal: list[float] = []
+    off: list[float] = []
+    for _ in range(steps) if bar is None else bar:
+        w = operator(basis[-1].reshape(start.shape)).ravel()
+        diagonal.append(float(w @ basis[-1]))
+        for _twice in range(2):
+            for z in basis:
+                w = w - (w @ z) * z
+        norm = float(np.linalg.norm(w))
+        if norm <= 1e-12 * max(abs(diagonal[0]), 1e-300):
+            break  # an invariant subspace: the Ritz values are eigenvalues
+        off.append(norm)
+        basis.append(w / norm)
+    size = len(diagonal)
+    values = eigh_tridiagonal(np.array(diagonal), np.array(off[: size - 1]), eigvals_only=True)
+    return float(values[-1])
+
+
+def loss(d: int, steps: int, failure_probability: float) -> float:
+    """The e for which the failure probability after `steps` products is the one given.
+
+    1.0 or more: too few steps to say anything.
+    """
+    D = d * (d + 1) / 2
+    root = math.log(1.648 * math.sqrt(D) / failure_probability) / (2 * steps - 1)
+    return root * root
