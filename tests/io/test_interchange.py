@@ -210,7 +210,7 @@ def test_protocols(kind: Any) -> None:
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name != "certify basis"])
 def test_the_name_of_a_file_is_not_the_file(name: str) -> None:
-    match = r"is a \w+, not an array; .*numpy\.load\(path.*lpgeom\.readers\.read_matrix\(path\)"
+    match = r"is a \w+, not an array; .*numpy\.load\(path.*lpgeom\.io\.read_matrix\(path\)"
     for path in ("file.npy", b"file.npy", Path("file.npy")):
         with pytest.raises(TypeError, match=match):
             CALLS[name](path)
