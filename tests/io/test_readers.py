@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lpgeom.io.readers import ReadError, read_matrix, read_vector
+from lpgeom.io.readers import READERS, Reader, ReadError, read_matrix, read_vector
 
 DTYPES = ["f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1"]
 
@@ -306,3 +306,21 @@ def test_every_truncation_of_every_format_is_a_read_error(tmp_path: Path) -> Non
             path.write_bytes(data[:length])
             with pytest.raises(ReadError):
                 read_matrix(path)
+
+
+def test_a_new_type_of_file_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Any, tensor: str | None) -> Any:
+        return np.loadtxt(path, ndmin=2)
+
+    (tmp_path / "a.txt").write_text("1 2\n3 4\n")
+    (tmp_path / "one.txt").write_text("1\n3\n")
+    with pytest.raises(ReadError, match="unknown file type '.txt'"):
+        read_matrix(tmp_path / "a.txt")
+    monkeypatch.setitem(READERS, ".txt", Reader(read, names=False, least_columns=2))
+    np.testing.assert_array_equal(read_matrix(tmp_path / "a.txt"), [[1.0, 2.0], [3.0, 4.0]])
+    with pytest.raises(ReadError, match="has no name"):
+        read_matrix(tmp_path / "a.txt", "a")
+    with pytest.raises(ReadError, match="one column only"):
+        read_matrix(tmp_path / "one.txt")
+    with pytest.raises(ReadError, match="not found"):
+        read_matrix(tmp_path / "none.txt")

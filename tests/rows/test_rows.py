@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lpgeom import threads
+from lpgeom.rows import door
 from lpgeom.rows.array import ArrayRows
-from lpgeom.rows.door import open_rows
+from lpgeom.rows.door import Kind, open_anywhere, open_rows
 from tests.problems import fixed
 
 DTYPES = ("f8", "f4", "f2", ">f8", "i4", "u1")
@@ -194,3 +195,25 @@ def test_door_scales_by_a_power_of_two(e: int, weighted: bool) -> None:
         )
         have = np.sqrt(problem.rows.squared_norms()) * problem.unit
         np.testing.assert_allclose(have, want, rtol=1e-13)
+
+
+def test_a_new_kind_of_rows_is_one_entry() -> None:
+    class Column:
+        """A matrix of one column repeated, kept once."""
+
+        def __init__(self, x: Any) -> None:
+            self.x = x
+
+    def opened(A: Column, p: Any, row_weights: Any, infinite: bool) -> Any:
+        return open_rows(np.repeat(A.x[:, None], 3, axis=1), p, row_weights, infinite=infinite)
+
+    A = Column(np.arange(1.0, 9.0))
+    with pytest.raises(TypeError):
+        open_anywhere(A, 1.0)
+    kind = Kind(lambda A: isinstance(A, Column), opened, lambda: ArrayRows)
+    door.KINDS.insert(0, kind)
+    try:
+        assert open_anywhere(A, 1.0).rows.shape == (8, 3)
+        assert open_anywhere(np.ones((4, 2)), 1.0).rows.shape == (4, 2)
+    finally:
+        door.KINDS.remove(kind)
