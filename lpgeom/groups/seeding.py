@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 
 import numpy as np
@@ -12,9 +12,6 @@ from lpgeom.groups.base import Labels
 from lpgeom.groups.lloyd import NEIGHBOURS, Points
 from lpgeom.rows.array import dense
 from lpgeom.rows.base import Array
-
-KINDS = ("rows", "lines", "cones", "rows", "split", "few rows", "lines", "cones", "rows", "random")
-"""The order in which starts are tried."""
 
 MOST_ROWS = 1 << 15
 """Rows on which lines and cones are looked for."""
@@ -26,28 +23,14 @@ TURNS = 8
 def starts(points: Points, U: Array, j: int, count: int) -> Iterator[tuple[str, Sequence[Frame]]]:
     """`count` seeded starts, or the one that costs nothing where few different rows allow it.
 
-    "rows": one subspace after the other, each through rows of nearly one direction, the first of
-    them drawn in proportion to what it costs so far (as k-means++ does with points). "few rows":
-    hardly more than k. "lines" and "cones": rows are grouped by direction, with or without -a
-    counting as a. "split": by the direction, of those that the SVD leaves out, that a row leans to
-    most. "random": by lot.
-
     U are the eigenvectors of the rows' Gram, eigenvalues ascending.
     """
     groups = _groups(points, j)
     if groups is not None:
         yield "groups", _frames(points, groups, j)
         return
-    for _, kind in zip(range(count), cycle(KINDS), strict=False):
-        if kind in ("rows", "few rows"):
-            extra = NEIGHBOURS * points.k if kind == "rows" else points.k + 1 + points.k // 5
-            yield kind, _spread_out(points, j, extra)
-        elif kind in ("lines", "cones"):
-            yield kind, _frames(points, _directions(points, j, signed=kind == "cones"), j)
-        elif kind == "split":
-            yield kind, _frames(points, _leaning(points, U, j), j)
-        else:
-            yield kind, _frames(points, points.rng.integers(j, size=points.norms.size), j)
+    for _, kind in zip(range(count), cycle(ORDER), strict=False):
+        yield kind, KINDS[kind](points, U, j)
 
 
 def _frames(points: Points, labels: Labels, j: int) -> list[Frame]:
@@ -65,8 +48,21 @@ def _frames(points: Points, labels: Labels, j: int) -> list[Frame]:
     return frames
 
 
+def _rows(points: Points, U: Array, j: int) -> list[Frame]:
+    return _spread_out(points, j, NEIGHBOURS * points.k)
+
+
+def _few_rows(points: Points, U: Array, j: int) -> list[Frame]:
+    """Hardly more rows than k."""
+    return _spread_out(points, j, points.k + 1 + points.k // 5)
+
+
 def _spread_out(points: Points, j: int, count: int) -> list[Frame]:
-    """Each subspace through `count` rows of about one direction, where the cost so far is."""
+    """One subspace after the other, each through `count` rows of nearly one direction.
+
+    The first of them is drawn in proportion to what it costs so far (as k-means++ does with
+    points).
+    """
     t = points.norms.copy()
     frames: list[Frame] = []
     while len(frames) < j:
@@ -77,6 +73,14 @@ def _spread_out(points: Points, j: int, count: int) -> list[Frame]:
         frames.append(frame)
         t = np.minimum(t, points.scaled(points.distances(frame)))
     return frames
+
+
+def _lines(points: Points, U: Array, j: int) -> list[Frame]:
+    return _frames(points, _directions(points, j, signed=False), j)
+
+
+def _cones(points: Points, U: Array, j: int) -> list[Frame]:
+    return _frames(points, _directions(points, j, signed=True), j)
 
 
 def _directions(points: Points, j: int, *, signed: bool) -> Labels:
@@ -118,8 +122,8 @@ def _directions(points: Points, j: int, *, signed: bool) -> Labels:
     return labels
 
 
-def _leaning(points: Points, U: Array, j: int) -> Labels:
-    """Grouped by the largest component along the first j directions that the SVD leaves out."""
+def _split(points: Points, U: Array, j: int) -> list[Frame]:
+    """Grouped by the direction that a row leans to most, of the first j that the SVD leaves out."""
     n, d = points.rows.shape
     largest = np.full(n, -1.0)
     labels = np.zeros(n, dtype=np.intp)
@@ -128,7 +132,26 @@ def _leaning(points: Points, U: Array, j: int) -> Labels:
         s = points.rows.quadratic_form(u[:, None])
         labels[s > largest] = c
         np.maximum(largest, s, out=largest)
-    return labels
+    return _frames(points, labels, j)
+
+
+def _random(points: Points, U: Array, j: int) -> list[Frame]:
+    return _frames(points, points.rng.integers(j, size=points.norms.size), j)
+
+
+KINDS: dict[str, Callable[[Points, Array, int], list[Frame]]] = {
+    "rows": _rows,
+    "few rows": _few_rows,
+    "lines": _lines,
+    "cones": _cones,
+    "split": _split,
+    "random": _random,
+}
+"""Starts by name: subspaces through rows, or of rows grouped by direction (with or without -a
+counting as a), by what the SVD leaves out, or by lot. A new kind is an entry here, and in ORDER."""
+
+ORDER = ["rows", "lines", "cones", "rows", "split", "few rows", "lines", "cones", "rows", "random"]
+"""The order in which kinds of starts are tried, again and again."""
 
 
 def _groups(points: Points, j: int) -> Labels | None:
