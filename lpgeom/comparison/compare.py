@@ -189,10 +189,10 @@ def _chosen(
     ranks: Sequence[int],
 ) -> tuple[dict[str, Method], tuple[str, ...]]:
     """Name -> method, and the names that were left out for the size."""
+    slow: set[str] = set()
     if methods is None:
         slow = judge.slow(shape, ranks)
-        names = [OURS, *(name for name in judge.methods if name not in slow)]
-        return {name: _by_name(judge, name) for name in names}, tuple(sorted(slow))
+        methods = [OURS, *(name for name in judge.methods if name not in slow)]
     if isinstance(methods, str):
         raise TypeError(f"methods must be a sequence of names, not one string: [{methods!r}]")
     chosen: dict[str, Method] = {}
@@ -205,7 +205,7 @@ def _chosen(
             raise TypeError(f"a method is a name or a callable, not {type(method).__name__}")
     if not chosen:
         raise ValueError("methods is empty: name at least one")
-    return chosen, ()
+    return chosen, tuple(sorted(slow))
 
 
 def _by_name(judge: Judge, name: str) -> Method:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.entries.run import entries_cost
+from lpgeom.entries.run import entries_cost, parts
 from lpgeom.geometry.spectrum import leading
 from lpgeom.io import validation
 from lpgeom.rows import device
@@ -74,12 +73,6 @@ class Entries:
         """Where the arrays are."""
         return place_of(self.B)
 
-    def parts(self) -> Iterator[slice]:
-        """The rows, a block at a time."""
-        step = self.place.sweep_rows(self.shape[1])
-        for lo in range(0, len(self.B), step):
-            yield slice(lo, lo + step)
-
     def cost(self, left: Any, right: Any) -> float:
         """``sum W |B - left right|^p`` in float64; inf where that overflows."""
         return entries_cost(self.B, left, right, self.p, self.W)
@@ -108,7 +101,7 @@ class Entries:
     def is_exact(self, left: Any, right: Any) -> bool:
         """Whether every residual that counts is rounding of what it is the difference of."""
         eps = 4.0 * max(self.shape) * float(np.finfo(np.float64).eps)
-        for part in self.parts():
+        for part in parts(self.B):
             size = np.abs(self.B[part]) + np.abs(left[part]) @ np.abs(right)
             fits = np.abs(self.B[part] - left[part] @ right) <= eps * size
             if not (fits.all() if self.W is None else fits[self.W[part] > 0.0].all()):
@@ -118,7 +111,7 @@ class Entries:
     def largest(self, left: Any, right: Any) -> float:
         """The largest residual of an entry that counts."""
         top = 0.0
-        for part in self.parts():
+        for part in parts(self.B):
             r = np.abs(self.B[part] - left[part] @ right)
             top = max(top, float(r.max() if self.W is None else (r * (self.W[part] > 0.0)).max()))
         return top

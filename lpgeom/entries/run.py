@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,13 +45,18 @@ def orthonormal(left: Any, right: Any) -> tuple[Any, Any]:
     return left.astype(np.float64, copy=False) @ R.T, Q.T
 
 
+def parts(B: Any) -> Iterator[slice]:
+    """The rows of B, a block at a time."""
+    step = place_of(B).sweep_rows(B.shape[1])
+    for lo in range(0, len(B), step):
+        yield slice(lo, lo + step)
+
+
 def entries_cost(B: Any, left: Any, right: Any, p: float, W: Any = None) -> float:
     """``sum W |B - left right|^p`` in float64, in blocks; inf where that overflows."""
     total = 0.0
-    step = place_of(B).sweep_rows(B.shape[1])
     with np.errstate(over="ignore"):
-        for lo in range(0, len(B), step):
-            part = slice(lo, lo + step)
+        for part in parts(B):
             r = np.abs(B[part] - left[part] @ right)
             if W is not None:
                 r[W[part] == 0.0] = 0.0  # 0 times a power that overflows is not 0

@@ -12,7 +12,7 @@ import numpy as np
 from lpgeom.geometry.grassmann import Frame, complement
 from lpgeom.geometry.spectrum import eigen, spectrum
 from lpgeom.io import validation
-from lpgeom.rows.array import ArrayRows
+from lpgeom.rows.array import ArrayRows, dense
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import open_rows
 from lpgeom.subspace.scale import in_span
@@ -188,11 +188,8 @@ class RowsTask:
 
     def dense(self) -> Array:
         """All rows as one float64 array (a copy; counts as a pass)."""
-        out = np.empty(self.shape)
-        for lo, hi, block, c in self.rows.blocks(0, 1, lambda: False):
-            np.multiply(block, np.sqrt(c), out=out[lo:hi])
         self.swept += 1.0
-        return out
+        return dense(self.rows)
 
     def svd_start(self) -> Frame:
         """The SVD's subspace: where most methods start. One pass."""
