@@ -35,7 +35,7 @@ Limits = tuple[int, int, float]
 # ---------------------------------------------------------------- a method, and its entry
 
 
-class Method(Protocol[R_co]):
+class HeuristicMethod(Protocol[R_co]):
     """The one signature of all heuristics."""
 
     def __call__(
@@ -76,7 +76,7 @@ class Heuristic(Generic[R]):
     >>> del HEURISTICS["mine"]
     """
 
-    method: Method[R]
+    method: HeuristicMethod[R]
     seeded: bool = False
     slow_from: float = math.inf
 
@@ -91,7 +91,7 @@ class Heuristic(Generic[R]):
 
 def method_of(
     solve: Callable[[Any], Any], road: Callable[..., R], steps: int, small: float
-) -> Method[R]:
+) -> HeuristicMethod[R]:
     """The method that leads input to `solve` and its answer back by ``road(solve, A, k, p,
     limits)``, with the name and the docstring of `solve`.
 
@@ -209,7 +209,7 @@ class BasisFound:
 
 def heuristic(
     *, steps: int = 1, tol: float = 1e-8, invariant: bool = True
-) -> Callable[[Callable[[RowsTask], BasisFound]], Method[HeuristicResult]]:
+) -> Callable[[Callable[[RowsTask], BasisFound]], HeuristicMethod[HeuristicResult]]:
     """Make a solver of tasks a heuristic for rows: a function of their one signature.
 
     `steps` and `tol` are its own max_iter and tol. `invariant`: whether it commutes with rotations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lpgeom.entries.problem import open_entries
-from lpgeom.heuristics.base import Limits, Method, method_of
+from lpgeom.heuristics.base import HeuristicMethod, Limits, method_of
 from lpgeom.rows.base import Array
 from lpgeom.threads import limited, sized
 
@@ -88,7 +88,7 @@ class FactorsFound:
 
 def entrywise(
     *, steps: int = 1, tol: float = 1e-6
-) -> Callable[[Callable[[EntriesTask], FactorsFound]], Method[HeuristicFactors]]:
+) -> Callable[[Callable[[EntriesTask], FactorsFound]], HeuristicMethod[HeuristicFactors]]:
     """Make a solver of tasks a heuristic for entries, as `lpgeom.heuristics.base.heuristic`."""
 
     def road(
