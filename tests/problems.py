@@ -9,9 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from lpgeom.bounds.evidence import Evidence
-from lpgeom.bounds.linear import chord, lewis_bounds, spectral
-from lpgeom.bounds.power import power
-from lpgeom.bounds.relaxation import relaxation, tangent
+from lpgeom.bounds.table import BOUNDS, Task
 from lpgeom.geometry.lewis import lewis_iteration
 from lpgeom.records.subspace import Bound
 from lpgeom.rows.door import open_rows
@@ -80,16 +78,12 @@ def all_bounds(A: Any, k: int, p: float, level: str = "tight", V: Any = None) ->
         return {}
     problem, evidence = evidence_of(A, k, p, V)
     rows = problem.rows
-    if p == 2.0:
-        bounds = [spectral(rows, k)]
-    else:
-        assert evidence.lewis is not None
-        bounds = lewis_bounds(rows, evidence.lewis, k, p)
-        if p < 2.0:
-            bounds += [chord(rows, k, p), relaxation(rows, evidence, k, p, level)]
-            bounds += [tangent(rows, evidence, k, p, level)] if p > 1.0 else []
-        else:
-            bounds += [power(rows, evidence, k, p, level)]
+    bounds = [
+        bound
+        for entry in BOUNDS
+        if entry.applies(p, level, False) and not entry.name.startswith("radial")
+        for bound in entry.of(Task(rows, k, p, level, 0, evidence))
+    ]
     unit = problem.unit
     return {
         b.name: Bound(b.name, b.theorem, b.scaled_value, 0.0, b.witness, unit, p) for b in bounds

@@ -39,6 +39,9 @@ def road(A: np.ndarray, p: float) -> list[str]:
         code, path = frame.f_code, Path(frame.f_code.co_filename)
         if event != "call" or not path.is_relative_to(PACKAGE) or code.co_name in NO_STEP:
             return
+        back = frame.f_back
+        if back is not None and back.f_code.co_name == code.co_name:  # handed on to a base class
+            return
         arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         if any(carries(frame.f_locals.get(name)) for name in arguments):
             file = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)

@@ -24,7 +24,7 @@ NOUGHT = 4.0
 length must not weigh as if it were something."""
 
 
-def spectral(rows: Rows, k: int) -> Bound:
+def spectral_at(rows: Rows, ks: Sequence[int]) -> list[Bound]:
     """p = 2: the sum of the m smallest eigenvalues of ``A^T A``, which the SVD attains.
 
     Where the residual is so small beside A that squaring loses it (the allowance would exceed
@@ -33,11 +33,6 @@ def spectral(rows: Rows, k: int) -> Bound:
 
     One pass over A; a QR of it in the second case.
     """
-    return spectral_at(rows, [k])[0]
-
-
-def spectral_at(rows: Rows, ks: Sequence[int]) -> list[Bound]:
-    """`spectral` for several ranks."""
     n, d = rows.shape
     G = rows.weighted_gram()
     size = float(np.trace(G))
@@ -62,16 +57,11 @@ MOST_ROOM = 100.0
 near 2 that it says nothing."""
 
 
-def chord(rows: Rows, k: int, p: float) -> Bound:
+def chord_at(rows: Rows, ks: Sequence[int], p: float) -> list[Bound]:
     """3c, 1 <= p <= 2: ``t^(p/2) >= t Y^(p-2)`` on [0, Y^2], one weighted Gram.
 
     One pass over A.
     """
-    return chord_at(rows, [k], p)[0]
-
-
-def chord_at(rows: Rows, ks: Sequence[int], p: float) -> list[Bound]:
-    """`chord` for several ranks."""
     n, d = rows.shape
     Y2 = rows.squared_norms()
     w = np.where(Y2 > 0.0, np.where(Y2 > 0.0, Y2, 1.0) ** (p / 2.0 - 1.0), 0.0)
@@ -79,18 +69,13 @@ def chord_at(rows: Rows, ks: Sequence[int], p: float) -> list[Bound]:
     return [Bound("chord", "3c", max(float(sums[d - k - 1]), 0.0), p=p) for k in ks]
 
 
-def lewis_bounds(rows: Rows, lewis: LewisWeights, k: int, p: float) -> list[Bound]:
+def lewis_bounds_at(
+    rows: Rows, lewis: LewisWeights, ks: Sequence[int], p: float
+) -> list[list[Bound]]:
     """3a and 3b from Lewis weights of the rows, exact or not, with their measured kappa.
 
     No pass over A for p < 2, full rank and a well-conditioned M; up to two otherwise.
     """
-    return lewis_bounds_at(rows, lewis, [k], p)[0]
-
-
-def lewis_bounds_at(
-    rows: Rows, lewis: LewisWeights, ks: Sequence[int], p: float
-) -> list[list[Bound]]:
-    """`lewis_bounds` for several ranks."""
     n, d = rows.shape
     spec = spectrum(rows, gram_weights(lewis.weights, p), gram=lewis.M)
     r = spec.rank

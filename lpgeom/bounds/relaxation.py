@@ -93,15 +93,11 @@ class Reference:
     Q0: Array
     at: Linearised
 
-
-def relaxation(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> Bound:
-    """3d, 1 <= p < 2: minimum of ``sum ||Q a_i||^p`` over the Fantope, from below.
-
-    ``y^p >= p v y - (p-1) v^(p/(p-1))`` for every v >= 0; the best common scale of the v_i turns
-    the bound into Hölder's, ``S(v)^p / (sum v^(p/(p-1)))^(p-1)`` with ``v_i = ||Q0 a_i||^(p-1)``
-    and S(v) the sum of the m smallest eigenvalues of ``sum v_i sym(u_i a_i^T)``.
-    """
-    return linear_bound(relaxation_at(rows, evidence, k, p, level), rows.shape[1] - k)
+    def bound(self, m: int) -> Bound:
+        """What it proves for complements of dimension m."""
+        value = max(self.at.lower(m), 0.0)
+        witness = {"Q0": self.Q0, "floor": FLOOR}
+        return Bound(self.name, self.theorem, value, witness=witness, p=self.at.p)
 
 
 def relaxation_at(
@@ -113,8 +109,15 @@ def relaxation_at(
     start: Array | None = None,
     near: bool = False,
 ) -> Reference:
-    """The reference whose bound 3d is; searched for from `start` if one is given, in float64 from
-    the first step on if that is `near` already."""
+    """3d, 1 <= p < 2: minimum of ``sum ||Q a_i||^p`` over the Fantope, from below.
+
+    ``y^p >= p v y - (p-1) v^(p/(p-1))`` for every v >= 0; the best common scale of the v_i turns
+    the bound into Hölder's, ``S(v)^p / (sum v^(p/(p-1)))^(p-1)`` with ``v_i = ||Q0 a_i||^(p-1)``
+    and S(v) the sum of the m smallest eigenvalues of ``sum v_i sym(u_i a_i^T)``.
+
+    Searched for from `start` if one is given, in float64 from the first step on if that is `near`
+    the end already.
+    """
     m = rows.shape[1] - k
     y = np.sqrt(evidence.t)
     weights = _reciprocal(y ** (p - 1.0), y, np.sqrt(evidence.Y2), SINGLE_FLOOR)
@@ -128,16 +131,6 @@ def relaxation_at(
     return Reference("relaxation", "3d", *_search(rows, m, level, first, linearise, start, near))
 
 
-def tangent(rows: Rows, evidence: Evidence, k: int, p: float, level: str) -> Bound:
-    """3e, 1 < p < 2: minimum over the Fantope of the sum of the rows' best minorants, from below.
-
-    The minorant of row i touches at the point of `touching_point` for ``r = ||Q0 a_i||`` and
-    ``t = a_i^T Q0 a_i``: no other touching point gives more at Q0. At p = 1 this is 3d, at p = 2
-    the spectrum of ``A^T A``.
-    """
-    return linear_bound(tangent_at(rows, evidence, k, p, level), rows.shape[1] - k)
-
-
 def tangent_at(
     rows: Rows,
     evidence: Evidence,
@@ -147,7 +140,14 @@ def tangent_at(
     start: Array | None = None,
     near: bool = False,
 ) -> Reference:
-    """The reference whose bound 3e is; `start` and `near` as in `relaxation_at`."""
+    """3e, 1 < p < 2: minimum over the Fantope of the sum of the rows' best minorants, from below.
+
+    The minorant of row i touches at the point of `touching_point` for ``r = ||Q0 a_i||`` and
+    ``t = a_i^T Q0 a_i``: no other touching point gives more at Q0. At p = 1 this is 3d, at p = 2
+    the spectrum of ``A^T A``.
+
+    `start` and `near` are those of `relaxation_at`.
+    """
     m = rows.shape[1] - k
     Y = np.sqrt(evidence.Y2)
     y = np.sqrt(evidence.t)
@@ -161,13 +161,6 @@ def tangent_at(
         return _linearise_tangent(view, Q, Y, p, floor)
 
     return Reference("tangent", "3e", *_search(rows, m, level, first, linearise, start, near))
-
-
-def linear_bound(reference: Reference, m: int) -> Bound:
-    """The bound that a reference proves for complements of dimension m."""
-    value = max(reference.at.lower(m), 0.0)
-    witness = {"Q0": reference.Q0, "floor": FLOOR}
-    return Bound(reference.name, reference.theorem, value, witness=witness, p=reference.at.p)
 
 
 def _search(

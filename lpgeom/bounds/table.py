@@ -11,7 +11,7 @@ from lpgeom.bounds.linear import chord_at, lewis_bounds_at, spectral_at
 from lpgeom.bounds.minimax import minimax_bounds
 from lpgeom.bounds.power import power
 from lpgeom.bounds.radial.bound import radial_bound
-from lpgeom.bounds.relaxation import relaxation, tangent
+from lpgeom.bounds.relaxation import Reference, relaxation_at, tangent_at
 from lpgeom.geometry.lewis import LewisWeights
 from lpgeom.records.subspace import Bound
 from lpgeom.rows.base import Rows
@@ -74,10 +74,10 @@ class Entry:
     Attributes
     ----------
     name, theorem : str
-        As in the `Bound` it makes; several in one line where they share their work.
+        Those of the `Bound` it makes; several in one line where they share their work.
     domain : callable
         Whether it applies to p.
-    bounds : callable
+    bounds : callable, optional
         ``bounds(task)`` gives a list of `Bound`, empty where nothing can be said.
     level : str
         The least of `LEVELS` at which it is computed.
@@ -85,17 +85,23 @@ class Entry:
         Whether another entry proves at least as much, by theorem: then it is computed for small A,
         and at level "all".
     at : callable, optional
-        ``at(rows, lewis, ks, p)`` gives such a list for every rank of ks for the work of one, from
-        nothing that was found: for the curve over the rank, which calls `bounds` otherwise.
+        Instead of `bounds`, where nothing that was found is needed: ``at(rows, lewis, ks, p)``
+        gives such a list for every rank of ks, for the passes of one.
     """
 
     name: str
     theorem: str
     domain: Callable[[float], bool]
-    bounds: Callable[[Task], list[Bound]]
+    bounds: Callable[[Task], list[Bound]] = lambda task: []
     level: str = "fast"
     dominated: bool = False
     at: Callable[[Rows, LewisWeights | None, Sequence[int], float], list[list[Bound]]] | None = None
+
+    def of(self, task: Task) -> list[Bound]:
+        """The bounds of one rank."""
+        if self.at is not None:
+            return self.at(task.rows, task.evidence.lewis, [task.k], task.p)[0]
+        return self.bounds(task)
 
     def applies(self, p: float, level: str, large: bool) -> bool:
         """Whether it is computed for this p at this level."""
@@ -109,44 +115,29 @@ def is_large(rows: Rows) -> bool:
     return n * d > SMALL
 
 
-def _closed(
-    name: str,
-    theorem: str,
-    domain: Callable[[float], bool],
-    at: Callable[[Rows, LewisWeights | None, Sequence[int], float], list[list[Bound]]],
-    *,
-    dominated: bool = False,
-) -> Entry:
-    """A bound in closed form, for several ranks at once."""
-
-    def bounds(task: Task) -> list[Bound]:
-        return at(task.rows, task.evidence.lewis, [task.k], task.p)[0]
-
-    return Entry(name, theorem, domain, bounds, dominated=dominated, at=at)
-
-
 def _lewis_at(
     rows: Rows, lewis: LewisWeights | None, ks: Sequence[int], p: float
 ) -> list[list[Bound]]:
     return [[] for _ in ks] if lewis is None else lewis_bounds_at(rows, lewis, ks, p)
 
 
-def _searched(
-    function: Callable[[Rows, Evidence, int, float, str], Bound],
-) -> Callable[[Task], list[Bound]]:
-    """A bound whose reference is searched for from the evidence."""
-    return lambda task: [function(task.rows, task.evidence, task.k, task.p, task.effort)]
+def _relaxed(search: Callable[..., Reference]) -> Callable[[Task], list[Bound]]:
+    """The bound of a reference that is searched for from the evidence."""
+
+    def bounds(task: Task) -> list[Bound]:
+        m = task.rows.shape[1] - task.k
+        return [search(task.rows, task.evidence, task.k, task.p, task.effort).bound(m)]
+
+    return bounds
 
 
 def _radial(name: str) -> Callable[[Task], list[Bound]]:
+    """The radial bound of that name, from the reference of the relaxation before it."""
+
     def bounds(task: Task) -> list[Bound]:
         relaxed = next(b for b in task.found if b.name in RELAXATIONS)
-        return [
-            radial_bound(
-                task.rows, relaxed, task.k, task.p,
-                seed=task.seed, progress=task.progress, name=name,
-            )
-        ]  # fmt: skip
+        rows, k, p, seed, progress = task.rows, task.k, task.p, task.seed, task.progress
+        return [radial_bound(rows, relaxed, k, p, seed=seed, progress=progress, name=name)]
 
     return bounds
 
@@ -159,23 +150,26 @@ RELAXATIONS = ("tangent", "relaxation")
 """Bounds whose reference a radial bound starts from, the better one first."""
 
 BOUNDS = [
-    _closed(
+    Entry(
         "spectral", "3a", lambda p: p == 2.0,
-        lambda rows, lewis, ks, p: [[b] for b in spectral_at(rows, ks)],
+        at=lambda rows, lewis, ks, p: [[b] for b in spectral_at(rows, ks)],
     ),
     Entry(
         "john, minimax", "3j, 3k", math.isinf,
         lambda task: minimax_bounds(task.rows, task.evidence, task.k, task.level),
     ),
-    _closed("lewis_trace, lewis_sharpened", "3a, 3b", _concave, _lewis_at),
-    _closed("lewis_trace", "3a", lambda p: 2.0 < p < math.inf, _lewis_at, dominated=True),
-    Entry("power", "3f", lambda p: 2.0 < p < math.inf, _searched(power)),
-    Entry("tangent", "3e", lambda p: 1.0 < p < 2.0, _searched(tangent)),
-    Entry("relaxation", "3d", lambda p: p == 1.0, _searched(relaxation)),
-    Entry("relaxation", "3d", lambda p: 1.0 < p < 2.0, _searched(relaxation), dominated=True),
-    _closed(
+    Entry("lewis_trace, lewis_sharpened", "3a, 3b", _concave, at=_lewis_at),
+    Entry("lewis_trace", "3a", lambda p: 2.0 < p < math.inf, at=_lewis_at, dominated=True),
+    Entry(
+        "power", "3f", lambda p: 2.0 < p < math.inf,
+        lambda task: [power(task.rows, task.evidence, task.k, task.p, task.effort)],
+    ),
+    Entry("tangent", "3e", lambda p: 1.0 < p < 2.0, _relaxed(tangent_at)),
+    Entry("relaxation", "3d", lambda p: p == 1.0, _relaxed(relaxation_at)),
+    Entry("relaxation", "3d", lambda p: 1.0 < p < 2.0, _relaxed(relaxation_at), dominated=True),
+    Entry(
         "chord", "3c", _concave,
-        lambda rows, lewis, ks, p: [[b] for b in chord_at(rows, ks, p)],
+        at=lambda rows, lewis, ks, p: [[b] for b in chord_at(rows, ks, p)],
         dominated=True,
     ),
     Entry("radial_quartic", "3i", _concave, _radial("radial_quartic"), "tight"),
@@ -226,5 +220,5 @@ def lower_bounds(
     task = Task(rows, k, p, level, seed, evidence, progress=progress)
     for entry in BOUNDS:
         if entry.applies(p, level, task.large):
-            task.found.extend(entry.bounds(task))
+            task.found.extend(entry.of(task))
     return sorted(task.found, key=lambda b: -b.scaled_value)

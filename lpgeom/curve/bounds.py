@@ -17,7 +17,6 @@ from lpgeom.bounds.evidence import Evidence
 from lpgeom.bounds.relaxation import (
     GAP,
     Reference,
-    linear_bound,
     next_reference,
     relaxation_at,
     tangent_at,
@@ -109,7 +108,7 @@ class RankBounds:
     def _best(self, k: int) -> Bound:
         m = self._d - k
         best = max(self._references.values(), key=lambda reference: reference.at.lower(m))
-        return linear_bound(best, m)
+        return best.bound(m)
 
     def _around(self, k: int) -> tuple[int, int] | None:
         """The nearest ranks with a reference on both sides."""

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lpgeom.geometry.spectrum import SERIAL
+from lpgeom.geometry.spectrum import serially
 from lpgeom.rows.base import Array
-from lpgeom.threads import serial_blas
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,8 @@ def complement(V: Array) -> Array:
 def completed(V: Array) -> Array:
     """An orthogonal (d, d) whose first columns span those of V: the full QR, on one thread up to
     the size where `eigen` runs on one."""
-    if len(V) > SERIAL:
-        return np.linalg.qr(V, mode="complete")[0]
-    with serial_blas():
-        return np.linalg.qr(V, mode="complete")[0]
+    Q: Array = serially(np.linalg.qr, V, mode="complete")[0]
+    return Q
 
 
 def largest_sine(V: Array, V2: Array) -> float:

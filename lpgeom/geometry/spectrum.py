@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,26 +31,24 @@ SERIAL = 512
 """Up to this size a symmetric eigenproblem runs on one thread, see `serial_blas`."""
 
 
+def serially(function: Callable[..., Any], M: Array, **options: Any) -> Any:
+    """``function(M)`` of NumPy's linear algebra, on one thread up to the size `SERIAL`."""
+    if len(M) > SERIAL:
+        return function(M, **options)
+    with serial_blas():
+        return function(M, **options)
+
+
 def eigen(M: Array) -> tuple[Array, Array]:
     """Eigenvalues (ascending) and eigenvectors of a symmetric M."""
-    if device.solves(M):
-        return device.eigh(M)
-    if len(M) > SERIAL:
-        lam, U = np.linalg.eigh(M)
-    else:
-        with serial_blas():
-            lam, U = np.linalg.eigh(M)
+    lam, U = device.eigh(M) if device.solves(M) else serially(np.linalg.eigh, M)
     return lam, U
 
 
 def eigenvalues(M: Array) -> Array:
     """Eigenvalues (ascending) of a symmetric M."""
-    if device.solves(M):
-        return device.eigvalsh(M)
-    if len(M) > SERIAL:
-        return np.asarray(np.linalg.eigvalsh(M), dtype=np.float64)
-    with serial_blas():
-        return np.asarray(np.linalg.eigvalsh(M), dtype=np.float64)
+    lam = device.eigvalsh(M) if device.solves(M) else serially(np.linalg.eigvalsh, M)
+    return np.asarray(lam, dtype=np.float64)
 
 
 def leading(G: Any, k: int) -> Any:

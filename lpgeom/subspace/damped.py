@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -20,18 +21,11 @@ that are worst at the start, and descend slowly from there."""
 
 
 def continued(
-    rows: Rows,
-    start: Frame,
-    p: float,
-    *,
-    max_iter: int,
-    tol: float,
-    t: Array | None = None,
-    tick: Tick | None = None,
+    rows: Rows, start: Frame, p: float, *, t: Array | None = None, tol: float, **options: Any
 ) -> Run:
     """`damped` for p up to 10; beyond, through smaller exponents first, where that is cheaper."""
     if p <= 10.0:
-        return damped(rows, start, p, max_iter=max_iter, tol=tol, t=t, tick=tick)
+        return damped(rows, start, p, tol=tol, t=t, **options)
     if t is None:
         t = rows.quadratic_form(start.W)
     before = lp_cost(t, p)
@@ -39,12 +33,12 @@ def continued(
     n_iter = 0
     for station in STATIONS:
         if station < p:
-            run = damped(rows, frame, station, max_iter=max_iter, tol=1e-4, tick=tick)
+            run = damped(rows, frame, station, tol=1e-4, **options)
             frame, n_iter = run.frame, n_iter + run.n_iter
     reached = rows.quadratic_form(frame.W)
     if lp_cost(reached, p) < before:
         start, t = frame, reached
-    run = damped(rows, start, p, max_iter=max_iter, tol=tol, t=t, tick=tick)
+    run = damped(rows, start, p, tol=tol, t=t, **options)
     return replace(run, history=(before, *run.history), n_iter=n_iter + run.n_iter)
 
 

@@ -304,7 +304,7 @@ class Solver:
         n_iter = 0
         eps = None
         if self.large:
-            run = self._run(self.rows.single(), frame, t, begun)
+            run = self._run(True, frame, t, begun)
             history += run.history
             n_iter = run.n_iter
             found = self._settle(name, run)
@@ -314,22 +314,23 @@ class Solver:
             capped = p < 2.0 and int(np.count_nonzero(hidden)) > 1e-3 * t.size
             if not capped and self.tol >= SINGLE_TOL:
                 return found.after(history, n_iter, run)
-        run = self._run(self.rows, frame, t, eps=eps)
+        run = self._run(False, frame, t, eps=eps)
         history += run.history
         found = self._settle(name, run)
         return found.after(history, n_iter + run.n_iter, run)
 
     def _run(
         self,
-        rows: Rows,
+        single: bool,
         frame: Frame,
         t: Array,
         begun: Irls | None = None,
         eps: float | None = None,
     ) -> Run:
+        rows = self.rows.single() if single else self.rows
         if self.p < 2.0:
             return (begun or self._irls(rows, frame, t, eps=eps)).run(self.max_iter)
-        tol = self.tol if rows is self.rows else max(self.tol, SINGLE_TOL)
+        tol = max(self.tol, SINGLE_TOL) if single else self.tol
         return continued(
             rows, frame, self.p, max_iter=self.max_iter, tol=tol, t=t, tick=self.bar.step
         )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpgeom.bounds.linear import sharpened, spectral
+from lpgeom.bounds.linear import lewis_bounds_at, sharpened, spectral_at
 from lpgeom.bounds.rounding import allowance, ky_fan
 from lpgeom.rows.door import open_rows
 from tests import reference
@@ -89,7 +89,7 @@ def test_spectral_keeps_a_tail_that_squaring_would_lose() -> None:
     A = rng.standard_normal((400, 3)) @ rng.standard_normal((3, 8))
     A += 1e-7 * rng.standard_normal((400, 8))
     problem = open_rows(A, 2.0)
-    bound = spectral(problem.rows, 3)
+    bound = spectral_at(problem.rows, [3])[0]
     tail = float((np.linalg.svd(A, compute_uv=False)[3:] ** 2).sum()) / problem.unit**2
     assert bound.witness["factored"]
     assert tail * (1.0 - 1e-5) <= bound.scaled_value <= tail
@@ -146,8 +146,6 @@ def test_bounds_scale_rotate_permute(p: float) -> None:
 def test_kappa_is_measured_for_unfinished_weights() -> None:
     from dataclasses import replace
 
-    from lpgeom.bounds.linear import lewis_bounds
-
     A = matrix("heavy", 30, 4, 2)
     problem, evidence = evidence_of(A, 2, 1.0)
     lewis = evidence.lewis
@@ -162,8 +160,8 @@ def test_kappa_is_measured_for_unfinished_weights() -> None:
         reference.cost_rows(X, descend(X, V, 1.0), 1.0)
         for V in random_bases(4, 2, 10, np.random.default_rng(1))
     )
-    rough_bounds = lewis_bounds(problem.rows, rough, 2, 1.0)
-    sharp_bounds = lewis_bounds(problem.rows, lewis, 2, 1.0)
+    rough_bounds = lewis_bounds_at(problem.rows, rough, [2], 1.0)[0]
+    sharp_bounds = lewis_bounds_at(problem.rows, lewis, [2], 1.0)[0]
     for loose, sharp in zip(rough_bounds, sharp_bounds, strict=True):
         assert loose.scaled_value <= least
         assert 0.2 * sharp.scaled_value <= loose.scaled_value

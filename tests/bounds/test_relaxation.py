@@ -15,8 +15,8 @@ from lpgeom.bounds.relaxation import (
     beta_of,
     minorant,
     next_reference,
-    relaxation,
-    tangent,
+    relaxation_at,
+    tangent_at,
     touching_point,
 )
 from tests import reference
@@ -78,10 +78,10 @@ def test_bounds_match_the_reference_at_their_own_witness(kind: str, p: float) ->
         problem, evidence = evidence_of(A, k, p)
         X = A / problem.unit
         if p > 1.0:
-            bound = tangent(problem.rows, evidence, k, p, "tight")
+            bound = tangent_at(problem.rows, evidence, k, p, "tight").bound(A.shape[1] - k)
             expected = reference.tangent_at(X, bound.witness["Q0"], k, p, FLOOR)
             assert bound.scaled_value == pytest.approx(expected, rel=1e-5)
-        bound = relaxation(problem.rows, evidence, k, p, "tight")
+        bound = relaxation_at(problem.rows, evidence, k, p, "tight").bound(A.shape[1] - k)
         # Hölder's form is the tangent's at its best scale, so never below it.
         expected = reference.relaxation_at(X, bound.witness["Q0"], k, p)
         assert bound.scaled_value >= expected * (1.0 - 1e-5)

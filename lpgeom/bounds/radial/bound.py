@@ -99,9 +99,8 @@ def radial_bound(
     `relaxed` is the bound of theory 3d or 3e; its Q0 starts the search. About 40 Lanczos products
     of four half passes in float32, and some 40 more passes.
     """
-    start = np.asarray(relaxed.witness["Q0"])
-    m = rows.shape[1] - k
     n, d = rows.shape
+    start, m = np.asarray(relaxed.witness["Q0"]), d - k
     view = rows.single() if n * d > SMALL else rows
     empty = Bound(name, THEOREM[name], 0.0, p=p)
     tuned = _tune(rows, view, start, m, p, name, seed)
