@@ -7,6 +7,8 @@ kept on the workers. What a lost worker held is computed again from its recipe.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import dask
@@ -38,10 +40,8 @@ class DaskRows(Views):
         One chunk along the columns, known chunk sizes.
     factors : dask.array.Array, shape (n,), float64, optional
         Row factors, in the chunks of A.
-    scale : float
-        A power of two that brings the largest entry near 1.
-    longest : float
-        As in `BlockRows`.
+    **view
+        The other parameters of `Views`.
 
     Notes
     -----
@@ -91,14 +91,13 @@ class DaskRows(Views):
         order = np.argsort(indices, kind="stable")
         index = np.asarray(indices)[order]
         given = np.ones(len(index)) if factors is None else factors[order]
-        own = None if self._factors is None else chunks_of(self._factors)
         blocks = chunks_of(self._A)
+        own = [None] * len(blocks) if self._factors is None else chunks_of(self._factors)
         tasks = [
             dask.delayed(_taken)(
+                self._rows,
                 blocks[j],
                 None if own is None else own[j],
-                self._scale,
-                self._dtype.type,
                 index[part] - lo,
                 given[part],
             )
@@ -155,19 +154,22 @@ class DaskRows(Views):
             meta=np.empty((0, 0, 0)),
         )
 
+    @property
+    def _rows(self) -> Callable[..., ArrayRows]:
+        """What a worker makes of a chunk and its factors."""
+        return partial(ArrayRows, scale=self._scale, dtype=self._dtype.type, longest=self._longest)
+
     def _operands(self) -> tuple[Any, ...]:
         factors = () if self._factors is None else (self._factors, "i")
         return self._A, "ij", *factors
 
     def _how(self, method: str, X: Array | None) -> dict[str, Any]:
         return {
+            "rows": self._rows,
             "method": method,
             # One task of its own: sent once, not with every chunk.
             "X": None if X is None else dask.delayed(X, traverse=False, pure=True),
             "factored": self._factors is not None,
-            "scale": self._scale,
-            "longest": self._longest,
-            "type_": self._dtype.type,
             "dtype": np.float64,
             "concatenate": True,
         }
@@ -176,32 +178,30 @@ class DaskRows(Views):
 def _on_chunk(
     block: NDArray[Any],
     *vectors: Array,
+    rows: Callable[..., ArrayRows],
     method: str,
     X: Array | None,
     factored: bool,
-    scale: float,
-    longest: float,
-    type_: type[np.floating[Any]],
     stacked: bool = False,
 ) -> Array:
     """On a worker: that pass over one chunk. The chunks are the parallelism, so on one thread."""
-    rows = ArrayRows(block, vectors[0] if factored else None, scale, dtype=type_, longest=longest)
+    here = rows(block, vectors[0] if factored else None)
     arguments = (() if X is None else (X,)) + vectors[factored:]
     with serial_blas():
-        result: Array = getattr(rows, method)(*arguments)
+        result: Array = getattr(here, method)(*arguments)
     return result[None] if stacked else result
 
 
 def _taken(
+    rows: Callable[..., ArrayRows],
     block: NDArray[Any],
     factors: Array | None,
-    scale: float,
-    type_: type[np.floating[Any]],
     index: NDArray[np.intp],
     given: Array,
 ) -> NDArray[Any]:
     """On a worker: a few rows of one chunk, scaled."""
-    return ArrayRows(block, factors, scale, dtype=type_).take(index, given)._A
+    taken: NDArray[Any] = rows(block, factors).take(index, given)._A
+    return taken
 
 
 def _keep(parts: Array, axis: Any, keepdims: bool) -> Array:
