@@ -16,7 +16,7 @@ import pytest
 
 import lpgeom
 from lpgeom.geometry.grassmann import Frame
-from lpgeom.groups import splits
+from lpgeom.groups import seeding, splits
 from lpgeom.groups.lloyd import Points, descend
 from lpgeom.records.groups import Part
 from lpgeom.records.subspace import CertificateError
@@ -535,3 +535,11 @@ def test_rounds_that_compare_few_subspaces_end_as_low() -> None:
     # Where it ends every row is in the nearest of all subspaces.
     everywhere = points.nearest(split.frames)[1]
     np.testing.assert_allclose(split.t, everywhere, rtol=1e-9, atol=1e-15)
+
+
+def test_a_kind_of_start_joins_by_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(seeding.KINDS, "mine", seeding.KINDS["random"])
+    monkeypatch.setattr(seeding, "ORDER", ["mine"])
+    A = planted(90, 6, 1, 3, noise=0.01)[0]
+    found = lpgeom.approx_clusters(A, 1, subspaces=3, certify=False, restarts=3)
+    assert found.method == "k-subspaces from mine"
