@@ -20,11 +20,15 @@ from lpgeom.rows.base import Array
 from lpgeom.subspace.approx import approx_rows
 from lpgeom.subspace.certify import certify as certify_given
 from lpgeom.subspace.certify import cost as given_cost
+from lpgeom.subspace.exact import EXACT
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 CENTRES = ("median", "mean", None)
+
+FULL = "full"
+"""Name of the method for k = d: the subspace is all of the space."""
 
 SEARCH_LIFT = 8.0
 """s for the search, in mean distances of the rows from the centre: the section of A3 then costs a
@@ -56,9 +60,10 @@ class AffineResult:
     guarantee : float
         A-priori ratio against every affine subspace (A3, A4); inf where none is known.
     certificate : Certificate or None
-        Of `ratio`: it speaks of the rows ``lifted(A, centre, lift)`` (of A where centre is None).
+        The one of `ratio`: it speaks of the rows ``lifted(A, centre, lift)``, or of A where centre
+        is None.
     linear_certificate : Certificate or None
-        Of the rows ``A - centre``.
+        It speaks of the rows ``A - centre``.
     lift : float
         The s of `certificate`; 0 where centre is None.
     pca_cost : float
@@ -67,7 +72,7 @@ class AffineResult:
     linear : bool
         Whether the centre was given as None, and the bounds are those of linear subspaces.
     p, k, shape, method, n_iter, converged, seed
-        As in `SubspaceResult`; `method` is "rank" where the rows lie in the subspace, "full" for
+        See `SubspaceResult`; `method` is "rank" where the rows lie in the subspace, "full" for
         k = d.
 
     Examples
@@ -132,7 +137,7 @@ def approx_affine(
         Only for "median". If False the centre is the `lp_median` of the rows, and the subspace is
         the best found through it: simpler, and without an a-priori ratio (A5).
     method : {"auto", "irls", "lewis", "svd"}
-        As in `approx_subspace`.
+        See `approx_subspace`.
     row_weights : array_like, shape (n,), optional
     certify : bool or "tight"
     seed : int
@@ -144,7 +149,7 @@ def approx_affine(
     Raises
     ------
     TypeError, ValueError
-        As `approx_subspace`; p = inf; entries above 1e300.
+        Those of `approx_subspace`; p = inf; entries above 1e300.
 
     Notes
     -----
@@ -183,7 +188,7 @@ def approx_affine(
         c0 = lp_median(rows, p, row_weights=omega).point
     problem = _Problem(rows, omega, k, p, method, seed)
     if k == d:
-        found = _Found(c0, np.eye(d), True, 1.0, "full", 0, True)
+        found = _Found(c0, np.eye(d), True, 1.0, FULL, 0, True)
     elif free and refine:
         found = problem.free(c0)
     else:
@@ -207,7 +212,7 @@ def rejudged(
     omega = validation.check_weights(row_weights, len(array))
     rows = _in_range(array, omega)
     found = _Found(
-        result.centre, result.basis, result.method.startswith(("rank", "full")),
+        result.centre, result.basis, result.method in (EXACT, FULL),
         result.guarantee, result.method, result.n_iter, result.converged,
     )  # fmt: skip
     return _judged(
@@ -240,7 +245,7 @@ class _Problem:
             self.rows - c, self.k, self.p,
             method=self.method, row_weights=self.omega, certify=False, seed=self.seed,
         )  # fmt: skip
-        exact = r.method.startswith("rank")
+        exact = r.method == EXACT
         # A4: what the mean costs at most. No other centre comes with a promise (A5).
         factor = {"mean": 2.0 ** abs(1.0 - 2.0 / self.p), "origin": 1.0}.get(name, math.inf)
         promise = 1.0 if exact else r.guarantee * factor
@@ -259,7 +264,7 @@ class _Problem:
             lifted(B, np.zeros(B.shape[1]), lift), self.k + 1, self.p,
             method=self.method, row_weights=self.omega, certify=False, seed=self.seed,
         )  # fmt: skip
-        if r.method.startswith("rank"):
+        if r.method == EXACT:
             return self.through(c0, "median")
         cut = section(r.basis, lift)
         starts = []

@@ -85,7 +85,7 @@ def certify_affine(
     p : float
         1 <= p <= 100.
     level, row_weights, seed
-        As in `certify`.
+        See `certify`.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def certify_affine(
     Raises
     ------
     TypeError, ValueError
-        As `certify`.
+        Those of `certify`.
 
     Examples
     --------

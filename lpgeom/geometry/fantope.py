@@ -76,17 +76,16 @@ def eigenvalue_slack(eigvals: Array, d: int) -> float:
     return d * EPS * float(np.max(np.abs(eigvals), initial=0.0))
 
 
-def smallest_sum(G: Array, m: int, *, eigvals: Array | None = None) -> float:
+def smallest_sum(G: Array, m: int) -> float:
     """Sum of the m smallest eigenvalues of G, lowered by m times the eigenvalue slack.
 
     It is the minimum of <G, Q> over the Fantope (Ky Fan), so it must not come out too large.
-    `eigvals` saves the decomposition where the eigenvalues of G are known already.
     """
-    lam = np.sort(np.asarray(eigenvalues(G) if eigvals is None else eigvals, dtype=np.float64))
+    lam = eigenvalues(G)
     return float(lam[:m].sum()) - m * eigenvalue_slack(lam, lam.size)
 
 
-def largest_sum(G: Array, m: int, *, eigvals: Array | None = None) -> float:
+def largest_sum(G: Array, m: int) -> float:
     """Sum of the m largest eigenvalues of G, raised by m times the eigenvalue slack."""
-    lam = np.sort(np.asarray(eigenvalues(G) if eigvals is None else eigvals, dtype=np.float64))
+    lam = eigenvalues(G)
     return float(lam[lam.size - m :].sum()) + m * eigenvalue_slack(lam, lam.size)

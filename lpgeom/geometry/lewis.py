@@ -217,7 +217,7 @@ def lewis_weights(
     row_weights : array_like, shape (n,), optional
         omega >= 0; row i enters as ``omega_i^(1/p) a_i``.
     backend : {"auto", "cpu", "cuda"}
-        As in `approx_subspace`.
+        See `approx_subspace`.
     tol : float
         Largest ``|log(tau_i / w_i^(2/p))|`` at which the iteration stops.
     max_iter : int

@@ -151,7 +151,7 @@ def median_bound(
     Raises
     ------
     TypeError, ValueError
-        As `lp_median`; a point of the wrong shape or not finite.
+        Those of `lp_median`; a point of the wrong shape or not finite.
 
     Examples
     --------

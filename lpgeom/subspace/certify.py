@@ -56,7 +56,7 @@ def cost(
     row_weights : array_like, shape (n,), optional
         omega >= 0.
     backend : {"auto", "cpu", "cuda"}
-        As in `approx_subspace`.
+        See `approx_subspace`.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def certify(
     row_weights : array_like, shape (n,), optional
         omega >= 0.
     backend : {"auto", "cpu", "cuda"}
-        As in `approx_subspace`.
+        See `approx_subspace`.
     seed : int
         For the random starts of the tight bounds, and the samples the search works on.
     progress : bool

@@ -36,7 +36,7 @@ EXACT, NEARLY = "rank", "longest rows"
 """Names of the method: every row lies in the subspace; the directions of short rows are lost."""
 
 LEAST = 5e-324
-"""Of what is not rounding: a cost that underflows is not 0."""
+"""The least cost of what is not rounding: one that underflows is not 0."""
 
 
 @dataclass(frozen=True)

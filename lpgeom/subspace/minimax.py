@@ -71,7 +71,7 @@ class MinimaxSolver(Solver):
     rows : Rows
         Their rank exceeds k. The farthest are fetched and looked at one by one.
     pca, k, p, seed, max_iter, tol, bar
-        As in `Solver`, with p = inf.
+        See `Solver`, with p = inf.
     """
 
     def __init__(

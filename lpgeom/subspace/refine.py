@@ -52,7 +52,7 @@ def refine(
     row_weights : array_like, shape (n,), optional
         omega >= 0.
     backend : {"auto", "cpu", "cuda"}
-        As in `approx_subspace`.
+        See `approx_subspace`.
 
     Returns
     -------

@@ -22,8 +22,8 @@ HOPS = 32
 """Hops and samples, at most."""
 
 PATIENCE = 12
-"""Of these in a row that lead to nothing cheaper before the search ends; those that lead back to
-the best end itself count twice."""
+"""So many in a row that lead to nothing cheaper end the search; those that lead back to the best
+end itself count twice."""
 
 WORK = 2e10
 """Floating-point operations that the search may take, about."""
@@ -53,10 +53,10 @@ CHUNK = 256
 """Subspaces looked at at once: their residuals stay in the cache."""
 
 LOOKED_AT = 32
-"""Of the cheapest ones, to tell different ones from each other."""
+"""So many of the cheapest ones are looked at, to tell different ones from each other."""
 
 CHEAPEST = 4
-"""Of the cheapest ones, how many a descent is worth."""
+"""So many of the cheapest ones are worth a descent."""
 
 Descent = Callable[[Frame, float, float | None], Irls]
 """From a start, to a tolerance, with the first eps (None: its default)."""
@@ -97,7 +97,7 @@ def explored(
     descent : callable
         ``descent(start, tol, eps)`` is an `Irls` on these rows.
     tol, max_iter
-        Of descents that lead somewhere.
+        The tolerance and the steps of descents that lead somewhere.
     tau : ndarray, shape (n,), optional
         Squared lengths in the metric of the Lewis ellipsoid, for the start that uses them.
     starts : sequence of Frame

@@ -91,9 +91,9 @@ class Solver:
     rows : Rows
         Their rank exceeds k.
     pca : Spectrum
-        Of the plain Gram of the rows.
+        The spectrum of the plain Gram of the rows.
     k, p, seed, max_iter, tol
-        As in `approx_subspace`.
+        See `approx_subspace`.
     bar : Progress
     """
 

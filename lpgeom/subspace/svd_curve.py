@@ -37,7 +37,7 @@ class SvdCurve:
         the k leading right singular vectors of the matrix below. Never rises with k; ``cost[0]`` is
         what approximation by zero costs, and from the rank of that matrix on the cost is 0.
     singular_values : ndarray, shape (d,), float64
-        Of the rows ``omega_i^(1/p) a_i``, falling, in user units; zeros beyond the rank.
+        Those of the rows ``omega_i^(1/p) a_i``, falling, in user units; zeros beyond the rank.
     p : float
     shape : tuple of int
         (n, d).
@@ -67,7 +67,7 @@ def svd_cost_curve(
     row_weights : array_like, shape (n,), optional
         omega >= 0, not all zero.
     backend : {"auto", "cpu", "cuda"}
-        As in `approx_subspace`.
+        See `approx_subspace`.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def svd_cost_curve(
     Raises
     ------
     TypeError, ValueError
-        As `approx_subspace`; p = inf is not among the exponents.
+        Those of `approx_subspace`; p = inf is not among the exponents.
 
     Notes
     -----
