@@ -270,7 +270,7 @@ class _ClusterTask(GroupSolver):
         pairs = zip(bases, results, strict=True)
         return ClusterResult(
             labels=labels,
-            parts=tuple(Part(V, result, p=p) for V, result in pairs),
+            parts=tuple(Part(V, result) for V, result in pairs),
             single_cost=single.cost,
             svd_cost=single.svd_cost,
             history=history,

@@ -349,7 +349,8 @@ def _part(solver: GroupSolver, index: Labels | None, k: int, certify: bool | str
     if k >= d or not (index is None or solver.counts(index)):
         return Part(np.eye(d)[:, :k])
     if k > 0:
-        return Part.of(solver.solved(index, k, certify))
+        result = solver.solved(index, k, certify)
+        return Part(result.basis, result)
     A, omega = problem.A, problem.omega
     if index is not None:
         A, omega = some_rows(A, index), None if omega is None else omega[index]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -101,50 +101,28 @@ def jsonable(value: Any) -> Any:
 # ---------------------------------------------------------------- statements
 
 
-class Scaled(Protocol):
-    """What a lower bound says of itself."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def scaled_value(self) -> float: ...
-    @property
-    def failure_probability(self) -> float: ...
-    @property
-    def unit(self) -> float: ...
-    @property
-    def p(self) -> float: ...
-
-
 class Proved:
     """A lower bound: `scaled_value` in cost units of the scaled rows, `unit`, `p` and
     `failure_probability` are its own."""
 
     @property
-    def value(self: Scaled) -> float:
+    def value(self: Any) -> float:
         """The bound in the user's cost units (p-th powers); capped at the largest float."""
         return min(to_cost_units(self.scaled_value, self.unit, self.p), LARGEST)
 
     @property
-    def always(self: Scaled) -> bool:
+    def always(self: Any) -> bool:
         """True if the bound does not rest on a random start."""
         return self.failure_probability == 0.0
 
     @property
-    def certainty(self: Scaled) -> str:
+    def certainty(self: Any) -> str:
         """``"always"``, or ``"with probability >= 1 - x"``."""
         chance = self.failure_probability
         return "always" if chance == 0.0 else f"with probability >= 1 - {chance:.1g}"
 
 
-class _Bound(Scaled, Protocol):
-    @property
-    def value(self) -> float: ...
-    @property
-    def certainty(self) -> str: ...
-
-
-B = TypeVar("B", bound=_Bound)
+B = TypeVar("B", bound=Any)
 
 
 class Certified(Generic[B]):

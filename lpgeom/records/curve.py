@@ -116,20 +116,11 @@ class CostCurve(Saved):
         raise KeyError(f"rank {k} is not on this curve; there are {self.ks.tolist()}")
 
     def rank_for(self, share: float) -> tuple[int | None, int | None]:
-        """Ranks that leave at most this share of the cost of rank 0.
+        """Ranks that leave at most this share of the cost of rank 0: (least, found).
 
-        Parameters
-        ----------
-        share : float
-            In cost units: 0.05 means ``cost <= 0.05 total``.
-
-        Returns
-        -------
-        least : int or None
-            The smallest rank of the curve that may do it: of every smaller one on the curve it is
-            proved that no subspace does. None if that is so for all of them.
-        found : int or None
-            The smallest rank whose subspace does it; None if none of the curve's does.
+        In cost units: 0.05 means ``cost <= 0.05 total``. `least` is the smallest rank of the curve
+        that may do it: of every smaller one there it is proved that no subspace does. `found` is
+        the smallest whose subspace does it. None where none does.
 
         Examples
         --------

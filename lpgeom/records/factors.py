@@ -14,6 +14,7 @@ from lpgeom.records.fields import (
     Cost,
     Exponent,
     Rank,
+    RowWeights,
     Shape,
     Size,
     array,
@@ -117,9 +118,7 @@ class EntriesCertificate(Certified[EntriesBound]):
     scaled_cost: Size
     bounds: tuple[EntriesBound, ...]
     unit: Size = 1.0
-    row_weights: Annotated[Array, array(lambda known: known["shape"][:1])] | None = field(
-        default=None, repr=False
-    )
+    row_weights: RowWeights = field(default=None, repr=False)
     entry_weights: Annotated[Array, array(lambda known: known["shape"])] | None = field(
         default=None, repr=False
     )
@@ -145,14 +144,11 @@ class FactorResult(Result[EntriesCertificate]):
     ----------
     left, right : ndarray, shapes (n, k) and (k, d), float64
         `right` has orthonormal rows.
-    cost : float
-        ``sum_ij omega_i w_ij |A - left @ right|_ij^p`` (a p-th power).
-    norm_error : float
-        ``cost^(1/p)``.
-    lower_bound : float
-        Proved: no B of rank k costs less. 0.0 when not certified.
-    ratio : float
-        ``(cost / lower_bound)^(1/p) >= 1``; inf when not certified.
+    cost, norm_error : float
+        ``sum_ij omega_i w_ij |A - left @ right|_ij^p`` (a p-th power), and its p-th root.
+    lower_bound, ratio : float
+        Proved: no B of rank k costs less; 0.0 when not certified. ``(cost / lower_bound)^(1/p) >=
+        1``; inf when not certified.
     guarantee : float
         The a-priori ratio ``(kappa rank)^|1/p-1/2| d^|1/p-1/2|`` of the Lewis projection, which
         this one costs no more than; inf with entry weights or missing entries.

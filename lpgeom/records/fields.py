@@ -95,6 +95,7 @@ def _pair(value: Any) -> bool:
 
 index_vector = fits(_vector, "a vector of integers")
 Shape = Annotated[tuple[int, int], fits(_pair, "a pair of positive integers")]
+RowWeights = Annotated[Array, array(lambda known: known["shape"][:1])] | None
 Exponent = Annotated[float, real(1.0, finite=False)]
 Cost = Annotated[float, real(0.0, finite=False)]
 Size = Annotated[float, real(0.0)]

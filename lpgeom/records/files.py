@@ -35,8 +35,7 @@ Record = TypeVar("Record")
 
 FORMAT_VERSION = 2
 READ = (1, 2)
-"""Versions that can be read. 1 had the figures of a result beside the certificate they follow from.
-"""
+"""Versions that can be read. 1 had the figures of a result beside the certificate."""
 
 _HEADER = "header"
 _ARRAY_KINDS = "fiub"

@@ -30,10 +30,8 @@ class Part:
         zero.
     result : SubspaceResult or None
         For this group's rows alone. None for ranks 0 and d, and where no row has a positive weight.
-    norm : float
-        Without a result, what rows that become zero cost, as a norm; else 0.
-    p : float
-        The exponent.
+    norm, p : float
+        Without a result, what rows that become zero cost, as a norm, and the exponent.
     """
 
     basis: Array = field(repr=False)
@@ -70,11 +68,6 @@ class Part:
     def svd_cost(self) -> float:
         """What the SVD's subspace costs."""
         return self.cost if self.result is None else self.result.svd_cost
-
-    @classmethod
-    def of(cls, result: SubspaceResult) -> Part:
-        """What `approx_subspace` found."""
-        return cls(result.basis, result, p=result.p)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -212,21 +205,15 @@ class ClusterResult(Grouping):
     single_cost, svd_cost : float
         What `approx_subspace` reaches with one subspace of dimension k: at least `cost`; what the
         SVD's costs.
-    history : tuple of float
-        The least cost so far, from `single_cost` on, after each round and the last solves: never
-        rises.
+    history, n_iter, converged : tuple of float, int, bool
+        The least cost so far, from `single_cost` on, after each round and the last solves, which
+        never rises; rounds; whether another would bring less than the tolerance.
     p, k, shape
         The problem solved.
     method : str
         What the split came from: the start whose descent ended lowest, "single" where nothing beat
         one subspace, "rank" where one subspace holds all rows.
-    n_iter : int
-        Rounds of that descent.
-    converged : bool
-        Another round would bring less than the tolerance.
-    seconds : float
-    seed : int
-    row_weights : ndarray, shape (n,), or None
+    seconds, seed, row_weights : float, int, ndarray of shape (n,) or None
 
     Examples
     --------
@@ -235,6 +222,9 @@ class ClusterResult(Grouping):
     >>> result = lpgeom.approx_clusters(A, 1, subspaces=2)
     >>> result.bases.shape, result.cost <= result.single_cost
     ((2, 5, 1), True)
+    >>> left, right = result.factors(A)
+    >>> left.shape, right.shape
+    ((60, 1), (2, 1, 5))
     """
 
     _WORD = "label"
@@ -255,17 +245,7 @@ class ClusterResult(Grouping):
         return "" if same else f"bases are not {self.subspaces} of rank {self.k}"
 
     def factors(self, A: ArrayLike) -> tuple[Array, Array]:
-        """``left[i] @ right[labels[i]]`` is row i: (n, k) and (j, k, d), n k + j d k numbers.
-
-        Examples
-        --------
-        >>> import numpy as np, lpgeom
-        >>> A = np.random.default_rng(0).standard_normal((50, 6))
-        >>> found = lpgeom.approx_clusters(A, 2, subspaces=3)
-        >>> left, right = found.factors(A)
-        >>> left.shape, right.shape
-        ((50, 2), (3, 2, 6))
-        """
+        """``left[i] @ right[labels[i]]`` is row i: (n, k) and (j, k, d), n k + j d k numbers."""
         A = self._data(A)
         left = np.empty((len(A), self.k))
         for c, V in enumerate(self.bases):
@@ -329,6 +309,9 @@ class MixedResult(Grouping):
     >>> result = lpgeom.approx_mixed(A, 200)
     >>> result.storage <= 200, result.cost <= result.single_cost
     (True, True)
+    >>> lefts, rights = result.factors(A)
+    >>> sum(x.size for x in (*lefts, *rights) if x is not None) == result.storage
+    True
     """
 
     budget: int
@@ -364,15 +347,6 @@ class MixedResult(Grouping):
         """What is stored: for each part (n_c, k_c) and (k_c, d), rows of a label in their order.
 
         The right factor is None where the rows are kept as they are.
-
-        Examples
-        --------
-        >>> import numpy as np, lpgeom
-        >>> A = np.random.default_rng(0).standard_normal((50, 6))
-        >>> found = lpgeom.approx_mixed(A, 200, subspaces=3)
-        >>> lefts, rights = found.factors(A)
-        >>> sum(x.size for x in (*lefts, *rights) if x is not None) == found.storage
-        True
         """
         A = self._data(A)
         lefts, rights = [], []

@@ -19,7 +19,7 @@ from lpgeom.records.base import (
     to_cost_units,
 )
 from lpgeom.records.check.verify import verify
-from lpgeom.records.fields import Cost, Exponent, Rank, Shape, Size, array, real
+from lpgeom.records.fields import Cost, Exponent, Rank, RowWeights, Shape, Size, array, real
 from lpgeom.records.result import Result
 
 if TYPE_CHECKING:
@@ -114,9 +114,7 @@ class Certificate(Certified[Bound]):
     bounds: tuple[Bound, ...]
     guarantee: Cost = math.inf
     unit: Size = 1.0
-    row_weights: Annotated[Array, array(lambda known: known["shape"][:1])] | None = field(
-        default=None, repr=False
-    )
+    row_weights: RowWeights = field(default=None, repr=False)
 
     def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
         """Recompute cost and bounds from A with independent NumPy code.
@@ -150,15 +148,13 @@ class SubspaceResult(Result[Certificate]):
     ----------
     basis : ndarray, shape (d, k), float64
         Orthonormal basis V of the subspace.
-    cost : float
+    cost, norm_error : float
         ``sum_i omega_i ||a_i - a_i V V^T||^p`` (a p-th power, in user units); for p = inf
-        ``max_i ||a_i - a_i V V^T||`` (a norm) over the rows with omega_i > 0.
-    norm_error : float
-        ``cost^(1/p)``; finite even where `cost` overflows.
-    lower_bound : float
-        Proved lower bound on the cost of every rank-k subspace; 0.0 when not certified.
-    ratio : float
-        ``(cost / lower_bound)^(1/p) >= 1``; inf when not certified.
+        ``max_i ||a_i - a_i V V^T||`` (a norm) over the rows with omega_i > 0. Its p-th root, finite
+        even where the cost overflows.
+    lower_bound, ratio : float
+        Proved lower bound on the cost of every rank-k subspace, 0.0 when not certified;
+        ``(cost / lower_bound)^(1/p) >= 1``, inf when not certified.
     guarantee : float
         The a-priori ratio of theory 2 (of norms), with the measured kappa.
     certificate : Certificate or None

@@ -544,7 +544,8 @@ class TestVerify:
         self.fails(A, found, "other row weights", **doctored(row_weights=None))
         low = replace(found, **doctored(scaled_cost=0.9 * certificate.scaled_cost))
         self.fails(A, low, "cost is stated", history=(found.single_cost, low.cost))
-        bare = replace(found, **doctored(bounds=()))
+        self.fails(A, found, "guarantee", **doctored(bounds=()))
+        bare = replace(found, **doctored(bounds=(), guarantee=math.inf))
         bare.verify(A)
         assert bare.lower_bound < found.lower_bound
 

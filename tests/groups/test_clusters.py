@@ -477,7 +477,7 @@ class TestVerify:
         turned = np.linalg.qr(found.bases + 0.01)[0]
         self.fails(A, found, "another subspace", parts=self.turned(found, turned))
         parts = tuple(
-            Part.of(replace(r, statement=replace(r.statement, basis=V)))
+            Part(V, replace(r, statement=replace(r.statement, basis=V)))
             for r, V in zip(found.results, turned, strict=True)
         )
         self.fails(A, found, "recomputed", parts=parts)

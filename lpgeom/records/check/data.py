@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,14 +18,31 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 8 << 20
 
+NEGLIGIBLE = 1e-6
+"""Slack up to this share of a bound, or of a cost, is not asked about."""
+
 
 @dataclass(frozen=True)
 class Checked:
-    """What a witness proves: the bound `value`, give or take `slack` of rounding."""
+    """What a witness proves: the bound `value`, give or take `slack` of rounding.
+
+    `low` is what is left if rounding took all that it may; without it, `value` less `slack`.
+    """
 
     value: float
     slack: float = 0.0
     failure_probability: float = 0.0
+    low: float | None = None
+
+    def most(self, rtol: float) -> float:
+        """The largest statement that is proved.
+
+        A genuine one lies below the truth by several times this allowance. Where that is small
+        beside the bound it is given; elsewhere a witness may have been made to have it so.
+        """
+        low = self.value - self.slack if self.low is None else self.low
+        high = self.value * (1.0 + rtol) + self.slack
+        return high if high - low <= NEGLIGIBLE * max(low, 0.0) else low
 
 
 class Data:
@@ -67,14 +85,17 @@ class Data:
         """
         return 0.5 * EPS * (math.sqrt(self.n) + self.d + 64.0) * size
 
-    def tail(self, R: Array, rows: int, size: float) -> tuple[float, float]:
-        """Sum of the m smallest squared singular values of R, of this size, and its slack."""
+    def tail(self, R: Array, rows: int, size: float) -> tuple[float, float, float]:
+        """Sum of the m smallest squared singular values of R, its slack, and what is left of it:
+        statements are lowered by all of `off`, the check by half."""
         sigma = np.zeros(self.d)
         found = np.linalg.svd(R, compute_uv=False)
         sigma[: found.size] = found
         off = EPS * (math.sqrt(rows) + self.d) * math.sqrt(size)
-        value = float((sigma[self.k :] ** 2).sum())
-        return value, float(((sigma[self.k :] + off) ** 2).sum()) - value
+        sigma = sigma[self.k :]
+        value = float((sigma**2).sum())
+        low = float((np.maximum(sigma - 0.5 * off, 0.0) ** 2).sum())
+        return value, float(((sigma + off) ** 2).sum()) - value, low
 
     def smallest(self, G: Array) -> float:
         """Sum of the m smallest eigenvalues of G."""
@@ -89,6 +110,11 @@ def check_problem(c: Any, A: NDArray[Any]) -> None:
     CertificateError
         Names what does not fit.
     """
+    for x, names in ((c, ("p", "unit", "scaled_cost")), *((b, ("p", "unit")) for b in c.bounds)):
+        for name in names:
+            check_number(name, getattr(x, name))
+    if not isinstance(c.k, int) or isinstance(c.k, bool):
+        raise CertificateError(f"k = {c.k!r} is not an integer")
     if A.ndim != 2 or A.dtype.kind not in "fiub":
         raise CertificateError("A is not a two-dimensional array of real numbers")
     if A.shape != tuple(c.shape):
@@ -102,10 +128,28 @@ def check_problem(c: Any, A: NDArray[Any]) -> None:
             raise CertificateError(f"bound {b.name!r} is for p = {b.p:g}, unit {b.unit:g}")
 
 
+def check_number(name: str, value: Any) -> None:
+    """A real number that is a float, possibly inf or NaN."""
+    try:
+        good = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        float(value if good else "")
+    except (ValueError, OverflowError):
+        raise CertificateError(f"{name} is {str(value)[:40]!r}, which is no number") from None
+
+
+def check_arrays(**arrays: Any) -> None:
+    """Plain arrays of real numbers: none that hides some of them behind a mask."""
+    for name, x in arrays.items():
+        plain = isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray)
+        if not plain or x.dtype.kind not in "fiub":
+            raise CertificateError(f"{name} is not a plain array of real numbers")
+
+
 def check_weights(name: str, w: Array | None, shape: tuple[int, ...]) -> None:
     """Weights are finite, >= 0 and not all zero."""
     if w is None:
         return
+    check_arrays(**{f"{name} weights": w})
     if w.shape != shape or not (np.isfinite(w) & (w >= 0.0)).all() or not w.any():
         count = " x ".join(map(str, shape))
         raise CertificateError(f"{name} weights are not {count} finite numbers >= 0, not all zero")

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.io.interchange import as_numpy
 from lpgeom.records.base import EPS, Array, CertificateError
-from lpgeom.records.check.data import check_problem, check_weights
+from lpgeom.records.check.data import NEGLIGIBLE, check_arrays, check_problem, check_weights
 from lpgeom.records.check.verify import verify
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def verify_entries(certificate: EntriesCertificate, A: ArrayLike, *, rtol: float
     certificate holds for its part of A, and that certificate's row weights are nowhere above the
     least weight of the entries they stand for.
     """
+    if isinstance(A, np.ma.MaskedArray):
+        raise CertificateError("A is masked: missing entries are NaN")
     array = as_numpy(A, "A", missing=True)
     _check_statement(certificate, array)
     gone = np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, dtype=bool)
@@ -60,6 +62,7 @@ class _Weights:
 def _check_statement(c: EntriesCertificate, A: NDArray[Any]) -> None:
     """The certificate speaks of data of this shape, and its parts agree with one another."""
     check_problem(c, A)
+    check_arrays(left=c.left, right=c.right)
     n, d = A.shape
     if not c.p < math.inf:
         raise CertificateError(f"p = {c.p!r} is not a finite number >= 1")
@@ -73,7 +76,7 @@ def _check_statement(c: EntriesCertificate, A: NDArray[Any]) -> None:
 
 def _check_cost(c: EntriesCertificate, A: Array, weights: _Weights, rtol: float) -> None:
     """The factors cost what is stated."""
-    total = slack = 0.0
+    total = slack = size = 0.0
     everything = np.arange(A.shape[1])
     with np.errstate(over="ignore", under="ignore"):
         for lo in range(0, len(A), _ROWS):
@@ -82,10 +85,15 @@ def _check_cost(c: EntriesCertificate, A: Array, weights: _Weights, rtol: float)
             roots = weights.part(part, everything) ** (1.0 / c.p)
             left = c.left[part]
             r = roots * (np.abs(A[part] / c.unit - (left / c.unit) @ c.right))
-            size = np.abs(A[part] / c.unit) + (np.abs(left) / c.unit) @ np.abs(c.right)
-            off = 8.0 * EPS * c.k * roots * size
+            terms = np.abs(A[part] / c.unit) + (np.abs(left) / c.unit) @ np.abs(c.right)
+            off = 8.0 * EPS * c.k * roots * terms
+            size += float(((roots * np.abs(A[part] / c.unit)) ** c.p).sum())
             total += float((r**c.p).sum())
             slack += float(((r + off) ** c.p - r**c.p).sum())
+    if not slack <= NEGLIGIBLE * max(total, size):
+        raise CertificateError(
+            "factors cancel: their product is not known well enough to be costed"
+        )
     if not abs(c.scaled_cost - total) <= rtol * total + slack:
         raise CertificateError(f"cost is stated as {c.scaled_cost!r}, recomputed {total!r}")
 

@@ -26,13 +26,13 @@ def check_spectral(data: Data, bound: Bound) -> Checked:
     for _, block in data.blocks():
         G += block.T @ block
     size = float(np.trace(G))
-    value, slack = data.smallest(G), data.rounding(size)
+    value, slack, low = data.smallest(G), data.rounding(size), None
     if slack > 1e-10 * value:
         R: Array = np.zeros((0, data.d))
         for _, block in data.blocks():
             R = np.asarray(np.linalg.qr(np.concatenate([R, block]), mode="r"))
-        value, slack = data.tail(R, data.n, size)
-    return Checked(value, slack)
+        value, slack, low = data.tail(R, data.n, size)
+    return Checked(value, slack, low=low)
 
 
 def check_chord(data: Data, bound: Bound) -> Checked:
@@ -104,7 +104,8 @@ def check_lewis(data: Data, bound: Bound) -> Checked:
         base = (mu + T) * mu ** (p / 2.0 - 1.0) if mu > 0.0 else 0.0
     value = base * min(nu, kappa ** (p / 2.0 - 1.0))
     norm = value ** (1.0 / p) - outside ** (1.0 / p)
-    return Checked(max(norm, 0.0) ** p, value * relative)
+    # nu is what was computed here, and caps the statement, which is lowered on its own.
+    return Checked(max(norm, 0.0) ** p, value * relative, low=max(norm, 0.0) ** p)
 
 
 def check_relaxation(data: Data, bound: Bound) -> Checked:
@@ -120,10 +121,14 @@ def check_relaxation(data: Data, bound: Bound) -> Checked:
         N += (block * weights[:, None]).T @ block
         total += float((r**p).sum())
         size += float((weights * Y * Y).sum())
-    smallest = data.smallest(Q0 @ N) + data.rounding(size * max(1.0, _norm(Q0)))
-    if smallest <= 0.0 or total <= 0.0:
+    if total <= 0.0:
         return Checked(0.0)
-    return Checked(smallest * (smallest / total) ** (p - 1.0))
+    smallest, off = data.smallest(Q0 @ N), data.rounding(size * max(1.0, _norm(Q0)))
+    low, value, high = (
+        x * (x / total) ** (p - 1.0) if x > 0.0 else 0.0
+        for x in (smallest - off, smallest, smallest + off)
+    )
+    return Checked(value, high - value, low=low)
 
 
 def check_tangent(data: Data, bound: Bound) -> Checked:
@@ -177,12 +182,13 @@ def check_power(data: Data, bound: Bound) -> Checked:
     G = np.zeros((data.d, data.d))
     for part, block in data.blocks():
         G += (block * u[part, None]).T @ block
-    smallest = data.smallest(G) + data.rounding(float(np.trace(G)))
-    if smallest <= 0.0:
-        return Checked(0.0)
-    log = s * math.log(smallest) - (s - 1.0) * math.log(float((x**s).sum()))
-    value = math.exp(min(log, 700.0))  # of rounding beside long rows: more than any bound claims
-    return Checked(value, value * 32.0 * (1.0 + data.p**2) * EPS)
+    smallest, off = data.smallest(G), data.rounding(float(np.trace(G)))
+    total, relative = math.log(float((x**s).sum())), 32.0 * (1.0 + data.p**2) * EPS
+    low, value, high = (
+        math.exp(min(s * math.log(y) - (s - 1.0) * total, 700.0)) if y > 0.0 else 0.0
+        for y in (smallest - off, smallest, smallest + off)
+    )
+    return Checked(value, high * (1.0 + relative) - value, low=low * (1.0 - relative))
 
 
 CHECKERS: dict[str, Checker] = {

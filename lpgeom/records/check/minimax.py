@@ -45,12 +45,12 @@ def check_weighted(data: Data, bound: Bound) -> Checked:
             G += B.T @ B
         size += float((B * B).sum())
     if bound.witness["factored"]:
-        value, slack = data.tail(R, len(index), size)
+        value, slack, low = data.tail(R, len(index), size)
     else:
         value, slack = data.smallest(G), data.rounding(size)
-    value = max(value, 0.0)
-    proved = math.sqrt(value / total)
-    return Checked(proved, math.sqrt((value + slack) / total) - proved)
+        low = value - slack
+    proved, least = (math.sqrt(max(x, 0.0) / total) for x in (value, low))
+    return Checked(proved, math.sqrt((max(value, 0.0) + slack) / total) - proved, low=least)
 
 
 CHECKERS: dict[str, Checker] = {"john": check_weighted, "minimax": check_weighted}

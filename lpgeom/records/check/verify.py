@@ -17,7 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 from lpgeom.io.interchange import as_numpy
 from lpgeom.records.base import EPS, CertificateError, norm_ratio
 from lpgeom.records.check import linear, minimax, radial
-from lpgeom.records.check.data import Checker, Data, check_problem, check_weights
+from lpgeom.records.check.data import (
+    Checker,
+    Data,
+    check_arrays,
+    check_number,
+    check_problem,
+    check_weights,
+)
 
 if TYPE_CHECKING:
     from lpgeom.records.subspace import Bound, Certificate
@@ -40,6 +47,8 @@ def verify(certificate: Certificate, A: ArrayLike, *, rtol: float = 1e-9) -> Non
     sliced = isinstance(getattr(A, "dtype", None), np.dtype) and hasattr(A, "ndim")
     sliced = sliced and not hasattr(type(A), "__cuda_array_interface__")
     array: Any = A if sliced else as_numpy(A, "A")
+    if isinstance(array, np.ma.MaskedArray):
+        raise CertificateError("A is masked: what is behind a mask is not said")
     _check_statement(certificate, array)
     data = Data(array, certificate)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -52,6 +61,11 @@ def verify(certificate: Certificate, A: ArrayLike, *, rtol: float = 1e-9) -> Non
                 f"{certificate.scaled_cost!r}"
             )
     promise = certificate.guarantee
+    check_number("guarantee", promise)
+    if not reached and promise < math.inf:
+        raise CertificateError(
+            f"guarantee {promise!r} is stated, and no bound that it could rest on"
+        )
     if not promise >= 1.0:
         raise CertificateError(f"guarantee {promise!r} is below 1")
     # Bounds are stated less what rounding may have added. The guarantee is a theorem about the
@@ -67,6 +81,7 @@ def verify(certificate: Certificate, A: ArrayLike, *, rtol: float = 1e-9) -> Non
 def _check_statement(c: Certificate, A: NDArray[Any]) -> None:
     """The certificate speaks of data of this shape, and its parts agree with one another."""
     check_problem(c, A)
+    check_arrays(basis=c.basis)
     n, d = A.shape
     if c.basis.shape != (d, c.k) or not 1 <= c.k <= d:
         raise CertificateError(f"basis has shape {c.basis.shape}, expected ({d}, {c.k})")
@@ -98,15 +113,17 @@ def _check_bound(data: Data, c: Certificate, bound: Bound, rtol: float) -> float
     """A bound follows from its witness; what that proves at most, rounding included."""
     if bound.name not in CHECKERS:
         raise CertificateError(f"bound {bound.name!r} is unknown here")
+    for name in ("scaled_value", "failure_probability"):
+        check_number(f"{name} of {bound.name!r}", getattr(bound, name))
     if not (math.isfinite(bound.scaled_value) and bound.scaled_value >= 0.0):
         raise CertificateError(f"bound {bound.name!r} is not a number >= 0")
     try:
         proved = CHECKERS[bound.name](data, bound)
-    except (KeyError, TypeError, IndexError, ValueError, np.linalg.LinAlgError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         if isinstance(error, CertificateError):
             raise
         raise CertificateError(f"bound {bound.name!r} has a broken witness: {error}") from error
-    if not bound.scaled_value <= max(proved.value * (1.0 + rtol) + proved.slack, 0.0):
+    if not bound.scaled_value <= max(proved.most(rtol), 0.0):
         raise CertificateError(
             f"bound {bound.name!r} is stated as {bound.scaled_value!r}; its witness proves no more "
             f"than {proved.value!r}"
