@@ -11,116 +11,80 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lpgeom._version import __version__
-from lpgeom.records import (
-    Bound,
-    Certificate,
-    CertificateError,
-    ClusterResult,
-    CostCurve,
-    FactorResult,
-    MixedResult,
-    SubspaceResult,
-)
+from lpgeom._version import __version__ as __version__
+from lpgeom.records import Bound as Bound
+from lpgeom.records import Certificate as Certificate
+from lpgeom.records import CertificateError as CertificateError
+from lpgeom.records import ClusterResult as ClusterResult
+from lpgeom.records import CostCurve as CostCurve
+from lpgeom.records import FactorResult as FactorResult
+from lpgeom.records import MixedResult as MixedResult
+from lpgeom.records import SubspaceResult as SubspaceResult
 
 if TYPE_CHECKING:
-    from lpgeom.affine.affine import AffineResult, approx_affine
-    from lpgeom.approx import approx_subspace
-    from lpgeom.comparison.compare import compare
-    from lpgeom.coresets.record import Coreset
-    from lpgeom.coresets.sampling import coreset
-    from lpgeom.coresets.streaming import StreamingCoreset
-    from lpgeom.curve.curve import cost_curve
-    from lpgeom.entries.factors import approx_factors
-    from lpgeom.entries.regression import Regression, lp_regression
+    from lpgeom.affine.affine import AffineResult as AffineResult
+    from lpgeom.affine.affine import approx_affine as approx_affine
+    from lpgeom.approx import approx_subspace as approx_subspace
+    from lpgeom.comparison.compare import compare as compare
+    from lpgeom.coresets.record import Coreset as Coreset
+    from lpgeom.coresets.sampling import coreset as coreset
+    from lpgeom.coresets.streaming import StreamingCoreset as StreamingCoreset
+    from lpgeom.curve.curve import cost_curve as cost_curve
+    from lpgeom.entries.factors import approx_factors as approx_factors
+    from lpgeom.entries.regression import Regression as Regression
+    from lpgeom.entries.regression import lp_regression as lp_regression
     from lpgeom.estimator import LpPCA as LpPCA
-    from lpgeom.geometry.ellipsoids.john import john_ellipsoid
-    from lpgeom.geometry.ellipsoids.loewner import loewner_ellipsoid
-    from lpgeom.geometry.ellipsoids.lp_svd import LpSVD, lp_svd
-    from lpgeom.geometry.ellipsoids.measure import Rounding
-    from lpgeom.geometry.ellipsoids.mvee import min_volume_ellipsoid
-    from lpgeom.geometry.ellipsoids.record import Ellipsoid
-    from lpgeom.geometry.lewis import LewisWeights, lewis_weights
-    from lpgeom.geometry.median import Median, lp_median
-    from lpgeom.groups.clusters import approx_clusters
-    from lpgeom.groups.mixed import approx_mixed
-    from lpgeom.subspace.certify import certify, cost
-    from lpgeom.subspace.refine import refine
-    from lpgeom.warm import warmup
+    from lpgeom.geometry.ellipsoids.john import john_ellipsoid as john_ellipsoid
+    from lpgeom.geometry.ellipsoids.loewner import loewner_ellipsoid as loewner_ellipsoid
+    from lpgeom.geometry.ellipsoids.lp_svd import LpSVD as LpSVD
+    from lpgeom.geometry.ellipsoids.lp_svd import lp_svd as lp_svd
+    from lpgeom.geometry.ellipsoids.measure import Rounding as Rounding
+    from lpgeom.geometry.ellipsoids.mvee import min_volume_ellipsoid as min_volume_ellipsoid
+    from lpgeom.geometry.ellipsoids.record import Ellipsoid as Ellipsoid
+    from lpgeom.geometry.lewis import LewisWeights as LewisWeights
+    from lpgeom.geometry.lewis import lewis_weights as lewis_weights
+    from lpgeom.geometry.median import Median as Median
+    from lpgeom.geometry.median import lp_median as lp_median
+    from lpgeom.groups.clusters import approx_clusters as approx_clusters
+    from lpgeom.groups.mixed import approx_mixed as approx_mixed
+    from lpgeom.subspace.certify import certify as certify
+    from lpgeom.subspace.certify import cost as cost
+    from lpgeom.subspace.refine import refine as refine
+    from lpgeom.warm import warmup as warmup
 
-
-__all__ = [
-    "AffineResult",
-    "Bound",
-    "Certificate",
-    "CertificateError",
-    "ClusterResult",
-    "Coreset",
-    "CostCurve",
-    "Ellipsoid",
-    "FactorResult",
-    "LewisWeights",
-    "LpSVD",
-    "Median",
-    "MixedResult",
-    "Regression",
-    "Rounding",
-    "StreamingCoreset",
-    "SubspaceResult",
-    "__version__",
-    "approx_affine",
-    "approx_clusters",
-    "approx_factors",
-    "approx_mixed",
-    "approx_subspace",
-    "certify",
-    "compare",
-    "coreset",
-    "cost",
-    "cost_curve",
-    "john_ellipsoid",
-    "lewis_weights",
-    "loewner_ellipsoid",
-    "lp_median",
-    "lp_regression",
-    "lp_svd",
-    "min_volume_ellipsoid",
-    "refine",
-    "warmup",
-]
-
-# LpPCA is not in __all__: ``from lpgeom import *`` must not need scikit-learn.
-_LAZY = {
-    "LpPCA": "lpgeom.estimator",
-    "AffineResult": "lpgeom.affine.affine",
-    "approx_affine": "lpgeom.affine.affine",
-    "Median": "lpgeom.geometry.median",
-    "lp_median": "lpgeom.geometry.median",
-    "approx_factors": "lpgeom.entries.factors",
-    "approx_mixed": "lpgeom.groups.mixed",
-    "approx_subspace": "lpgeom.approx",
-    "approx_clusters": "lpgeom.groups.clusters",
-    "certify": "lpgeom.subspace.certify",
-    "compare": "lpgeom.comparison.compare",
-    "Coreset": "lpgeom.coresets.record",
-    "coreset": "lpgeom.coresets.sampling",
-    "StreamingCoreset": "lpgeom.coresets.streaming",
-    "cost": "lpgeom.subspace.certify",
-    "cost_curve": "lpgeom.curve.curve",
-    "john_ellipsoid": "lpgeom.geometry.ellipsoids.john",
-    "Ellipsoid": "lpgeom.geometry.ellipsoids.record",
-    "Rounding": "lpgeom.geometry.ellipsoids.measure",
-    "LewisWeights": "lpgeom.geometry.lewis",
-    "lewis_weights": "lpgeom.geometry.lewis",
-    "loewner_ellipsoid": "lpgeom.geometry.ellipsoids.loewner",
-    "Regression": "lpgeom.entries.regression",
-    "lp_regression": "lpgeom.entries.regression",
-    "lp_svd": "lpgeom.geometry.ellipsoids.lp_svd",
-    "LpSVD": "lpgeom.geometry.ellipsoids.lp_svd",
-    "min_volume_ellipsoid": "lpgeom.geometry.ellipsoids.mvee",
-    "refine": "lpgeom.subspace.refine",
-    "warmup": "lpgeom.warm",
+_PUBLIC = {
+    "records": "Bound Certificate CertificateError ClusterResult CostCurve FactorResult "
+    "MixedResult SubspaceResult",
+    "affine.affine": "AffineResult approx_affine",
+    "approx": "approx_subspace",
+    "comparison.compare": "compare",
+    "coresets.record": "Coreset",
+    "coresets.sampling": "coreset",
+    "coresets.streaming": "StreamingCoreset",
+    "curve.curve": "cost_curve",
+    "entries.factors": "approx_factors",
+    "entries.regression": "Regression lp_regression",
+    "estimator": "LpPCA",
+    "geometry.ellipsoids.john": "john_ellipsoid",
+    "geometry.ellipsoids.loewner": "loewner_ellipsoid",
+    "geometry.ellipsoids.lp_svd": "LpSVD lp_svd",
+    "geometry.ellipsoids.measure": "Rounding",
+    "geometry.ellipsoids.mvee": "min_volume_ellipsoid",
+    "geometry.ellipsoids.record": "Ellipsoid",
+    "geometry.lewis": "LewisWeights lewis_weights",
+    "geometry.median": "Median lp_median",
+    "groups.clusters": "approx_clusters",
+    "groups.mixed": "approx_mixed",
+    "subspace.certify": "certify cost",
+    "subspace.refine": "refine",
+    "warm": "warmup",
 }
+"""Module here -> the public names that it has; each is imported when it is first used."""
+
+_LAZY = {name: f"lpgeom.{module}" for module, names in _PUBLIC.items() for name in names.split()}
+
+# Without LpPCA: ``from lpgeom import *`` must not need scikit-learn.
+__all__ = sorted({"__version__", *_LAZY} - {"LpPCA"})
 
 # Former public names: each warns, and is its successor.
 _RENAMED = {
