@@ -12,15 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from lpgeom.nn.factors.factored import FLOATING
-from lpgeom.nn.factors.groups import Factors, names_of
+from lpgeom.nn.factors.groups import PLACES, Factors, label_dtype
 from lpgeom.nn.model.replace import build, install
 from lpgeom.nn.model.sites import Group, Site, groups
-from lpgeom.nn.modules.embedding import embedding_options
-from lpgeom.nn.modules.scaled import scaling_of
 from lpgeom.nn.plan.calibration import metrics_of
 from lpgeom.nn.plan.options import Options
 from lpgeom.nn.plan.plan import Item, items_of, line, ranked, solve
@@ -28,8 +27,8 @@ from lpgeom.nn.report.report import CompressionReport, LayerReport
 from lpgeom.nn.stored.checkpoint import write
 from lpgeom.nn.stored.directory import Stored, copy_others, keys_of, open_tensors, structure
 from lpgeom.nn.stored.huggingface import say_untied
-from lpgeom.nn.stored.outline import layer_of
-from lpgeom.nn.stored.recipe import Layer, Recipe
+from lpgeom.nn.stored.outline import layers_of
+from lpgeom.nn.stored.recipe import Recipe
 from lpgeom.nn.stored.tensors import aliases_of
 
 if TYPE_CHECKING:
@@ -339,12 +338,11 @@ def _compressed(
     ]
     items = ranked(items, options, read)
     state = model.state_dict(keep_vars=True)
-    plan = _Plan(items, state)
-    sizes = {name: stored.outline[keys[name]] for name in state if name not in plan.shared}
+    shared = aliases_of(state)
+    sizes = {name: stored.outline[keys[name]] for name in state if name not in shared}
     before = sum(x.numel() for name, x in sizes.items() if isinstance(state[name], nn.Parameter))
     before_bytes = sum(x.nbytes for x in sizes.values())
     lines: dict[str, LayerReport] = {item.group.name: line(item) for item in items}
-    layers: list[Layer] = []
 
     def report() -> CompressionReport:
         return _totalled(
@@ -360,100 +358,67 @@ def _compressed(
     if dry_run:
         return report()
 
+    # What the model becomes, without data: whose names are written, and which are the same tensor.
+    todo = [(item, build(item.group, _outline(item))) for item in items if item.rank is not None]
+    install([made for _, modules in todo for made in modules])
+    state = model.state_dict(keep_vars=True)
+    aliases = aliases_of(state)
+    names = [name for name in state if name not in aliases]
+
     def tensors() -> Iterator[tuple[str, Tensor]]:
-        todo = [item for item in items if item.rank is not None]
         with tqdm(total=len(todo), disable=not progress, leave=False, unit="layer") as bar:
-            for item in todo:
+            for item, modules in todo:
                 bar.set_description(item.group.name)
                 lines[item.group.name], factors = solve(item, read(item.group))
                 for name, tensor in factors.tensors().items():
-                    yield f"{item.group.name}.{name}", tensor
-                layers.extend(_layers(item, factors))
+                    yield next(n for n in _names(item, name) if n not in aliases), tensor
+                for _, module in modules:
+                    module.take(factors.without_data())
                 del factors
                 bar.update()
-        for name in plan.kept:
-            yield name, stored.tensor(keys[name])
+        for name in names:
+            if name in keys:
+                yield name, stored.tensor(keys[name])
 
     def recipe() -> Recipe:
-        return Recipe(
-            type(model).__name__, "transformers", tuple(layers), plan.aliases, report=report()
-        )
+        layers = tuple(layers_of(model))
+        return Recipe(type(model).__name__, "transformers", layers, aliases, report=report())
 
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
         temporary.mkdir()
         copy_others(source, temporary)
         model.config.architectures = [type(model).__name__]
-        if any(item.rank is not None and item.group.kept for item in items):
+        if any(item.group.kept for item, _ in todo):
             say_untied(model)
         model.config.save_pretrained(temporary)
-        written: list[CompressionReport] = []
-
-        def finished() -> Recipe:
-            made = recipe()
-            assert made.report is not None
-            written.append(made.report)
-            return made
-
-        write(temporary, plan.written, tensors(), finished)
+        written = write(temporary, names, tensors(), recipe)
         os.rename(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    return written[0]
+    assert written.report is not None
+    return written.report
 
 
-class _Plan:
-    """Names: what is written, and what is the same tensor as another."""
-
-    def __init__(self, items: list[Item], state: Mapping[str, Any]) -> None:
-        self.shared = aliases_of(state)
-        """Aliases in the dense model."""
-        gone: set[str] = set()
-        self.aliases: dict[str, str] = {}
-        self.written: list[str] = []
-        for item in items:
-            if item.rank is None:
-                continue
-            name = item.group.name
-            tensors = names_of(
-                item.size.subspaces, item.size.subspaces > 1 or item.budget is not None
-            )
-            self.written += [f"{name}.{tensor}" for tensor in tensors]
-            for path in _paths(item):
-                gone.add(path if item.group.kind == "parameter" else f"{path}.weight")
-                if path != name:
-                    self.aliases |= {f"{path}.{x}": f"{name}.{x}" for x in tensors}
-        kept: dict[int, str] = {}
-        for name, tensor in state.items():
-            if name in gone:
-                continue
-            first = kept.setdefault(id(tensor), name)
-            if first != name:
-                self.aliases[name] = first
-        self.kept = list(kept.values())
-        self.written += self.kept
+def _outline(item: Item) -> Factors:
+    """Factors with the names that an item's will have, without data."""
+    size, groups = item.size, item.size.subspaces
+    counts = (size.n, *[0] * (groups - 1))
+    with torch.device("meta"):
+        lefts = tuple(torch.empty(n_c, 1) for n_c in counts)
+        rights = tuple(torch.empty(1, size.d) for _ in counts)
+        if groups == 1 and item.budget is None:
+            return Factors(lefts, rights)
+        index = (torch.empty(size.n, dtype=dtype) for dtype in (label_dtype(groups), PLACES))
+        return Factors(lefts, rights, *index)
 
 
-def _paths(item: Item) -> Iterator[str]:
-    """Every module name that gets the item's factors."""
+def _names(item: Item, tensor: str) -> Iterator[str]:
+    """Every name that a tensor of an item's factors has in the model."""
     for site in item.group.sites:
-        yield from site.paths
-
-
-def _layers(item: Item, factors: Factors) -> Iterator[Layer]:
-    """What the recipe says of an item, under each of its names."""
-    for site in item.group.sites:
-        options: dict[str, Any]
-        kind = "linear" if site.kind == "conv1d" else site.kind
-        if kind == "parameter":
-            options = {"shape": list(site.weight.shape)}
-        elif kind == "embedding":
-            options = embedding_options(site.owner, scaling_of(site.owner))
-        else:
-            options = {"bias": site.owner._parameters.get("bias") is not None}
         for path in site.paths:
-            yield layer_of(path, kind, factors, options)
+            yield f"{path}.{tensor}"
 
 
 def _parameter_name(site: Site) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from lpgeom.groups.mixed import approx_mixed
 from lpgeom.nn.factors.factored import Factored, Metric, Spec
 from lpgeom.nn.factors.groups import Factors, label_dtype, places_of
-from lpgeom.nn.factors.seen import Seen, check_finite, exactly, rounded, seen_by
+from lpgeom.nn.factors.seen import Seen, check_finite, exactly, rounded
 from lpgeom.nn.factors.solving import solved
 from lpgeom.records.subspace import Array
 from lpgeom.subspace.svd_curve import SvdCurve, svd_cost_curve
@@ -40,7 +40,7 @@ def factorise(
         Entries that are not finite, factors beyond the range of the weight's dtype, or a p at which
         costs leave that of float64.
     """
-    seen = seen_by(weight, metric)
+    seen = Seen(weight, metric)
     found = solved(seen.rows, k, spec, row_weights)
     lossless = k >= weight.shape[1]  # the identity, and the weight itself
     right = found.right if metric is None or lossless else found.right @ metric.inverse
@@ -83,7 +83,7 @@ def factorise_mixed(
 
     Always as many groups as asked for; those that were not needed have no rows.
     """
-    seen = seen_by(weight)
+    seen = Seen(weight)
     curve = _curve(seen, spec.p, row_weights) if curve is None else curve
     found = approx_mixed(
         seen.rows, budget, spec.p, subspaces=spec.subspaces,
@@ -133,7 +133,7 @@ def curve_of(
     ValueError
         A weight whose p-th powers leave float64's range: its error would be nan, or 0.
     """
-    return _curve(seen_by(weight, metric), p, row_weights)
+    return _curve(Seen(weight, metric), p, row_weights)
 
 
 def _curve(seen: Seen, p: float, row_weights: Array | None) -> SvdCurve:

@@ -184,9 +184,17 @@ class Factors:
 
     def tensors(self) -> dict[str, Tensor]:
         """What is stored, by the names it has in a module."""
-        names = names_of(len(self.lefts), self.labels is not None)
-        index = () if self.labels is None or self.places is None else (self.labels, self.places)
-        return dict(zip(names, (*self.lefts, *self.rights, *index), strict=True))
+        if self.labels is None or self.places is None:
+            return {"left": self.lefts[0], "right": self.rights[0]}
+        named = {f"lefts.{c}": left for c, left in enumerate(self.lefts)}
+        named |= {f"rights.{c}": right for c, right in enumerate(self.rights)}
+        return named | {"labels": self.labels, "places": self.places}
+
+    def without_data(self) -> Factors:
+        """The same on the meta device."""
+        sides = (tuple(x.to("meta") for x in side) for side in (self.lefts, self.rights))
+        index = (x if x is None else x.to("meta") for x in (self.labels, self.places))
+        return Factors(*sides, *index)
 
     def as_parameters(self, grad: bool = True) -> Factors:
         """The same with Parameters; what is one stays itself, so that what is shared stays so.
@@ -203,14 +211,6 @@ def _parameter(value: Tensor, grad: bool) -> nn.Parameter:
     if isinstance(value, nn.Parameter):
         return value
     return nn.Parameter(value, requires_grad=grad and len(value) > 0)
-
-
-def names_of(groups: int, labelled: bool) -> list[str]:
-    """What the tensors of that many groups are called in a module."""
-    if not labelled:
-        return ["left", "right"]
-    factors = [f"{side}.{c}" for side in ("lefts", "rights") for c in range(groups)]
-    return [*factors, "labels", "places"]
 
 
 def label_dtype(groups: int) -> torch.dtype:

@@ -1,7 +1,7 @@
 """A weight as the solver sees it, and its left factor as it is stored: where the numbers live.
 
-`seen_by` is the one place that decides it. Whatever it returns has the rows in a form that the
-solvers take, and fills and judges left factors beside them; `factor.py` knows no more of it.
+`Seen` is the one place that decides it. It has the rows in a form that the solvers take, and fills
+and judges left factors beside them; `factor.py` knows no more of it.
 """
 
 from __future__ import annotations
@@ -146,11 +146,6 @@ class Seen:
         step = max(1, _BLOCK_ENTRIES // d)
         for lo in range(0, n, step):
             yield slice(lo, min(n, lo + step))
-
-
-def seen_by(weight: Tensor, metric: Metric | None = None) -> Seen:
-    """The weight's rows where they are best worked on."""
-    return Seen(weight, metric)
 
 
 def rounded(values: Array, like: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ MODULES: dict[str, type[LowRank]] = {
 """What takes the place of a weight of each kind."""
 
 
-def build(group: Group, factors: Factors) -> list[tuple[Site, nn.Module]]:
+def build(group: Group, factors: Factors) -> list[tuple[Site, LowRank]]:
     """Modules for every site of a group, from the same Parameters.
 
     Tied layers keep using one another's weights: an output layer computes ``(x right^T) left^T``

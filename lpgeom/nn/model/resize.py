@@ -131,7 +131,7 @@ def _resize_factors(layer: LowRank, sharing: list[LowRank], num_tokens: int) -> 
         lefts.append(nn.Parameter(rows, requires_grad=left.requires_grad))
     places = None if labels is None else places_of(labels, len(lefts))
     for module in sharing:
-        module._take(Factors(tuple(lefts), module.factors.rights, labels, places))
+        module.take(Factors(tuple(lefts), module.factors.rights, labels, places))
 
 
 def _output_layer(model: nn.Module, n: int, shared: list[Any]) -> Any:

@@ -39,28 +39,18 @@ def selected(
     wanted, unwanted = _names("layers", layers), _names("exclude", exclude)
     if not wanted:
         raise ValueError("layers is empty; name a kind (embeddings, linear, all) or patterns")
-    chosen: dict[int, Group] = {}
+
+    def meant(name: str, option: str) -> list[Group]:
+        if name not in KINDS:
+            return matches(groups, name, option)
+        embeddings = name == "embeddings"
+        return [g for g in groups if name == "all" or (g.kind == "embedding") == embeddings]
+
     notes: dict[str, str] = {}
-    named: set[int] = set()
     word = words(model)
-    for name in wanted:
-        if name in KINDS:
-            for group in groups:
-                if name == "all" or (group.kind == "embedding") == (name == "embeddings"):
-                    chosen[id(group)] = group
-            continue
-        matching = matches(groups, name, "layers")
-        chosen |= {id(group): group for group in matching}
-        named |= {id(group) for group in matching}
-    for name in unwanted:
-        if name in KINDS:
-            out = [
-                g for g in groups if name == "all" or (g.kind == "embedding") == (name == KINDS[0])
-            ]
-        else:
-            out = matches(groups, name, "exclude")
-        for group in out:
-            chosen.pop(id(group), None)
+    chosen = {id(group) for name in wanted for group in meant(name, "layers")}
+    named = {id(g) for name in wanted if name not in KINDS for g in meant(name, "layers")}
+    chosen -= {id(group) for name in unwanted for group in meant(name, "exclude")}
     ordered = [group for group in groups if id(group) in chosen]
     for group in ordered:
         if group.fatal:
@@ -68,11 +58,8 @@ def selected(
         if group.obstacle:
             notes[group.name] = group.obstacle
         elif id(group) not in named:
-            if (
-                group.kind == "embedding"
-                and word
-                and not any(id(s.owner) in word for s in group.sites)
-            ):
+            other = word and not any(id(site.owner) in word for site in group.sites)
+            if group.kind == "embedding" and other:
                 notes[group.name] = "not a word embedding; name it to compress it"
             elif group.kind != "embedding" and min(group.head.shape) < SMALL:
                 notes[group.name] = "small; name it to compress it"

@@ -81,9 +81,9 @@ class Group:
     Attributes
     ----------
     sites : tuple of Site
-        Those that share the factors, too.
+        The sites that share the factors, too.
     kept : tuple of Site
-        Those that keep the dense weight for themselves.
+        The sites that keep the dense weight for themselves.
     """
 
     sites: tuple[Site, ...]
@@ -143,9 +143,8 @@ def groups(model: nn.Module, *, meta: bool = False) -> list[Group]:
         same.sort(key=lambda site: site.kind != "embedding")  # stable: else in the model's order
         if not same[0].obstacle:
             mine = {(id(site.owner), site.attribute) for site in same}
-            others = [
-                path for owner, key, path in holders[id(same[0].weight)] if (owner, key) not in mine
-            ]
+            held = holders[id(same[0].weight)]
+            others = [path for owner, key, path in held if (owner, key) not in mine]
             reason = ""
             if others:
                 reason = f"shares its weight with {others[0]}, which cannot be replaced"
@@ -153,14 +152,9 @@ def groups(model: nn.Module, *, meta: bool = False) -> list[Group]:
                 len(same) > 1 and any(site.kind == "parameter" for site in same)
             ):
                 reason = "shares its weight with a layer that holds it in another shape"
-            if reason:
-                same = [_obstructed(site, reason) for site in same]
+            same = [replace(site, obstacle=reason) for site in same]
         found.append(Group(tuple(same)))
     return found
-
-
-def _obstructed(site: Site, reason: str) -> Site:
-    return replace(site, obstacle=reason)
 
 
 def _holders(model: nn.Module) -> dict[int, list[tuple[int, str, str]]]:
@@ -195,15 +189,12 @@ def _sites(model: nn.Module, meta: bool) -> Iterator[Site]:
         if kind:
             reason, fatal = obstacle(module, "weight", kind, meta)
             if id(module) in in_attention:
-                reason, fatal = (
-                    "belongs to torch.nn.MultiheadAttention, which reads its weight",
-                    False,
-                )
+                reason = "belongs to torch.nn.MultiheadAttention, which reads its weight"
+                fatal = False
             yield Site(name, kind, module, "weight", where, tuple(paths[id(module)]), reason, fatal)
         for key in BARE.get(type(module).__name__, ()):
             if key in module._parameters:
                 reason, fatal = obstacle(module, key, "parameter", meta)
                 names = tuple(f"{path}.{key}".lstrip(".") for path in paths[id(module)])
-                yield Site(
-                    names[0], "parameter", module, key, [(module, key)], names, reason, fatal
-                )
+                here = [(module, key)]
+                yield Site(names[0], "parameter", module, key, here, names, reason, fatal)

@@ -199,7 +199,7 @@ class LowRankEmbedding(LowRank):
     ) -> LowRankEmbedding:
         n, d = factors.shape
         layer = cls(n, d, dtype=factors.lefts[0].dtype, device="meta", **factors.sizes, **options)
-        layer._take(factors)
+        layer.take(factors)
         layer.scale_by(scaling)
         return layer
 
@@ -249,12 +249,14 @@ class LowRankEmbedding(LowRank):
 
     def options(self) -> dict[str, Any]:
         """What a recipe says of the embedding beside its factors."""
-        return embedding_options(self, self.scaling)
+        options = {name: getattr(self, name) for name in USUAL}
+        scales = self.scale is not None and self.scale != 1.0
+        return options | {"scale": self.scale} if scales else options
 
     def to_dense(self) -> nn.Embedding:
         """A `torch.nn.Embedding` with this table; its own memory.
 
-        Of an embedding that scales what it looks up, one of the class that it had.
+        If it scales what it looks up, the table is of the class that did so.
         """
         weight, scaling = own(self.weight, self._learns()), self.scaling
         options = {name: getattr(self, name) for name in USUAL}
@@ -386,11 +388,3 @@ class LowRankEmbedding(LowRank):
             value = getattr(self, name)
             text += "" if value == usual else f", {name}={value}"
         return text if self.scale is None else f"{text}, scale={self.scale:g}"
-
-
-def embedding_options(table: Any, scaling: Scaling | None) -> dict[str, Any]:
-    """What a recipe says of an embedding, dense or in factors."""
-    options = {name: getattr(table, name) for name in USUAL}
-    if scaling is not None and scaling.value != 1.0:
-        options["scale"] = scaling.value
-    return options

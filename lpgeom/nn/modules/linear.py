@@ -44,7 +44,7 @@ class LowRankLinear(LowRank):
     left : Parameter, shape (out_features, rank)
     right : Parameter, shape (rank, in_features)
     lefts, rights, labels, places, ranks, counts
-        Those of `LowRankEmbedding`.
+        The same as in a `LowRankEmbedding`.
     bias : Parameter, shape (out_features,), or None
 
     Examples
@@ -136,7 +136,7 @@ class LowRankLinear(LowRank):
         if bias is not None and bias.shape != (n,):
             raise ValueError(f"bias must have shape ({n},), got {tuple(bias.shape)}")
         layer = cls(d, n, bias=False, device="meta", dtype=factors.lefts[0].dtype, **factors.sizes)
-        layer._take(factors)
+        layer.take(factors)
         if bias is not None:
             layer.bias = bias if isinstance(bias, nn.Parameter) else nn.Parameter(bias)
         return layer

@@ -24,9 +24,9 @@ class LowRank(nn.Module, ABC):
     Attributes
     ----------
     left, right : Parameter, shapes (n, k) and (k, d)
-        Of one group.
+        The factors where there is one group.
     lefts, rights : ParameterList of (n_c, k_c) and (k_c, d)
-        Of several; in a group of rank d, the rows themselves and (0, d).
+        The factors where there are several; in a group of rank d, the rows themselves and (0, d).
     labels : Tensor, shape (n,), uint8 or int32, or None
         The group of each row, a buffer; None if there is one.
     places : Tensor, shape (n,), int32, or None
@@ -62,7 +62,7 @@ class LowRank(nn.Module, ABC):
             j = validation.check_positive_int("subspaces", subspaces)
             if j == 1:
                 made = Factors((torch.empty(n, k, **options),), (torch.empty(k, d, **options),))
-                self._take(made)
+                self.take(made)
                 return
             ranks: Sequence[int] = [min(k, d)] * j
             counts = [len(range(c, n, j)) for c in range(j)]
@@ -76,9 +76,9 @@ class LowRank(nn.Module, ABC):
         lefts = (torch.empty(n_c, k, **options) for n_c, k in zip(counts, ranks, strict=True))
         rights = (torch.empty(k if k < d else 0, d, **options) for k in ranks)
         index = labels.to(label_dtype(len(ranks))), places.to(PLACES)
-        self._take(Factors(tuple(lefts), tuple(rights), *index))
+        self.take(Factors(tuple(lefts), tuple(rights), *index))
 
-    def _take(self, factors: Factors) -> None:
+    def take(self, factors: Factors) -> None:
         """Use these factors as they are: Parameters stay shared."""
         held: Any = factors.as_parameters()
         if factors.labels is None:

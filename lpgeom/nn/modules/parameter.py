@@ -79,7 +79,7 @@ class LowRankParameter(LowRank):
         if factors.shape != (shape[0], math.prod(shape[1:])):
             raise ValueError(f"factors of {factors.shape} are not of {tuple(shape)}")
         made = cls(shape, factors.rank, device="meta", dtype=factors.lefts[0].dtype)
-        made._take(factors)
+        made.take(factors)
         return made
 
     @classmethod

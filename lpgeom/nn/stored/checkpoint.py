@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lpgeom.io.checksum import sha256_of
-from lpgeom.nn.factors.groups import PLACES, Factors, are_places, names_of
+from lpgeom.nn.factors.groups import PLACES, Factors, are_places
 from lpgeom.nn.modules.low_rank import regroup
 from lpgeom.nn.report.report import CompressionReport
 from lpgeom.nn.stored.huggingface import config_from, transformers_class
@@ -99,7 +99,7 @@ def write(
     names: list[str],
     tensors: Iterable[tuple[str, Tensor]],
     recipe: Callable[[], Recipe],
-) -> None:
+) -> Recipe:
     """Write tensors as they come, then the recipe that makes them the directory's model.
 
     `recipe` is asked once all tensors are written; it may depend on what their making told.
@@ -115,10 +115,12 @@ def write(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    replace(recipe(), tensors=file, sha256=digest).write(folder)
+    written = replace(recipe(), tensors=file, sha256=digest)
+    written.write(folder)
     for old in folder.glob("lpgeom-????????.safetensors"):
         if old.name != file:
             old.unlink()
+    return written
 
 
 def load_pretrained(
@@ -222,8 +224,7 @@ def _regrouped(folder: Path, recipe: Recipe, state: dict[str, Tensor]) -> Recipe
             raise CheckpointError(f"{folder}: {layer.name} has factors of another size")
         layers.append(layer_of(layer.name, layer.kind, found, layer.options))
         if source != layer.name:
-            names = names_of(len(found.lefts), True)
-            aliases |= {f"{layer.name}.{name}": f"{source}.{name}" for name in names}
+            aliases |= {f"{layer.name}.{x}": f"{source}.{x}" for x in found.tensors()}
     return replace(recipe, layers=tuple(layers), aliases=aliases)
 
 

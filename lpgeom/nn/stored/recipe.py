@@ -45,11 +45,11 @@ class Layer:
         Path of the module in the model.
     kind : {"embedding", "linear", "parameter"}
     n, d, rank, subspaces : int
-        Of mixed ranks, the largest.
+        Sizes of the matrix, and the number of groups; rank is the largest of a group's.
     ranks, counts : tuple of int, or None
-        Of mixed ranks: the rank of each group of rows, and its rows.
+        The rank of each group of rows, and the number of its rows; None: there is one group.
     options : dict
-        Of the module: bias, padding_idx, ...; the shape of a bare parameter.
+        Options of the module: bias, padding_idx, ...; the shape of a bare parameter.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Layer:
     counts: tuple[int, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; without ranks where they are equal, as files had them before."""
+        """Plain values; without ranks where there is one group, as files had them before."""
         values = _with_infinities(vars(self))
         for name in ("ranks", "counts"):
             given = values.pop(name)
