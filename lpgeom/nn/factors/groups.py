@@ -201,10 +201,10 @@ class Factors:
 
         Where there is nothing to learn no optimizer and no DDP shall wait for a gradient.
         """
-        rows = [grad and len(left) > 0 for left in self.lefts]
-        lefts = (_parameter(x, has) for x, has in zip(self.lefts, rows, strict=True))
-        rights = (_parameter(x, has) for x, has in zip(self.rights, rows, strict=True))
-        return Factors(tuple(lefts), tuple(rights), self.labels, self.places)
+        lefts, rights = (
+            tuple(_parameter(x, grad) for x in side) for side in (self.lefts, self.rights)
+        )
+        return Factors(lefts, rights, self.labels, self.places)
 
 
 def _parameter(value: Tensor, grad: bool) -> nn.Parameter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -102,10 +102,10 @@ class LowRankEmbedding(LowRank):
 
     kind = "embedding"
 
-    # Without a scale, nothing is multiplied.
-    scale: float | None = None
-    scale_rounded: bool = False
-    dense_class: type[nn.Embedding] = nn.Embedding
+    # Without a scale nothing is multiplied. Not annotated, as torch.jit reads that, and knows none.
+    scale = cast("float | None", None)
+    scale_rounded = False
+    dense_class = nn.Embedding
 
     def __init__(
         self,
@@ -335,6 +335,7 @@ class LowRankEmbedding(LowRank):
         rows = self.lefts[0].new_zeros(ids.shape[0], self.embedding_dim)
         for c, pair in enumerate(self.pairs):
             if len(pair.left) == 0:
+                rows = rows + pair.right[:0].sum()  # a gradient of zeros, not None
                 continue
             of_c = labels == c
             at = torch.where(of_c, places, torch.zeros_like(places)).long()

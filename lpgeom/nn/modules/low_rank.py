@@ -174,8 +174,7 @@ class LowRank(nn.Module, ABC):
                 for pair, value in zip(self.pairs, values, strict=True):
                     if pair.left.shape != value.shape:
                         pair.left.data = pair.left.new_empty(value.shape)
-                        for factor in (pair.left, pair.right):
-                            factor.requires_grad_(learns and min(len(value), len(factor)) > 0)
+                        pair.left.requires_grad_(learns and len(value) > 0)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
