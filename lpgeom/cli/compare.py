@@ -5,20 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
-
-from lpgeom.cli.approx import CERTIFY
-from lpgeom.cli.common import (
-    DATA,
-    UsageError,
-    add_matrix,
-    check_writable,
-    open_dataset,
-    open_matrix,
-)
+from lpgeom.cli.common import CERTIFY, UsageError, check_output, open_matrix, share
 from lpgeom.io.atomic import write_atomically
 from lpgeom.io.readers import read_matrix
 from lpgeom.io.strict_json import to_json
@@ -42,15 +32,7 @@ def add(commands: Any) -> None:
         "from optimal (in norms) each result can be. With --objective entries: methods for rank-k "
         "factors, and the cost sum_ij |A - left right|_ij^p.",
     )
-    add_matrix(command)
-    command.add_argument("-k", type=int, nargs="+", required=True, help="rank, one or several")
-    command.add_argument("-p", type=float, default=1.0, help="exponent >= 1, or inf (default: 1)")
-    command.add_argument(
-        "--objective",
-        choices=("rows", "entries"),
-        default="rows",
-        help="sum over rows of distance^p, or over entries of |difference|^p (default: rows)",
-    )
+    share(command, "file", "--tensor", "-k", "-p", "--objective")
     command.add_argument(
         "--methods",
         nargs="+",
@@ -62,54 +44,37 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--truth", metavar="FILE", help="basis of a known subspace, one column for each dimension"
     )
-    command.add_argument(
-        "--certify", choices=tuple(CERTIFY), default="fast", help="as in approx (default: fast)"
-    )
+    share(command, "--certify", help="as in approx (default: fast)")
     command.add_argument("--out", metavar="OUT", help="write the whole table: .csv or .json")
     command.add_argument(
         "--plot", metavar="OUT", help="write a picture of cost against rank: .png, .svg or .pdf"
     )
-    command.add_argument("--force", action="store_true", help="replace existing files")
-    command.add_argument("--quiet", action="store_true", help="no table and no progress bar")
+    share(command, "--force", "--quiet")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print, write."""
-    for option, path, suffixes in (
-        ("--out", options.out, TABLES),
-        ("--plot", options.plot, PICTURES),
-    ):
-        if path is not None:
-            if not path.endswith(suffixes):
-                raise UsageError(f"{option} {path}: the name must end in {' or '.join(suffixes)}")
-            check_writable(Path(path), options, option)
-    check_p(options.p, infinite=options.objective == "rows")
+    if options.out is not None:
+        check_output("--out", options.out, TABLES, options)
     if options.plot is not None:
-        _need_matplotlib()
+        check_output("--plot", options.plot, PICTURES, options)
+    check_p(options.p, infinite=options.objective == "rows")
+    if options.plot is not None and find_spec("matplotlib") is None:  # before the work
+        raise UsageError("--plot needs matplotlib: pip install 'lpgeom[plot]'")
     truth = None if options.truth is None else read_matrix(options.truth)
-    if truth is None and options.tensor is None and options.file.startswith(DATA):
-        data = open_dataset(options.file.removeprefix(DATA))
-        A, truth = data.A, data.truth
-    else:
-        A = check_matrix(open_matrix(options))
-    A = check_matrix(A)
+    A, known = open_matrix(options)
+    A, truth = check_matrix(A), known if truth is None else truth
     for k in options.k:
         check_k(k, A.shape[1])
 
     from lpgeom import compare  # compiled kernels: not needed for --help
 
     table = compare(
-        A,
-        options.k,
-        options.p,
-        options.methods,
-        options.seeds,
-        objective=options.objective,
-        truth=truth,
-        certify=CERTIFY[options.certify],
+        A, options.k, options.p, options.methods, options.seeds, objective=options.objective,
+        truth=truth, certify=CERTIFY[options.certify],
         progress=sys.stderr.isatty() and not options.quiet,
-    )
+    )  # fmt: skip
     if options.out is not None:
         write_atomically(options.out, lambda file: file.write(_encoded(table, options.out)))
     if options.plot is not None:
@@ -121,14 +86,6 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _need_matplotlib() -> None:
-    """Before the work, not after it."""
-    from importlib.util import find_spec
-
-    if find_spec("matplotlib") is None:
-        raise UsageError("--plot needs matplotlib: pip install 'lpgeom[plot]'")
-
-
 def _encoded(table: Any, path: str) -> bytes:
     from lpgeom.io import tables
 
@@ -137,16 +94,7 @@ def _encoded(table: Any, path: str) -> bytes:
     # JSON has no number for p = inf; results write it so, too.
     p = "inf" if math.isinf(table.attrs["p"]) else table.attrs["p"]
     body = {**table.attrs, "p": p, "rows": tables.records(table)}
-    return (to_json(_plain(body)) + "\n").encode()
-
-
-def _plain(value: Any) -> Any:
-    """Lists, strings and Python numbers only, with string keys."""
-    if isinstance(value, dict):
-        return {str(key): _plain(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value.item() if isinstance(value, np.generic) else value
+    return (to_json(body) + "\n").encode()
 
 
 def _report(table: Any, options: argparse.Namespace, shape: tuple[int, int], truth: bool) -> str:

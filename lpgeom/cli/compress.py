@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lpgeom.cli.approx import CERTIFY
-from lpgeom.cli.common import UsageError
+from lpgeom.cli.common import CERTIFY, UsageError, share
 from lpgeom.io.readers import read_vector
 
 
@@ -34,12 +33,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "-p", "--p", type=float, help="exponent >= 1 (default: 2 for rows, 1 for entries)"
     )
-    command.add_argument(
-        "--objective",
-        choices=("rows", "entries"),
-        default="rows",
-        help="sum over rows of distance^p, or over entries of |difference|^p (default: rows)",
-    )
+    share(command, "--objective")
     command.add_argument(
         "--layers",
         nargs="+",
@@ -84,13 +78,9 @@ def add(commands: Any) -> None:
         help="an output layer that shares the embedding's weight shares its factors, or keeps the "
         "dense weight for itself (default: keep)",
     )
-    command.add_argument(
-        "--certify", choices=tuple(CERTIFY), default="fast", help="lower bounds (default: fast)"
-    )
-    command.add_argument("--seed", type=int, default=0, help="seed of all randomness (default: 0)")
-    command.add_argument(
-        "--force", action="store_true", help="factor also where that saves no parameters"
-    )
+    share(command, "--certify", help="lower bounds (default: fast)")
+    share(command, "--seed")
+    share(command, "--force", help="factor also where that saves no parameters")
     command.add_argument(
         "--weights",
         metavar="FILE",
@@ -101,8 +91,8 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--report", metavar="FILE", help="write the report too: .html (with pictures) or .json"
     )
-    command.add_argument("--json", action="store_true", help="print the report as JSON")
-    command.add_argument("--quiet", action="store_true", help="no table and no progress bar")
+    share(command, "--json", help="print the report as JSON")
+    share(command, "--quiet")
     command.add_argument(
         "--dry-run", action="store_true", help="print ranks and parameters; write nothing"
     )
@@ -143,13 +133,10 @@ def _compress(options: argparse.Namespace) -> int:
     )  # fmt: skip
     try:
         report = compress_directory(
-            options.model,
-            options.out if options.out is not None else os.devnull,
-            asked,
-            weights=options.weights,
-            progress=sys.stderr.isatty() and not options.quiet,
+            options.model, os.devnull if options.out is None else options.out, asked,
+            weights=options.weights, progress=sys.stderr.isatty() and not options.quiet,
             dry_run=options.dry_run,
-        )
+        )  # fmt: skip
     except ImportError as error:
         raise UsageError(str(error)) from error
     except ValueError as error:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lpgeom import datasets
-from lpgeom.cli.common import UsageError, check_writable, open_dataset
+from lpgeom.cli.common import UsageError, check_output, open_dataset, share
 from lpgeom.io.atomic import write_atomically
 from lpgeom.io.validation import check_seed
 
@@ -26,12 +26,12 @@ def add(commands: Any) -> None:
     )
     command.add_argument("name", metavar="NAME", nargs="?", help="which one")
     command.add_argument("--list", action="store_true", help="say what there is")
-    command.add_argument("--seed", type=int, default=0, help="of the generated ones (default: 0)")
+    share(command, "--seed", help="of the generated ones (default: 0)")
     command.add_argument("--out", metavar="OUT.npy", help="where to write the matrix")
     command.add_argument(
         "--truth", metavar="OUT.npy", help="where to write the basis of the true subspace"
     )
-    command.add_argument("--force", action="store_true", help="replace existing files")
+    share(command, "--force")
     command.set_defaults(run=run, file=None)
 
 
@@ -46,9 +46,7 @@ def run(options: argparse.Namespace) -> int:
     truth, options.truth = options.truth, None  # an output here, an input elsewhere
     outputs = [("--out", options.out), *([("--truth", truth)] if truth is not None else [])]
     for option, path in outputs:
-        if not path.endswith(".npy"):
-            raise UsageError(f"{option} {path}: the name must end in .npy")
-        check_writable(Path(path), options, option)
+        check_output(option, path, (".npy",), options)
     if truth is not None and Path(truth).resolve() == Path(options.out).resolve():
         raise UsageError(f"--truth {truth}: is the file of --out too")
     data = open_dataset(options.name, check_seed(options.seed))

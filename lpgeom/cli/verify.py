@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from lpgeom.cli.common import UsageError, add_matrix, open_matrix
+from lpgeom.cli.common import UsageError, open_matrix, share
 from lpgeom.records import load
 
 
@@ -18,8 +18,8 @@ def add(commands: Any) -> None:
         "with code that shares nothing with the solver. Exit code 1 if one does not hold.",
     )
     command.add_argument("result", metavar="RESULT", help="what approx --out wrote")
-    add_matrix(command)
-    command.add_argument("--quiet", action="store_true", help="print nothing if it holds")
+    share(command, "file", "--tensor")
+    share(command, "--quiet", help="print nothing if it holds")
     command.set_defaults(run=_verify)
 
 
@@ -29,8 +29,7 @@ def _verify(options: argparse.Namespace) -> int:
         raise UsageError(
             f"{options.result}: has no certificate to check (made with --certify none)"
         )
-    A = open_matrix(options)
-    result.certificate.verify(A)
+    result.certificate.verify(open_matrix(options)[0])
     if not options.quiet:
         print(result.summary())
         print(result.certificate.table())
