@@ -74,9 +74,7 @@ def _finished(
     factors = factors / middle
     eps = float(lam[-1] - lam[0]) / (2.0 * middle)
     W, total = float(w.sum()), float((factors * w).sum())
-    if p == 2.0:
-        distortion = 1.0 / (1.0 - eps)
-    elif p < 2.0:
+    if p <= 2.0:
         most = (kappa * total) ** (1.0 - p / 2.0) * (1.0 + eps) ** (p / 2.0)
         distortion = max(most, (kappa * W) ** (1.0 - p / 2.0) / (1.0 - eps))
     else:

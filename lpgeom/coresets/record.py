@@ -43,6 +43,14 @@ class Provenance:
     sensitivity: float = math.nan
     distortion: float = math.inf
 
+    @classmethod
+    def within(
+        cls, theorem: str, eps: float, eps_fixed: float, delta: float, total: float = math.nan
+    ) -> Provenance:
+        """What a relative error proves, with failure probability delta."""
+        distortion = 1.0 / (1.0 - eps) if eps < 1.0 else math.inf
+        return cls(theorem, eps, eps_fixed, delta, total, distortion)
+
     @property
     def statement(self) -> str:
         """What is proved, as a sentence."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +15,11 @@ from lpgeom.coresets.barrier import barrier_selection, size_for
 from lpgeom.coresets.record import Coreset, Provenance
 from lpgeom.coresets.sensitivity import (
     Sensitivities,
+    every_subspace,
+    fixed_subspace,
     lewis_sensitivities,
     ridge_sensitivities,
 )
-from lpgeom.coresets.sizes import every_subspace, fixed_subspace
 from lpgeom.geometry.spectrum import spectrum
 from lpgeom.io import validation
 from lpgeom.rows import device
@@ -153,18 +155,11 @@ def coreset(
     omega = problem.omega
     with device.device_of(problem.A):
         rows = taken(problem.A, indices)
+    weights = factors if omega is None else factors * entries(omega, indices)
     return Coreset(
-        rows=rows,
-        weights=factors if omega is None else factors * entries(omega, indices),
-        indices=indices,
-        p=problem.p,
-        k=k,
-        shape=(n, d),
-        size=size,
-        method=method,
-        seed=seed,
-        provenance=provenance,
-    )
+        rows, weights, indices, p=problem.p, k=k, shape=(n, d), size=size, method=method,
+        seed=seed, provenance=provenance,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -190,46 +185,52 @@ class Wanted:
     delta: float
 
 
-def _by_sensitivities(problem: Problem[Rows], wanted: Wanted) -> tuple[int, Chosen]:
+def _of_rank(
+    problem: Problem[Rows],
+    wanted: Wanted,
+    rank: int,
+    enough: Callable[[float], float],
+    choose: Callable[[int], Chosen],
+) -> tuple[int, Chosen]:
+    """As many rows as were asked for or are `enough` for eps; every row, if those are as many."""
     n, size = problem.rows.shape[0], wanted.size
-    sensitivities = sensitivities_of(problem.rows, problem.p, wanted.k)
-    if sensitivities.rank == 0:
-        return size or 1, _any_one(problem)
+    if rank == 0:  # zero rows cost nothing: one that counts says it all
+        indices, factors, _ = _everything(problem)
+        return size or 1, (indices[:1], factors[:1], EXACT)
     if size is None:
         assert wanted.eps is not None
-        one = fixed_subspace(sensitivities, wanted.delta)
-        theorems = every_subspace(sensitivities, wanted.delta) or [one]
-        enough = min(theorem.size(wanted.eps) for theorem in theorems)
-        if enough >= n:
+        least = enough(wanted.eps)
+        if least >= n:
             return n, _everything(problem)
-        size = int(enough)
-    return size, draw(sensitivities, size, wanted.uniforms, wanted.delta)
+        size = int(least)
+    return size, choose(size)
 
 
-def _any_one(problem: Problem[Rows]) -> Chosen:
-    """Zero rows cost nothing: one that counts says it all."""
-    indices, factors, _ = _everything(problem)
-    return indices[:1], factors[:1], EXACT
+def _by_sensitivities(problem: Problem[Rows], wanted: Wanted) -> tuple[int, Chosen]:
+    found, delta = sensitivities_of(problem.rows, problem.p, wanted.k), wanted.delta
+
+    def enough(eps: float) -> float:
+        theorems = every_subspace(found, delta) or [fixed_subspace(found, delta)]
+        return min(theorem.size(eps) for theorem in theorems)
+
+    return _of_rank(
+        problem, wanted, found.rank, enough, lambda size: draw(found, size, wanted.uniforms, delta)
+    )
 
 
 def _by_barriers(problem: Problem[Rows], wanted: Wanted) -> tuple[int, Chosen]:
-    rows, p, size = problem.rows, problem.p, wanted.size
+    rows, p = problem.rows, problem.p
     if not isinstance(rows, ArrayRows):
         raise TypeError(
             'method="deterministic" takes a pass for each row chosen: pass an array in host '
             'memory, or backend="cpu" for one on a device'
         )
-    if size is None and p != 2.0:
+    if wanted.size is None and p != 2.0:
         raise ValueError('method="deterministic" proves an eps at p = 2 only; give size')
     rank = spectrum(rows).rank
-    if rank == 0:
-        return size or 1, _any_one(problem)
-    if size is None:
-        assert wanted.eps is not None
-        size = size_for(wanted.eps, rank)
-        if size >= rows.shape[0]:
-            return rows.shape[0], _everything(problem)
-    return size, barrier_selection(rows, p, size)
+    return _of_rank(
+        problem, wanted, rank, partial(size_for, rank=rank), partial(barrier_selection, rows, p)
+    )
 
 
 def _by_norm(problem: Problem[Rows], wanted: Wanted) -> tuple[int, Chosen]:
@@ -279,9 +280,11 @@ def draw(sensitivities: Sensitivities, size: int, uniforms: Uniforms, delta: flo
         key=lambda named: named[1],
         default=(one.name, math.inf),
     )
-    distortion = 1.0 / (1.0 - eps) if eps < 1.0 else math.inf
-    proved = Provenance(theorem, eps, one.eps(size), delta, sensitivities.total, distortion)
-    return indices, factors, proved
+    return (
+        indices,
+        factors,
+        Provenance.within(theorem, eps, one.eps(size), delta, sensitivities.total),
+    )
 
 
 def _everything(problem: Problem[Rows]) -> Chosen:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from lpgeom.coresets.record import Coreset, Provenance
 from lpgeom.coresets.sampling import EXACT, draw, sensitivities_of
 from lpgeom.io import validation
-from lpgeom.records.fields import Cost, Count, Rank, Size, array, built, index_vector
-from lpgeom.records.files import read_record, write_record
+from lpgeom.records.fields import Cost, Count, Rank, Saved, Size, array, built, index_vector
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import open_rows
 from lpgeom.threads import serial_blas
@@ -50,14 +49,15 @@ class Bucket:
     def __len__(self) -> int:
         return len(self.weights)
 
-    def part(self, lo: int, hi: int | None = None) -> Bucket:
+    def at(self, where: NDArray[np.int64]) -> Bucket:
         """A copy of some of the rows."""
         return replace(
-            self,
-            rows=self.rows[lo:hi].copy(),
-            weights=self.weights[lo:hi].copy(),
-            indices=self.indices[lo:hi].copy(),
+            self, rows=self.rows[where], weights=self.weights[where], indices=self.indices[where]
         )
+
+    def part(self, lo: int, hi: int | None = None) -> Bucket:
+        """A copy of the rows from one place to another."""
+        return self.at(np.arange(len(self))[lo:hi])
 
     def moved(self, offset: int) -> Bucket:
         return replace(self, indices=self.indices + offset)
@@ -65,15 +65,14 @@ class Bucket:
 
 def union(buckets: Sequence[Bucket], d: int) -> Bucket:
     """All of them as one, in the order of the stream."""
-    indices = np.concatenate([np.empty(0, np.int64), *(b.indices for b in buckets)])
-    order = np.argsort(indices, kind="stable")
-    return Bucket(
-        np.concatenate([np.empty((0, d)), *(b.rows for b in buckets)])[order],
-        np.concatenate([np.empty(0), *(b.weights for b in buckets)])[order],
-        indices[order],
+    every = Bucket(
+        np.concatenate([np.empty((0, d)), *(b.rows for b in buckets)]),
+        np.concatenate([np.empty(0), *(b.weights for b in buckets)]),
+        np.concatenate([np.empty(0, np.int64), *(b.indices for b in buckets)]),
         max((b.growth for b in buckets), default=0.0),
         max((b.growth_fixed for b in buckets), default=0.0),
     )
+    return every.at(np.argsort(every.indices, kind="stable"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +122,7 @@ class State:
         return self
 
 
-class StreamingCoreset:
+class StreamingCoreset(Saved):
     """A coreset of rows that come in blocks, in O(size log n) memory.
 
     Parameters
@@ -160,6 +159,8 @@ class StreamingCoreset:
     >>> bool(abs(c.weights.sum() / 8000 - 1.0) < 0.1)
     True
     """
+
+    _WORD = "stream"
 
     def __init__(
         self,
@@ -238,17 +239,12 @@ class StreamingCoreset:
         if theirs is None:
             return self
         mine = self._started(theirs.d)
-        depth = max(len(mine.levels), len(theirs.levels))
         levels = tuple(
-            (*_at(mine.levels, j, ()), *(b.moved(mine.n_rows) for b in _at(theirs.levels, j, ())))
-            for j in range(depth)
+            (*ours, *(bucket.moved(mine.n_rows) for bucket in others))
+            for ours, others in zip_longest(mine.levels, theirs.levels, fillvalue=())
         )
-        both = replace(
-            mine,
-            n_rows=mine.n_rows + theirs.n_rows,
-            levels=levels,
-            spent=mine.spent + theirs.spent,
-        )
+        n_rows, spent = mine.n_rows + theirs.n_rows, mine.spent + theirs.spent
+        both = replace(mine, n_rows=n_rows, levels=levels, spent=spent)
         self._state = self._grown(both, theirs.pending.moved(mine.n_rows))
         return self
 
@@ -273,27 +269,14 @@ class StreamingCoreset:
         elif len(everything) == 0:  # zero rows cost nothing: one says so
             everything = Bucket(np.zeros((1, state.d)), np.ones(1), np.zeros(1, np.int64))
         return Coreset(
-            rows=everything.rows,
-            weights=everything.weights,
-            indices=everything.indices,
-            p=self.p,
-            k=self.k,
-            shape=(state.n_rows, state.d),
-            size=self.size,
-            method="streamed lewis" if self.k is None else "streamed ridge",
-            seed=self.seed,
+            everything.rows, everything.weights, everything.indices, p=self.p, k=self.k,
+            shape=(state.n_rows, state.d), size=self.size,
+            method="streamed lewis" if self.k is None else "streamed ridge", seed=self.seed,
             provenance=_provenance(everything, spent),
-        )
+        )  # fmt: skip
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the stream to an .npz file (no pickle inside), complete or not at all."""
-        values = {name: getattr(self, name) for name in OPTIONS}
-        write_record(path, "StreamingCoreset", {**values, "state": self._state})
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> StreamingCoreset:
-        """Read what `save` wrote, and go on. A damaged file is a ValueError."""
-        return read_record(path, "StreamingCoreset", "stream", cls._from_file)
+    def _fields(self) -> dict[str, Any]:
+        return {**{name: getattr(self, name) for name in OPTIONS}, "state": self._state}
 
     @classmethod
     def _from_file(cls, values: Any, version: int) -> StreamingCoreset:
@@ -362,17 +345,13 @@ class StreamingCoreset:
             problem = open_rows(bucket.rows, self.p, bucket.weights)
             sensitivities = sensitivities_of(problem.rows, self.p, self.k)
         chosen, factors, proved = draw(sensitivities, self.size, rng.random, delta)
-        return Bucket(
-            bucket.rows[chosen],
-            bucket.weights[chosen] * factors,
-            bucket.indices[chosen],
-            bucket.growth + math.log1p(proved.eps),
-            bucket.growth_fixed + math.log1p(proved.eps_fixed),
+        kept = bucket.at(chosen)
+        return replace(
+            kept,
+            weights=kept.weights * factors,
+            growth=kept.growth + math.log1p(proved.eps),
+            growth_fixed=kept.growth_fixed + math.log1p(proved.eps_fixed),
         )
-
-
-def _at(levels: Sequence[Any], j: int, default: Any) -> Any:
-    return levels[j] if j < len(levels) else default
 
 
 def _provenance(bucket: Bucket, spent: float) -> Provenance:
@@ -381,5 +360,4 @@ def _provenance(bucket: Bucket, spent: float) -> Provenance:
     eps, eps_fixed = (
         math.expm1(g) if g < 700.0 else math.inf for g in (bucket.growth, bucket.growth_fixed)
     )
-    distortion = 1.0 / (1.0 - eps) if eps < 1.0 else math.inf
-    return Provenance("C8", eps, eps_fixed, spent, math.nan, distortion)
+    return Provenance.within("C8", eps, eps_fixed, spent)

@@ -159,7 +159,7 @@ def built(kind: Any, values: Any) -> Any:
 
 
 class Saved:
-    """A frozen dataclass that can be saved."""
+    """What can be saved: a frozen dataclass, or a class that says what its `_fields` are."""
 
     _WORD = "result"
     """What messages call one."""
@@ -170,7 +170,11 @@ class Saved:
         The file appears complete or not at all: it is written under a temporary name and moved.
         Arrays that are equal are written once.
         """
-        write_record(path, type(self).__name__, self)
+        write_record(path, type(self).__name__, self._fields())
+
+    def _fields(self) -> Any:
+        """What is written: the record itself, or a mapping of names to values."""
+        return self
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

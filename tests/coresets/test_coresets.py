@@ -18,8 +18,12 @@ from lpgeom.coresets import sampling
 from lpgeom.coresets.barrier import size_for
 from lpgeom.coresets.record import Provenance
 from lpgeom.coresets.sampling import stratified
-from lpgeom.coresets.sensitivity import lewis_sensitivities, ridge_sensitivities
-from lpgeom.coresets.sizes import every_subspace, fixed_subspace
+from lpgeom.coresets.sensitivity import (
+    every_subspace,
+    fixed_subspace,
+    lewis_sensitivities,
+    ridge_sensitivities,
+)
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.rows.door import open_rows
 from lpgeom.subspace.refine import _first_floor
