@@ -7,9 +7,8 @@ or into a figure of its own, and returns what it drew on. `save` writes it.
 from __future__ import annotations
 
 from lpgeom.plots.balls import plot_ball
-from lpgeom.plots.comparisons import OURS, VALUES, compare, plot_compare
 from lpgeom.plots.compression import compression_picture, plot_compression
-from lpgeom.plots.curves import cost_curve
+from lpgeom.plots.costs import OURS, VALUES, compare, cost_curve, plot_compare
 from lpgeom.plots.ellipsoids import ellipsoid
 from lpgeom.plots.files import SUFFIXES, save, svg
 from lpgeom.plots.residual_norms import residuals

@@ -10,8 +10,16 @@ import numpy as np
 
 from lpgeom.io import validation
 from lpgeom.plots.layers import Row, abbreviate, count, places, ratio_text, rows_of
-from lpgeom.plots.spectra import NAMED, draw_spectra, normalised
-from lpgeom.plots.style import BAND, COLOURS, QUIET, axes_width, new_figure, open_frame, say
+from lpgeom.plots.style import (
+    BAND,
+    COLOURS,
+    QUIET,
+    axes_width,
+    legend_below,
+    new_figure,
+    open_frame,
+    say,
+)
 
 if TYPE_CHECKING:
     from lpgeom.records.subspace import Array
@@ -20,6 +28,9 @@ PICTURES = ("errors", "parameters", "spectra")
 
 OURS, SVD = COLOURS[0], COLOURS[1]
 BEFORE = "#CCD2D6"
+
+NAMED = 2 * len(COLOURS)  # spectra that colours and dashes tell apart; more are drawn alike
+POINTS = 160  # of a drawn spectrum
 
 
 def plot_compression(report: Any, axes: Sequence[Any] | None = None) -> Any:
@@ -107,7 +118,7 @@ def _panels(report: Any) -> list[tuple[Any, float]]:
     """(how to draw it, height in inches) of each picture."""
     measured = rows_of([x for x in report.layers if x.compressed and _known(x.error)])
     selected = rows_of(report.layers)
-    spectra = rows_of([x for x in report.layers if x.compressed and normalised(x) is not None])
+    spectra = rows_of([x for x in report.layers if x.compressed and _normalised(x) is not None])
     named = len(spectra) if len(spectra) <= NAMED else 0
     sums = [Row("", (None,))] * 2
     return [
@@ -116,7 +127,7 @@ def _panels(report: Any) -> list[tuple[Any, float]]:
             (1.1 if measured else 0.5) + places(measured)[2],
         ),
         (lambda ax: _parameters(ax, selected, report), 1.0 + _bars([*sums, *selected])[2]),
-        (lambda ax: draw_spectra(ax, spectra), 3.0 + 0.16 * (named + 1) if spectra else 0.7),
+        (lambda ax: _spectra(ax, spectra), 3.0 + 0.16 * (named + 1) if spectra else 0.7),
     ]
 
 
@@ -130,11 +141,9 @@ def _errors(ax: Any, rows: list[Row], report: Any) -> None:
         norm += ", entries"
     ax.set_title(f"Relative norm error{norm}", loc="left", fontsize=10, pad=20 if rows else None)
     if not rows:
-        if report.dry_run:
-            say(ax, "a dry run: nothing was solved, so there are no errors yet")
-        else:
-            some = report.compressed
-            say(ax, "no errors were recorded" if some else "no layer was compressed")
+        why = "no errors were recorded" if report.compressed else "no layer was compressed"
+        dry = "a dry run: nothing was solved, so there are no errors yet"
+        say(ax, dry if report.dry_run else why)
         return
     labels, lines, height = places(rows)
     y = np.concatenate(lines)
@@ -162,8 +171,7 @@ def _errors(ax: Any, rows: list[Row], report: Any) -> None:
     )  # fmt: skip
     ax.plot(ours, y, marker="o", color=OURS, label="these factors", zorder=5, **options)
     handles, names = ax.get_legend_handles_labels()
-    order = sorted(range(len(names)), key=lambda i: -i)  # ours, the SVD, the band
-    _legend_above(ax, [handles[i] for i in order], [names[i] for i in order])
+    _legend_above(ax, handles[::-1], names[::-1])  # ours, the SVD, the band
     ax.annotate(
         "ratio", (1.0, 1.0), xytext=(0.0, 3.0), xycoords="axes fraction", fontsize=8, ha="right",
         textcoords="offset points", color=QUIET,
@@ -215,6 +223,9 @@ def _bars(rows: list[Row]) -> tuple[list[float], list[float], float]:
 
 
 def _parameters(ax: Any, selected: list[Row], report: Any) -> None:
+    from matplotlib.patches import Patch
+    from matplotlib.ticker import MaxNLocator
+
     ax.set_title(
         "Parameters, if it were done" if report.dry_run else "Parameters", loc="left", fontsize=10,
         pad=20,
@@ -227,18 +238,18 @@ def _parameters(ax: Any, selected: list[Row], report: Any) -> None:
         counts.append(("not selected", rest, rest))
     labels, y, height = _bars([Row(label, (None,)) for label, _, _ in counts])
     for (label, before, after), at, bar in zip(counts, labels, y, strict=True):
-        changed = after != before
         ax.barh(bar, before, height=0.13, color=BEFORE, linewidth=0, zorder=2 + (after > before))
-        if changed:
+        if after != before:
             ax.barh(bar, after, height=0.13, color=OURS, linewidth=0, zorder=2.5)
         _label(ax, at, label, _change(before, after))
     ax.set_ylim(height, 0.0)
     largest = max(max(before, after) for _, before, after in counts)
     ax.set_xlim(0.0, max(1, largest))
-    ax.xaxis.set_major_locator(_locator())
+    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.xaxis.set_major_formatter(lambda value, _: count(value))
     ax.set_yticks([])
-    _legend_above(ax, [_patch(BEFORE), _patch(OURS)], ["before", "after"])
+    colours = [Patch(color=colour, linewidth=0) for colour in (BEFORE, OURS)]
+    _legend_above(ax, colours, ["before", "after"])
     _plain_frame(ax)
 
 
@@ -247,6 +258,84 @@ def _change(before: int, after: int) -> str:
         return f"{count(before)}, as before"
     share = (after - before) / max(1, before)
     return f"{count(after)}, {share:+.1%}".replace("-", "−")
+
+
+# ---------------------------------------------------------------- singular values
+
+
+def _spectra(ax: Any, rows: list[Row]) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    ax.set_title("Singular values", loc="left", fontsize=10)
+    if not rows:
+        say(ax, "no singular values were recorded")
+        return
+    named = len(rows) <= NAMED
+    handles: list[Any] = []
+    floor = 1.0
+    for index, row in enumerate(rows):
+        colour = COLOURS[index % len(COLOURS)] if named else QUIET
+        least, middle, largest = _envelope(row)
+        at = np.unique(np.linspace(0, len(middle) - 1, POINTS).astype(int))
+        if len(row.layers) > 1:
+            ax.fill_between(at + 1, least[at], largest[at], color=colour, alpha=0.15, linewidth=0)
+        (line,) = ax.plot(
+            at + 1, middle[at], color=colour, linewidth=1.4 if named else 0.7,
+            linestyle="--" if named and index >= len(COLOURS) else "-",
+        )  # fmt: skip
+        ranks = np.unique([layer.rank for layer in row.layers])
+        ranks = ranks[ranks <= len(middle)]
+        ax.plot(
+            ranks, middle[ranks - 1], "o", color=colour, markersize=5.5, markeredgecolor="white",
+            markeredgewidth=0.9, zorder=4,
+        )  # fmt: skip
+        handles.append(line)
+        floor = min(floor, float(least.min()))
+    ax.set_yscale("log")
+    ax.set_ylim(0.8 * max(floor, 1e-6), 1.25)
+    ax.set_xlim(left=0)
+    steps = (1.0,) if floor < 1e-3 else (1.0, 2.0, 5.0)
+    ax.yaxis.set_major_locator(LogLocator(subs=steps))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(lambda value, _: f"{100.0 * value:.10g}%")
+    ax.set_xlabel("number (dot: the rank kept)", fontsize=8.5)
+    ax.set_ylabel("share of the largest", fontsize=8.5)
+    ax.tick_params(labelsize=8)
+    _grid(ax, "y")
+    if named:
+        _name_below(ax, handles, [row.label for row in rows])
+
+
+def _envelope(row: Row) -> tuple[Array, Array, Array]:
+    """Least, median and largest over the row's layers of each singular value."""
+    spectra = [_normalised(layer) for layer in row.layers]
+    values = np.full((len(spectra), max(len(s) for s in spectra if s is not None)), np.nan)
+    for line, spectrum in zip(values, spectra, strict=True):
+        assert spectrum is not None
+        line[: len(spectrum)] = spectrum
+    return np.nanmin(values, axis=0), np.nanmedian(values, axis=0), np.nanmax(values, axis=0)
+
+
+def _name_below(ax: Any, handles: list[Any], names: list[str]) -> None:
+    """A legend below, whose names may hold anything: no mathematics, no hidden names."""
+    numbers = [str(i) for i in range(len(names))]
+    legend = legend_below(
+        ax, 36.0, handles, numbers, loc="upper left", at=0.0, fontsize=8, borderpad=0.0
+    )
+    width = int((axes_width(ax) * 72.0 - 25.0) / 5.2)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(abbreviate(name, width))
+
+
+def _normalised(layer: Any) -> Array | None:
+    """Positive singular values over the largest; None if there are none."""
+    values = np.asarray(layer.spectrum, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    if len(values) == 0 or values[0] <= 0.0:
+        return None
+    values = values / values[0]
+    return values[values > 0.0]
 
 
 # ---------------------------------------------------------------- what they share
@@ -276,20 +365,12 @@ def _legend_above(ax: Any, handles: list[Any], names: list[str]) -> None:
 
 
 def _plain_frame(ax: Any) -> None:
-    open_frame(ax)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="x", labelsize=8)
-    ax.grid(axis="x", color=BAND, linewidth=0.7)
+    _grid(ax, "x")
+
+
+def _grid(ax: Any, axis: str) -> None:
+    open_frame(ax)
+    ax.grid(axis=axis, color=BAND, linewidth=0.7)
     ax.set_axisbelow(True)
-
-
-def _patch(colour: str) -> Any:
-    from matplotlib.patches import Patch
-
-    return Patch(color=colour, linewidth=0)
-
-
-def _locator() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(4, integer=True)

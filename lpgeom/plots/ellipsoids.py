@@ -8,7 +8,7 @@ import numpy as np
 
 from lpgeom.geometry.ellipsoids.record import Ellipsoid
 from lpgeom.io import validation
-from lpgeom.plots.style import BAND, COLOURS, new_axes, open_frame
+from lpgeom.plots.style import BAND, COLOURS, legend_below, new_axes, open_frame
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 TOUCHING = 1e-3
 """A point is on the boundary if its gauge is that close to 1."""
+
+VIEWS = {"shadow": "shadow of the ellipsoid", "cut": "cut through the centre"}
 
 _STEPS = 361
 
@@ -76,7 +78,7 @@ def ellipsoid(
     """
     if not isinstance(E, Ellipsoid):
         raise TypeError(f"E must be an lpgeom.Ellipsoid, got {type(E).__name__}")
-    validation.check_choice("view", view, ("shadow", "cut"))
+    validation.check_choice("view", view, tuple(VIEWS))
     d = E.center.size
     i, j = _dims(dims, d)
     pair = [i, j]
@@ -91,8 +93,7 @@ def ellipsoid(
         ax = new_axes(5.2, 5.2)
     angle = np.linspace(0.0, 2.0 * np.pi, _STEPS)
     outline = E.center[pair, None] + B @ np.stack([np.cos(angle), np.sin(angle)])
-    words = {"shadow": "shadow of the ellipsoid", "cut": "cut through the centre"}
-    label = "ellipsoid" if d == 2 else words[view]
+    label = "ellipsoid" if d == 2 else VIEWS[view]
     ax.fill(*outline, color=BAND, zorder=1)
     ax.plot(*outline, color=COLOURS[0], linewidth=1.6, zorder=3, label=label)
     ax.plot(
@@ -101,10 +102,9 @@ def ellipsoid(
     )  # fmt: skip
     if points is not None:
         _points(ax, E, points, pair)
-    ax.set_xlabel(f"x[{i}]")
-    ax.set_ylabel(f"x[{j}]")
+    ax.set(xlabel=f"x[{i}]", ylabel=f"x[{j}]")
     ax.set_aspect("equal", adjustable="box")
-    _legend_below(ax)
+    legend_below(ax, 38.0, fontsize=9, ncol=2)
     open_frame(ax)
     return ax
 
@@ -148,17 +148,6 @@ def _cut(E: Ellipsoid, pair: list[int]) -> Array:
     if s.size < 2 or s[1] <= 1e-12 * s[0]:
         raise ValueError(f"the ellipsoid is unbounded on the plane of dims = {tuple(pair)}")
     return np.asarray(Vt.T / s)
-
-
-def _legend_below(ax: Any) -> None:
-    """Below the label of the axis, however flat the picture is."""
-    from matplotlib.transforms import offset_copy
-
-    below = offset_copy(ax.transAxes, ax.get_figure(), y=-38.0, units="points")
-    ax.legend(
-        loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=below, borderaxespad=0.0,
-        frameon=False, fontsize=9, ncol=2,
-    )  # fmt: skip
 
 
 def _points(ax: Any, E: Ellipsoid, points: Array, pair: list[int]) -> None:

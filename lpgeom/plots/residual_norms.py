@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lpgeom.records.subspace import Array
 
     Mask = NDArray[np.bool_]
+    Kinds = list[tuple[Mask, str, dict[str, Any]]]
 
 DEVIATIONS = 4.0
 """Of the inliers' standard deviations beyond the median a row is called outlying."""
@@ -93,9 +94,9 @@ def residuals(
         ax = new_axes(6.4, 4.2)
     order = np.argsort(-r, kind="stable")
     if kind == "sorted":
-        _sorted(ax, r[order], out[order], limit)
+        _sorted(ax, r[order], _kinds(out[order]), limit)
     else:
-        _histogram(ax, r, out, limit)
+        _histogram(ax, r, _kinds(out), limit)
     _name(ax, [(labels[i], r[i]) for i in order[: min(named, int(out.sum()))]], kind)
     ax.legend(loc="best", frameon=False, fontsize=9)
     open_frame(ax)
@@ -145,15 +146,21 @@ def _lengths(block: Array) -> Array:
     return np.asarray(scale * np.linalg.norm(block / scale[:, None], axis=1))
 
 
-def _sorted(ax: Any, r: Array, out: Mask, limit: float) -> None:
-    place = np.arange(1.0, r.size + 1.0)
-    for chosen, colour, marker, label in (
-        (~out, COLOURS[0], ".", f"{int((~out).sum())} other rows"),
-        (out, COLOURS[1], "o", f"{int(out.sum())} outlying rows"),
-    ):
-        ax.plot(
-            place[chosen], r[chosen], marker, color=colour, markersize=4.5, label=label, zorder=3
+def _kinds(out: Mask) -> Kinds:
+    """The rows that fit and those that do not: which they are, a marker, and how they are drawn."""
+    return [
+        (mask, marker, {"color": colour, "label": f"{int(mask.sum())} {word} rows", "zorder": 3})
+        for mask, marker, colour, word in (
+            (~out, ".", COLOURS[0], "other"),
+            (out, "o", COLOURS[1], "outlying"),
         )
+    ]
+
+
+def _sorted(ax: Any, r: Array, kinds: Kinds, limit: float) -> None:
+    place = np.arange(1.0, r.size + 1.0)
+    for chosen, marker, look in kinds:
+        ax.plot(place[chosen], r[chosen], marker, markersize=4.5, **look)
     ax.axhline(limit, color="0.3", linewidth=1.0, linestyle="--", zorder=2, label="threshold")
     if _wide(r):
         ax.set_yscale("log")
@@ -161,11 +168,10 @@ def _sorted(ax: Any, r: Array, out: Mask, limit: float) -> None:
         ax.set_ylim(bottom=0.0)
     if r.size > 50:
         ax.set_xscale("log")
-    ax.set_xlabel("row, from the farthest")
-    ax.set_ylabel("distance")
+    ax.set(xlabel="row, from the farthest", ylabel="distance")
 
 
-def _histogram(ax: Any, r: Array, out: Mask, limit: float) -> None:
+def _histogram(ax: Any, r: Array, kinds: Kinds, limit: float) -> None:
     positive = r[r > 0.0]
     if _wide(r):
         edges = np.geomspace(positive.min(), positive.max() * (1.0 + 1e-9), 41)
@@ -174,16 +180,12 @@ def _histogram(ax: Any, r: Array, out: Mask, limit: float) -> None:
         top = float(r.max()) or 1.0
         edges = np.linspace(0.0, top * (1.0 + 1e-9), 41)
     kept = np.clip(r, edges[0], edges[-1])
-    for chosen, colour, label in (
-        (~out, COLOURS[0], f"{int((~out).sum())} other rows"),
-        (out, COLOURS[1], f"{int(out.sum())} outlying rows"),
-    ):
-        ax.hist(kept[chosen], bins=edges, color=colour, label=label, zorder=3)
+    for chosen, _, look in kinds:
+        ax.hist(kept[chosen], bins=edges, **look)
     ax.set_yscale("symlog", linthresh=1.0)  # a single row is to be seen beside thousands
     ax.set_ylim(bottom=0.0)
     ax.axvline(limit, color="0.3", linewidth=1.0, linestyle="--", zorder=4, label="threshold")
-    ax.set_xlabel("distance")
-    ax.set_ylabel("rows")
+    ax.set(xlabel="distance", ylabel="rows")
 
 
 def _wide(r: Array) -> bool:

@@ -1,0 +1,278 @@
+"""Cost against rank, a line for each method, with what is impossible shaded."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lpgeom.io import validation
+from lpgeom.io.tables import records
+from lpgeom.plots.style import BAND, COLOURS, MARKERS, new_axes, open_frame
+
+if TYPE_CHECKING:
+    from lpgeom.records.curve import CostCurve
+    from lpgeom.records.subspace import Array
+
+    Spreads = dict[str, dict[int, Array]]
+
+OURS = "lpgeom"
+VALUES = {"cost": "cost", "norm_error": "norm error", "ratio": "cost / lower bound, in norms"}
+CURVE_VALUES = VALUES | {"share": "share of the cost of rank 0"}
+PROVED = "proved: nothing is here"
+
+
+def _title(ax: Any, shape: Sequence[int], p: str) -> None:
+    ax.set_title(f"{shape[0]} × {shape[1]}, p = {p}", loc="left", fontsize=10)
+
+
+# ---------------------------------------------------------------- comparisons
+
+
+def compare(table: Any, ax: Any = None, *, value: str = "cost") -> Any:
+    """Draw a comparison: a line for each method, and below the lower bound what no subspace can.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame or lpgeom.io.tables.Table
+        From `lpgeom.compare`. Rows of NaN (methods that failed) are left out.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure if not given.
+    value : {"cost", "norm_error", "ratio"}
+        What to draw: cost (p-th powers), its p-th root, or the certified ratio of norms. With
+        several seeds it is the median, with a bar from least to largest.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Against rank; a dot for each method, ordered, if there is one rank only.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is missing.
+    ValueError
+        No row to draw, or another `value`.
+
+    Examples
+    --------
+    >>> import lpgeom
+    >>> from lpgeom import datasets, plots
+    >>> A = datasets.load("contaminated", n=200, d=8, k=2).A
+    >>> table = lpgeom.compare(A, [1, 2, 3], methods=["lpgeom", "svd"])
+    >>> ax = plots.compare(table)
+    >>> ax.get_xlabel()
+    'rank k'
+    """
+    validation.check_choice("value", value, tuple(VALUES))
+    rows = [row for row in records(table) if math.isfinite(row[value])]
+    if not rows:
+        raise ValueError(f"the table has no finite {value} to draw")
+    p = float(table.attrs["p"])
+    bounds = {row["k"]: _bound_in_units(row, p, value) for row in rows}
+    ks = sorted(bounds)
+    spreads, largest = _spreads(rows, value), max(row[value] for row in rows)
+    if ax is None:
+        ax = new_axes(width=7.0, height=4.6 if len(ks) > 1 else 0.3 * len(spreads) + 1.4)
+    if len(ks) > 1:
+        _against_rank(ax, spreads, ks, [bounds[k] for k in ks], value, largest)
+    else:
+        _one_rank(ax, spreads, ks[0], bounds[ks[0]], value, largest)
+    entries = ", entries" if table.attrs.get("objective") == "entries" else ""
+    _title(ax, table.attrs["shape"], f"{p:g}{entries}")
+    open_frame(ax)
+    return ax
+
+
+plot_compare = compare
+"""The former name."""
+
+
+def _bound_in_units(row: dict[str, Any], p: float, value: str) -> float:
+    """The lower bound of a row's rank in the units drawn."""
+    if value == "ratio":
+        return 1.0
+    bound = float(row["lower_bound"])
+    return bound if value == "cost" or math.isinf(p) else bound ** (1.0 / p)
+
+
+def _spreads(rows: Sequence[dict[str, Any]], value: str) -> Spreads:
+    """(least, median, largest) over the seeds by method and rank; the best method first."""
+    excess: dict[str, list[float]] = defaultdict(list)
+    values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        excess[row["method"]].append(row["cost_over_best"])
+        values[row["method"]][row["k"]].append(row[value])
+    return {
+        name: {k: np.quantile(seeds, [0.0, 0.5, 1.0]) for k, seeds in sorted(values[name].items())}
+        for name in sorted(excess, key=lambda name: (name != OURS, float(np.mean(excess[name]))))
+    }
+
+
+def _style(index: int, method: str) -> dict[str, Any]:
+    if method == OURS:
+        return {"color": "black", "marker": "o", "linewidth": 2.2, "zorder": 5, "markersize": 6}
+    colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+    return {"color": colour, "marker": marker, "linewidth": 1.0, "zorder": 3, "markersize": 4.5}
+
+
+def _against_rank(
+    ax: Any, spreads: Spreads, ks: list[int], bounds: list[float], value: str, largest: float
+) -> None:
+    for index, (method, seeds) in enumerate(spreads.items()):
+        low, middle, high = np.array(list(seeds.values())).T
+        ax.errorbar(
+            list(seeds), middle, yerr=[middle - low, high - middle], label=method, capsize=2,
+            **_style(index, method),
+        )  # fmt: skip
+    proved = any(bound > 0.0 for bound in bounds)
+    floor = 0.0 if value != "ratio" else 1.0 - 0.06 * (largest - 1.0)
+    if proved:
+        ax.fill_between(ks, bounds, floor, color=BAND, zorder=1, label=PROVED)
+        ax.plot(ks, bounds, color="0.4", linewidth=1.0, linestyle="--", zorder=2)
+    ax.set(xlabel="rank k", ylabel=VALUES[value], xticks=ks)
+    ax.set_ylim(bottom=floor if proved or value != "ratio" else None)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8)
+
+
+def _one_rank(ax: Any, spreads: Spreads, k: int, bound: float, value: str, largest: float) -> None:
+    for index, (method, seeds) in enumerate(spreads.items()):
+        low, middle, high = seeds[k]
+        ax.errorbar(
+            middle, len(spreads) - 1 - index, xerr=[[middle - low], [high - middle]], capsize=2,
+            **_style(index, method) | {"linewidth": 1.2},
+        )  # fmt: skip
+    left = bound - 0.08 * (largest - bound) if bound > 0.0 else 0.0
+    if bound > 0.0:
+        ax.axvspan(left, bound, color=BAND, zorder=1)
+        ax.axvline(bound, color="0.4", linewidth=1.0, linestyle="--", zorder=2)
+        ax.annotate(
+            "proved: nothing is left of this", (bound, 0.0), xytext=(4, 2),
+            xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8,
+            color="0.35",
+        )  # fmt: skip
+    ax.set_xlim(left, largest + 0.05 * (largest - left))
+    ax.set_yticks(range(len(spreads)), list(spreads)[::-1], fontsize=9)
+    ax.set_ylim(-0.9, len(spreads) - 0.4)
+    ax.set_xlabel(f"{VALUES[value]} at rank {k}")
+
+
+# ---------------------------------------------------------------- curves
+
+
+def cost_curve(
+    curve: CostCurve, ax: Any = None, *, value: str = "cost", svd: bool = True, log: bool = False
+) -> Any:
+    """Draw a cost curve: costs over the rank, and below the lower bound what no subspace can.
+
+    Parameters
+    ----------
+    curve : CostCurve
+        From `lpgeom.cost_curve`.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure if not given.
+    value : {"cost", "norm_error", "ratio", "share"}
+        Costs (p-th powers), their p-th roots, the certified ratio of norms, or costs over the cost
+        of rank 0.
+    svd : bool
+        Whether to draw the truncated SVD too.
+    log : bool
+        A logarithmic axis. Zeros are left out there.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The shaded region ends in steps: between two ranks of the curve the bound of the larger one
+        is what is proved.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is missing.
+    ValueError
+        Another `value`; "ratio" without a certificate; costs beyond the range of floats, for which
+        "norm_error" still has numbers.
+
+    Examples
+    --------
+    >>> import lpgeom
+    >>> from lpgeom import datasets, plots
+    >>> A = datasets.load("contaminated", n=200, d=8, k=2).A
+    >>> ax = plots.cost_curve(lpgeom.cost_curve(A, p=1.0, ks=range(1, 8)))
+    >>> ax.get_xlabel(), [line.get_label() for line in ax.lines][:2]
+    ('rank k', ['lpgeom', 'SVD'])
+    """
+    validation.check_choice("value", value, tuple(CURVE_VALUES))
+    if value == "ratio" and not np.isfinite(curve.ratio).all():
+        raise ValueError("the curve has no finite ratio at every rank: draw its cost")
+    ours, theirs, bound = _in_units(curve, value)
+    if not np.isfinite(ours).all():
+        raise ValueError('costs leave the range of floats: draw value="norm_error"')
+    if ax is None:
+        ax = new_axes(6.4, 4.2)
+    if log:
+        ax.set_yscale("log")
+    ks = curve.ks
+    ax.plot(
+        ks, _drawn(ours, log), color="black", marker="o", markersize=4.5, linewidth=1.8, zorder=5,
+        label="lpgeom",
+    )  # fmt: skip
+    if svd:
+        ax.plot(
+            ks, _drawn(theirs, log), color=COLOURS[1], marker="s", markersize=3.5, linewidth=1.0,
+            zorder=4, label="SVD",
+        )  # fmt: skip
+    ax.margins(y=0.05)
+    if curve.certified and bound.max() > 0.0:
+        _shade(ax, ks, bound, log, value)
+    if not log:
+        ax.set_ylim(bottom=0.0 if value != "ratio" else None)
+    ax.set_xlabel("rank k")
+    ax.set_ylabel(CURVE_VALUES[value])
+    if len(ks) <= 12:
+        ax.set_xticks(ks)
+    _title(ax, curve.shape, "∞" if math.isinf(curve.p) else f"{curve.p:g}")
+    ax.legend(loc="best", frameon=False, fontsize=9)
+    open_frame(ax)
+    return ax
+
+
+def _shade(ax: Any, ks: Any, bound: Array, log: bool, value: str) -> None:
+    low, high = ax.get_ylim()
+    if log:
+        floor = min(low, 0.8 * float(bound[bound > 0.0].min()))
+    else:
+        floor = 1.0 - 0.12 * max(high - 1.0, 0.01) if value == "ratio" else 0.0
+    # Half a rank to the left of the first, so that one rank alone has a region too.
+    x = np.concatenate([[ks[0] - 0.4], ks]).astype(float)
+    y = np.concatenate([[bound[0]], bound])
+    ax.fill_between(
+        x, np.maximum(y, floor) if log else y, floor, step="pre", color=BAND, linewidth=0.0,
+        zorder=1, label=PROVED,
+    )  # fmt: skip
+    ax.step(x, _drawn(y, log), where="pre", color="0.4", linewidth=0.9, linestyle="--", zorder=2)
+    if log or value == "ratio":
+        ax.set_ylim(floor, high)
+
+
+def _in_units(curve: CostCurve, value: str) -> tuple[Array, Array, Array]:
+    """Costs found, costs of the SVD, and lower bounds, in the units drawn."""
+    root = 1.0 if math.isinf(curve.p) else 1.0 / curve.p
+    if value == "cost":
+        return curve.cost, curve.svd_cost, curve.lower_bound
+    if value == "norm_error":
+        with np.errstate(over="ignore"):
+            return curve.norm_error, curve.svd_cost**root, curve.lower_bound**root
+    if value == "share":
+        total = curve.total or 1.0
+        return curve.cost / total, curve.svd_cost / total, curve.lower_bound / total
+    over = np.divide(curve.svd_cost, curve.cost, out=np.ones(len(curve)), where=curve.cost > 0.0)
+    return curve.ratio, curve.ratio * over**root, np.ones(len(curve))
+
+
+def _drawn(values: Array, log: bool) -> Array:
+    """Zeros have no place on a logarithmic axis."""
+    return np.where(values > 0.0, values, np.nan) if log else values
