@@ -105,7 +105,7 @@ def test_statements_that_cannot_be(genuine: tuple[Any, EntriesCertificate]) -> N
     refuses(A, c, "for shape", shape=(25, 8))
     refuses(A, c, "unit", unit=0.0)
     refuses(A, c, "is for p", unit=2.0 * c.unit, scaled_cost=c.scaled_cost / 2.0)
-    refuses(A, c, "not a finite number", p=0.5)
+    refuses(A, c, "is not a number >= 1", p=0.5)
     refuses(A, c, "row weights", row_weights=-np.ones(24))
     refuses(A, c, "entry weights", entry_weights=np.ones((24, 7)))
     refuses(A, c, "does not speak of missing", missing="raise")
