@@ -28,7 +28,7 @@ class Provenance:
         The same for one subspace (of rank k at most, where k was given) that does not depend on
         the draw.
     failure_probability : float
-        Of each of the two statements, over the draw; 0.0: it always holds.
+        How likely each of the two statements fails, over the draw; 0.0: it always holds.
     sensitivity : float
         The bound on the total sensitivity that both rest on; nan without one.
     distortion : float

@@ -1,15 +1,15 @@
 """Pictures: costs with what is impossible shaded, outliers, ellipsoids, compressions of a model.
 
-Nothing is shown on a screen and nothing global is changed: each function draws into the axes given,
-or into a figure of its own, and returns what it drew on. `save` writes it.
+May import every room below it; begin with `costs` (`compare`, `cost_curve`). Nothing is shown on a
+screen and nothing global is changed: each function draws into the axes given, or into a figure of
+its own, and returns what it drew on. `save` writes it.
 """
 
 from __future__ import annotations
 
-from lpgeom.plots.balls import plot_ball
 from lpgeom.plots.compression import compression_picture, plot_compression
 from lpgeom.plots.costs import OURS, VALUES, compare, cost_curve, plot_compare
-from lpgeom.plots.ellipsoids import ellipsoid
+from lpgeom.plots.ellipsoids import ellipsoid, plot_ball
 from lpgeom.plots.files import SUFFIXES, save, svg
 from lpgeom.plots.residual_norms import residuals
 

@@ -48,16 +48,19 @@ def rows_of(layers: Sequence[Any], *, shared: bool | None = None) -> list[Row]:
         shared = len(layers) > MANY
     if not shared:
         return [Row(printable(layer.name), (layer,)) for layer in layers]
-    groups: dict[str, list[Any]] = {}
+    groups: dict[str, list[tuple[Any, str]]] = {}
     for layer in layers:
-        groups.setdefault(_pattern(layer.name), []).append(layer)
+        parts = layer.name.split(".")
+        pattern = ".".join("*" if part.isdecimal() else part for part in parts)
+        numbers = ".".join(part for part in parts if part.isdecimal())
+        groups.setdefault(pattern, []).append((layer, numbers))
     rows = []
     for pattern, members in groups.items():
+        alike, names = zip(*members, strict=True)
         if len(members) == 1:
-            rows.append(Row(printable(members[0].name), tuple(members)))
+            rows.append(Row(printable(alike[0].name), alike))
         else:
-            numbers = tuple(_numbers(layer.name) for layer in members)
-            rows.append(Row(f"{printable(pattern)} ×{len(members)}", tuple(members), numbers))
+            rows.append(Row(f"{printable(pattern)} ×{len(members)}", alike, names))
     return rows
 
 
@@ -136,11 +139,3 @@ def ratio_text(ratio: float) -> str:
         return "∞"
     # The allowance is for decimal numbers that binary ones miss by a little.
     return f"{math.ceil(ratio * 1000.0 - 1e-6) / 1000.0:.3f}"
-
-
-def _pattern(name: str) -> str:
-    return ".".join("*" if part.isdecimal() else part for part in name.split("."))
-
-
-def _numbers(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part.isdecimal())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Kinds = list[tuple[Mask, str, dict[str, Any]]]
 
 DEVIATIONS = 4.0
-"""Of the inliers' standard deviations beyond the median a row is called outlying."""
+"""A row this many of the inliers' standard deviations beyond the median is called outlying."""
 
 NORMAL = 1.4826
 """The standard deviation of normal numbers over their median absolute deviation."""
@@ -56,7 +56,7 @@ def residuals(
     kind : {"sorted", "histogram"}
         Distances from the largest to the smallest, or how many there are of each size.
     names : sequence, optional
-        Of the rows. If not given: the index of a dataframe, else their numbers.
+        Names of the rows. If not given: the index of a dataframe, else their numbers.
     named : int
         How many of the outlying rows to name, the farthest first.
 
