@@ -7,7 +7,9 @@ outside, with `objective` as a string.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
+
+from numpy.typing import ArrayLike
 
 from lpgeom.coresets.record import Coreset
 from lpgeom.entries.factors import approx_factors
@@ -15,9 +17,6 @@ from lpgeom.io import validation
 from lpgeom.records.factors import FactorResult
 from lpgeom.records.subspace import SubspaceResult
 from lpgeom.subspace.approx import approx_rows
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 
 def approx_entries(

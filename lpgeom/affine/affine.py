@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.affine.joint import joint_descent, power_of_two, residual_cost
 from lpgeom.affine.lift import certify_affine, lifted, mean_norm, section
@@ -21,9 +21,6 @@ from lpgeom.subspace.approx import approx_rows
 from lpgeom.subspace.certify import certify as certify_given
 from lpgeom.subspace.certify import cost as given_cost
 from lpgeom.subspace.exact import EXACT
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 CENTRES = ("median", "mean", None)
 

@@ -8,9 +8,8 @@ docs/theory/affine.md).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.affine.joint import power_of_two
 from lpgeom.geometry.grassmann import complement
@@ -18,9 +17,6 @@ from lpgeom.geometry.spectrum import LARGE
 from lpgeom.records.subspace import Certificate
 from lpgeom.rows.base import Array
 from lpgeom.subspace.certify import certify
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 UPRIGHT = 1e-6
 """Least ``1 - |w|^2`` of a lifted subspace whose section is taken."""

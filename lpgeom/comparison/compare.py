@@ -6,9 +6,10 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.comparison.judges import JUDGES, Judge
 from lpgeom.heuristics.base import HeuristicResult
@@ -17,12 +18,7 @@ from lpgeom.io import validation
 from lpgeom.io.tables import frame
 from lpgeom.progress import Progress
 from lpgeom.records.factors import FactorResult
-from lpgeom.records.subspace import CertificateError, SubspaceResult, norm_ratio
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
-    from lpgeom.records.subspace import Array
+from lpgeom.records.subspace import Array, CertificateError, SubspaceResult, norm_ratio
 
 OURS = "lpgeom"
 """Name of `approx_subspace`, or for entries of `approx_factors`, among the methods."""

@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.coresets.barrier import barrier_selection, size_for
 from lpgeom.coresets.record import Coreset, Provenance
@@ -28,9 +27,6 @@ from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import Problem, open_anywhere, taken
 from lpgeom.rows.vectors import entries, numbers, passed
 from lpgeom.threads import limited, sized
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 Chosen = tuple[NDArray[np.int64], Array, Provenance]
 """Rows, their factors (1 on average), and what is proved."""

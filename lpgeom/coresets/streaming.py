@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.coresets.record import Coreset, Provenance
 from lpgeom.coresets.sampling import EXACT, draw, sensitivities_of
@@ -18,9 +18,6 @@ from lpgeom.records.fields import Cost, Count, Rank, Saved, Size, array, built, 
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import open_rows
 from lpgeom.threads import serial_blas
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 FAN_IN = 4
 """Buckets that are reduced to one: rows are drawn log_4 times instead of log_2 times one after

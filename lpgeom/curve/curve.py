@@ -6,9 +6,10 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.bounds.table import lower_bounds
 from lpgeom.coresets.record import Coreset, unpacked
@@ -37,9 +38,6 @@ from lpgeom.subspace.exact import spanned
 from lpgeom.subspace.scale import check_cost, in_span, rescaled
 from lpgeom.subspace.solve import METHODS
 from lpgeom.threads import limited, sized
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 COARSE_TOL = 3e-6
 """Where a descent ends on data from 2^20 entries on: far below what the bounds resolve."""

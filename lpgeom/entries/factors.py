@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.entries.bounds import entry_bounds
 from lpgeom.entries.portfolio import best_of
@@ -18,9 +18,6 @@ from lpgeom.records.factors import EntriesBound, EntriesCertificate, FactorResul
 from lpgeom.records.subspace import to_cost_units
 from lpgeom.rows.place import device_for
 from lpgeom.threads import limited, sized
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 
 def approx_factors(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.entries.regression_block import Basis, Block
 from lpgeom.io import validation
@@ -26,9 +27,6 @@ from lpgeom.rows.place import (
     place_of,
 )
 from lpgeom.threads import limited
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
 
 ARRAYS, MOST_ENTRIES = 24, 1 << 25
 """Arrays of a block's size that regressions hold on the device, and the largest size."""

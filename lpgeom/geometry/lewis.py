@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.geometry.fixed_point import SMALLEST, solve_fixed_point
 from lpgeom.geometry.spectrum import Spectrum, spectrum
@@ -15,9 +15,6 @@ from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import open_anywhere
 from lpgeom.rows.vectors import compressed, fetched, kept, spread
 from lpgeom.threads import limited, sized
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True, eq=False)

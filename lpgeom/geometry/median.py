@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.io import validation
 from lpgeom.records.subspace import norm_ratio, to_cost_units
 from lpgeom.rows.base import Array
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 EPS = float(np.finfo(np.float64).eps)
 

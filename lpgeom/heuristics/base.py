@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.geometry.grassmann import Frame, complement
 from lpgeom.geometry.spectrum import eigen, spectrum
@@ -17,9 +18,6 @@ from lpgeom.rows.base import Array
 from lpgeom.rows.door import open_rows
 from lpgeom.subspace.scale import in_span
 from lpgeom.threads import limited, sized
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 TINY = 1e-300
 """Squared norms up to this count as zero: their reciprocals leave float64."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.records.base import Array, Certified, Proved, jsonable, to_cost_units
 from lpgeom.records.check.entries import verify_entries
@@ -24,9 +24,6 @@ from lpgeom.records.fields import (
 )
 from lpgeom.records.result import Result
 from lpgeom.records.subspace import Certificate
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True, eq=False)

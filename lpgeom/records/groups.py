@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.io.interchange import as_numpy
 from lpgeom.records.base import LARGEST, Array, p_norm, plain, to_cost_units
 from lpgeom.records.check.groups import verify_groups
 from lpgeom.records.subspace import SubspaceResult
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.io.interchange import as_numpy
 from lpgeom.records.base import (
@@ -21,9 +22,6 @@ from lpgeom.records.base import (
 from lpgeom.records.check.verify import verify
 from lpgeom.records.fields import Cost, Exponent, Rank, RowWeights, Shape, Size, array, real
 from lpgeom.records.result import Result
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 __all__ = [
     "Array", "Bound", "Certificate", "CertificateError", "SubspaceResult", "norm_ratio",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+from numpy.typing import ArrayLike
 
 from lpgeom.coresets.record import Coreset, unpacked
 from lpgeom.geometry.spectrum import LARGE, principal
@@ -19,9 +20,6 @@ from lpgeom.subspace.minimax import solver_for
 from lpgeom.subspace.scale import centred, check_cost, in_span, rescaled
 from lpgeom.subspace.solve import METHODS
 from lpgeom.threads import limited, sized
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 DEFAULT_MAX_ITER = 200
 LARGE_TOL, SMALL_TOL = 3e-7, 1e-10

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.bounds.evidence import Evidence
 from lpgeom.coresets.record import Coreset, check_rank, unpacked
@@ -25,9 +25,6 @@ from lpgeom.subspace.exact import measured, residuals
 from lpgeom.subspace.minimax import solver_for
 from lpgeom.subspace.scale import centred, check_cost, in_span, rescaled
 from lpgeom.threads import limited, sized
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 
 def cost(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import eigen
@@ -15,9 +14,6 @@ from lpgeom.rows.door import open_anywhere
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.irls import floored
 from lpgeom.threads import limited, sized
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 LOOK = 1000
 """Rows looked at to see how long residuals are."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.geometry.spectrum import EPS, spectrum
 from lpgeom.records.subspace import to_cost_units
@@ -15,9 +16,6 @@ from lpgeom.rows.blocks import Stop
 from lpgeom.rows.door import open_array
 from lpgeom.subspace.scale import in_span
 from lpgeom.threads import limited, sized
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 CHUNK = 256
 """Rows whose residuals at every rank are held at once."""

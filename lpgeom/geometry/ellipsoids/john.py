@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.geometry.ellipsoids.dense import open_points
 from lpgeom.geometry.ellipsoids.design import optimal_design, variances
@@ -18,9 +18,6 @@ from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.vectors import kept, numbers
 from lpgeom.threads import limited, sized
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 
 def john_weights(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.geometry.ellipsoids.dense import open_dense
 from lpgeom.geometry.ellipsoids.design import optimal_design
@@ -23,9 +24,6 @@ from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem
 from lpgeom.rows.place import place_of
 from lpgeom.threads import limited, sized
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 Oracle = Callable[[Array], tuple[float, "ArrayLike"]]
 

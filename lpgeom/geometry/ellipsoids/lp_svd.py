@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.geometry.ellipsoids.dense import open_dense
 from lpgeom.geometry.ellipsoids.loewner import METHODS, around_rows
@@ -15,10 +16,6 @@ from lpgeom.io import validation
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.threads import limited, sized
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
 
 _TOL = 1e-6
 

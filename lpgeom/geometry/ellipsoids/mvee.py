@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.geometry.ellipsoids.dense import open_points
 from lpgeom.geometry.ellipsoids.design import optimal_design
@@ -17,9 +18,6 @@ from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.place import place_of
 from lpgeom.threads import limited, sized
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 DEFAULT_MAX_ITER = 200_000
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.geometry.ellipsoids.measure import Rounding, verify_ellipsoid
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 Array = NDArray[np.float64]
 
