@@ -1,7 +1,8 @@
 """Provable low-rank approximation and geometry of l_p subspace problems.
 
 The public names are listed in ``__all__``. What is heavy to import (numba) is imported when one
-of them is first used; nothing is compiled before that.
+of them is first used; nothing is compiled before that. Begin with `approx_subspace` in
+``approx.py``; docs/architecture.md has the rooms, and where a change belongs.
 """
 
 from __future__ import annotations

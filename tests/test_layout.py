@@ -1,16 +1,23 @@
-"""No module is long, and no block of code is in two of them: what is, is listed with its reason."""
+"""The house stays in order: no module is long, no folder full, no block of code in two modules, and
+what a single caller needs lies with its caller. Exceptions are listed with their reason."""
 
 from __future__ import annotations
 
+import ast
 import io
 import keyword
+import re
 import tokenize
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 
 import pytest
+
+import lpgeom
+import lpgeom.nn
+from tests.test_imports import imports_of, room
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,6 +26,15 @@ LIMITS = {"lpgeom": 600, "benchmarks": 400, "tests": 700}
 
 WINDOW = 8
 """Lines of code, as `code` counts them, that no two modules of lpgeom may share."""
+
+AT_ROOT = 8
+"""Files beside the folders of lpgeom."""
+
+IN_A_FOLDER = 16
+"""Python files of a folder of lpgeom."""
+
+FULL = {"lpgeom/heuristics": "one file a method, all of one signature"}
+"""Folders of more files, and why they have them."""
 
 LONG: dict[str, str] = {}
 """Longer modules, and why they are."""
@@ -39,7 +55,50 @@ def modules(folder: str) -> dict[str, str]:
     }
 
 
+def sources_of_lpgeom() -> tuple[dict[str, str], set[str]]:
+    """Source of every module of lpgeom by its dotted name, and which of these are packages."""
+    sources, packages = {}, set()
+    for path, text in modules("lpgeom").items():
+        name = path.removesuffix(".py").replace("/", ".")
+        if name.endswith(".__init__"):
+            name = name.removesuffix(".__init__")
+            packages.add(name)
+        sources[name] = text
+    return sources, packages
+
+
+def public_modules() -> set[str]:
+    """Modules that the tables of public names of lpgeom and lpgeom.nn lead to."""
+    return {*lpgeom._LAZY.values(), *lpgeom.nn._LAZY.values()}
+
+
 # ---------------------------------------------------------------- the checkers
+
+
+def crowded(paths: Iterable[str], limit: int) -> dict[str, int]:
+    """Folders that hold more of these files than that, not counting folders in them."""
+    counts = Counter(path.rpartition("/")[0] for path in paths)
+    return {folder: count for folder, count in counts.items() if count > limit}
+
+
+def astray(graph: Mapping[str, set[str]], packages: set[str], public: set[str]) -> dict[str, str]:
+    """Modules that a single one imports, which lies in another room, and that one.
+
+    The package that offers a public name counts as an importer of the module that has it; packages
+    and files beside the rooms are not looked at, and lpgeom itself imports nothing of its own.
+    """
+    importers: dict[str, set[str]] = defaultdict(set)
+    for module, names in graph.items():
+        for name in names if module != "lpgeom" else ():
+            importers[name].add(module)
+    for name in public:
+        importers[name].add("lpgeom")
+    return {
+        name: next(iter(by))
+        for name, by in sorted(importers.items())
+        if len(by) == 1 and name.count(".") > 1 and name not in packages
+        and room(next(iter(by))) not in ("", room(name))
+    }  # fmt: skip
 
 
 def too_long(sources: Mapping[str, str], limit: int) -> dict[str, int]:
@@ -88,6 +147,19 @@ def _statement(start: int, tokens: list[str]) -> Iterable[tuple[int, str]]:
         yield start, text
 
 
+def silent(sources: Mapping[str, str]) -> dict[str, str]:
+    """Rooms whose docstring does not say what they are for and what they import or where to begin:
+    their name and what is missing."""
+    found = {}
+    for name, source in sources.items():
+        text = ast.get_docstring(ast.parse(source)) or ""
+        if len(re.findall(r"[.!?](?=\s|$)", text)) < 2:
+            found[name] = "fewer than two sentences"
+        elif not re.search(r"\b([Ii]mports?|[Bb]egin)\b", text):
+            found[name] = "neither what it imports nor where to begin"
+    return found
+
+
 def repeated(sources: Mapping[str, str], window: int) -> dict[frozenset[str], tuple[str, str]]:
     """Pairs of modules that share that many lines of code one after another, and one such place.
 
@@ -116,6 +188,29 @@ def test_no_module_is_long_without_a_reason(folder: str) -> None:
     assert {name: n for name, n in found.items() if name not in LONG} == {}
 
 
+def test_few_files_lie_beside_the_rooms() -> None:
+    files = [path for path in (ROOT / "lpgeom").iterdir() if path.is_file()]
+    assert len(files) <= AT_ROOT, sorted(path.name for path in files)
+
+
+def test_no_folder_is_full_without_a_reason() -> None:
+    found = crowded(modules("lpgeom"), IN_A_FOLDER)
+    assert {folder: n for folder, n in found.items() if folder not in FULL} == {}
+    assert set(FULL) - set(found) == set()
+
+
+def test_what_one_module_needs_lies_in_its_room() -> None:
+    sources, packages = sources_of_lpgeom()
+    assert public_modules() <= sources.keys()
+    assert astray(imports_of(sources, packages), packages, public_modules()) == {}
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    """And what it may import, or where to begin."""
+    sources, packages = sources_of_lpgeom()
+    assert silent({name: sources[name] for name in packages}) == {}
+
+
 def test_no_two_modules_share_a_block_without_a_reason() -> None:
     found = repeated(modules("lpgeom"), WINDOW)
     assert [places for pair, places in found.items() if pair not in SHARED] == []
@@ -134,6 +229,46 @@ def test_every_exception_is_still_one() -> None:
 def test_a_long_module_is_found() -> None:
     sources = {"a.py": "x = 1\n" * 10, "b.py": "x = 1\n" * 11}
     assert too_long(sources, 10) == {"b.py": 11}
+
+
+def test_a_full_folder_is_found() -> None:
+    paths = ["a/x.py", "a/y.py", "a/b/x.py", "a/b/y.py", "a/b/z.py", "z.py"]
+    assert crowded(paths, 2) == {"a/b": 3}
+    assert crowded(paths, 1) == {"a": 2, "a/b": 3}
+
+
+def test_what_lies_away_from_its_only_caller_is_found() -> None:
+    sources = {
+        "lpgeom": "from lpgeom.rows.shown import f",
+        "lpgeom.rows": "from lpgeom.rows.lonely import f",
+        "lpgeom.rows.lonely": "",
+        "lpgeom.rows.shared": "",
+        "lpgeom.rows.shown": "",
+        "lpgeom.rows.strayed": "",
+        "lpgeom.bounds.a": "from lpgeom.rows import shared\ndef f():\n    import lpgeom.rows.shown",
+        "lpgeom.bounds.b": "from lpgeom.rows import shared\nfrom lpgeom.rows.strayed import f",
+    }
+    graph, packages = imports_of(sources, {"lpgeom", "lpgeom.rows"}), {"lpgeom", "lpgeom.rows"}
+    strayed = {"lpgeom.rows.strayed": "lpgeom.bounds.b"}
+    assert astray(graph, packages, {"lpgeom.rows.shown"}) == strayed
+    assert astray(graph, packages, set()) == {**strayed, "lpgeom.rows.shown": "lpgeom.bounds.a"}
+
+
+def test_a_room_that_says_too_little_is_found() -> None:
+    sources = {
+        "nothing": "X = 1",
+        "fragment": '"""Kernels."""',
+        "numbers": '"""Since 0.1 for p = 1.5, begin with `f.py`."""',
+        "lost": '"""Kernels for arrays. They are fast."""',
+        "good": '"""Kernels for arrays.\n\nBegin with `f`."""',
+    }
+    few = "fewer than two sentences"
+    assert silent(sources) == {
+        "nothing": few,
+        "fragment": few,
+        "numbers": few,
+        "lost": "neither what it imports nor where to begin",
+    }
 
 
 BLOCK = """

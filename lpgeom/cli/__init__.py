@@ -2,6 +2,9 @@
 
 Exit codes: 0 done; 1 a certificate that does not hold; 2 wrong usage or input, told in one line on
 standard error, with nothing written; 130 interrupted.
+
+May import every room. Begin with `main`; each command is a file, and `common` has the options that
+several have.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 Nothing is downloaded. scikit-learn's data come with scikit-learn; the weights of all-MiniLM-L6-v2,
 all-mpnet-base-v2 and wordllama lie inside packages whose tensor files are read directly, without
 their code.
+
+Imports io alone. Begin with `load`; ``generated.py`` has the seeded matrices, ``packaged.py`` those
+from packages.
 """
 
 from __future__ import annotations

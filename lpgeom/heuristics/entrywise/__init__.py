@@ -3,6 +3,8 @@
 One signature: ``method(A, k, p=1.0, *, seed=0, max_iter=None, tol=None) -> HeuristicFactors``. All
 but "svd" minimise that objective, each in its own way and from the SVD or from columns of A;
 `approx_factors` is a portfolio that has most of them in it. ``ENTRYWISE`` maps names to methods.
+
+Imports what `lpgeom.heuristics` may. Begin with `base`, then `_svd`.
 """
 
 from __future__ import annotations

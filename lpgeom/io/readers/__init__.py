@@ -3,8 +3,9 @@
 .npy and .safetensors are memory mapped, .zarr, .h5 and .parquet left where they are (`sources`):
 only the blocks that an algorithm reads come into memory.
 Everything that can be wrong with a file is a `ReadError` of one line that names the file.
-A type of file is an entry of `READERS`.
 What is read is checked again, as every input is, at the public door (`validation`).
+
+Imports nothing of lpgeom but io. Begin with `door`: a type of file is an entry of `READERS` there.
 """
 
 from lpgeom.io.readers.door import READERS, SUFFIXES, Reader, read_matrix, read_vector

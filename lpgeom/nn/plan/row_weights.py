@@ -16,6 +16,10 @@ from lpgeom.nn.plan.vocabulary import vocabulary_weights
 from lpgeom.nn.plan.weights import frequency_weights
 from lpgeom.records.subspace import Array
 
+WEIGHTS: dict[str, Callable[[int], Array]] = {"frequency": frequency_weights}
+"""Name -> how much each of the n rows of an embedding counts, by its place alone. A new kind is an
+entry: ``WEIGHTS["mine"] = f`` is all that it takes for ``compress(model, row_weights="mine")``."""
+
 
 class named:
     """Adds a layer's name to what goes wrong with it."""
@@ -115,7 +119,7 @@ def _of_tokens(
 
 def _vector(group: Group, value: Any) -> Array | None:
     if isinstance(value, str):
-        validation.check_choice("row_weights", value, ("frequency",))
-        return frequency_weights(group.head.shape[0])
+        validation.check_choice("row_weights", value, tuple(WEIGHTS))
+        return WEIGHTS[value](group.head.shape[0])
     with named(group.name):
         return validation.check_weights(value, group.head.shape[0])
