@@ -231,9 +231,7 @@ def _by_barriers(problem: Problem[Rows], wanted: Wanted) -> tuple[int, Chosen]:
 
 def _by_norm(problem: Problem[Rows], wanted: Wanted) -> tuple[int, Chosen]:
     share = problem.rows.squared_norms() ** (problem.p / 2.0)
-    if numbers(share.sum())[0] == 0.0:
-        return _alike(problem, wanted)
-    return _unproved(share, wanted)
+    return _unproved(share, wanted) if numbers(share.sum())[0] > 0.0 else _alike(problem, wanted)
 
 
 def _alike(problem: Problem[Rows], wanted: Wanted) -> tuple[int, Chosen]:

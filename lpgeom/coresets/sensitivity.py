@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -164,15 +165,13 @@ def every_subspace(s: Sensitivities, delta: float) -> list[Theorem]:
     """C4, C5, C6, where they apply. Only for sensitivities over every rank."""
     if s.k is not None or s.rank == 0:
         return []
-    theorems = [Theorem("C6", lambda eps: _net(s, eps, delta))]
-    if s.p < 2.0:
-        theorems.append(Theorem("C4", lambda eps: _contraction(s, eps, delta)))
-    if s.p == 2.0:
-        theorems.append(Theorem("C5", lambda eps: _chernoff(s, eps, delta)))
-    return theorems
+    needed = {"C6": _net}
+    if s.p <= 2.0:
+        needed |= {"C5": _chernoff} if s.p == 2.0 else {"C4": _contraction}
+    return [Theorem(name, partial(draws, s, delta)) for name, draws in needed.items()]
 
 
-def _contraction(s: Sensitivities, eps: float, delta: float) -> float:
+def _contraction(s: Sensitivities, delta: float, eps: float) -> float:
     """C4, 1 <= p < 2: ``8 L^2 D (1 + eps / (6 L)) ln(4 n / delta) / eps^2``, ``L = p D^(1-1/p)``.
 
     At p = 1, ``8 D (1 + eps/6) ln(4 n / delta) / eps^2``.
@@ -183,12 +182,12 @@ def _contraction(s: Sensitivities, eps: float, delta: float) -> float:
     return 8.0 * L * L * D * (1.0 + eps / (6.0 * L)) * math.log(4.0 * n / delta) / eps**2
 
 
-def _chernoff(s: Sensitivities, eps: float, delta: float) -> float:
+def _chernoff(s: Sensitivities, delta: float, eps: float) -> float:
     """C5, p = 2: ``2 D (1 + eps/3) ln(2 r / delta) / eps^2``, r the rank."""
     return 2.0 * s.dimension * (1.0 + eps / 3.0) * math.log(2.0 * s.rank / delta) / eps**2
 
 
-def _net(s: Sensitivities, eps: float, delta: float) -> float:
+def _net(s: Sensitivities, delta: float, eps: float) -> float:
     """C6, every p: C3 with error eta on a gamma-net of the unit sphere, ``(1 + 2/gamma)^r`` points.
 
     Then ``((1 + eta)^(1/p) / (1 - gamma))^p <= 1 + eps`` and ``(1 - eta)^(1/p) - gamma

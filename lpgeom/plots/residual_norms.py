@@ -9,6 +9,7 @@ import numpy as np
 
 from lpgeom.io import validation
 from lpgeom.plots.style import COLOURS, QUIET, new_axes, open_frame
+from lpgeom.records.base import EPS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -24,7 +25,6 @@ DEVIATIONS = 4.0
 NORMAL = 1.4826
 """The standard deviation of normal numbers over their median absolute deviation."""
 
-_EPS = float(np.finfo(np.float64).eps)
 _BLOCK_BYTES = 8 << 20
 
 
@@ -89,7 +89,7 @@ def residuals(
     labels = _labels(A, names, len(array))
     r, lengths = _distances(array, result)
     limit = threshold(r)
-    out = (r > limit) & (r > 64.0 * math.sqrt(array.shape[1]) * _EPS * lengths)
+    out = (r > limit) & (r > 64.0 * math.sqrt(array.shape[1]) * EPS * lengths)
     if ax is None:
         ax = new_axes(6.4, 4.2)
     order = np.argsort(-r, kind="stable")
