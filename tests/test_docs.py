@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import pkgutil
 import re
 import shlex
 import tomllib
+from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 
 import pytest
 
 import lpgeom
+from tests.test_imports import LAYERS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+FILE = re.compile(r"(?<![\w./-])((?:\w+/)*\w+\.py)\b")
+FOLDER = re.compile(r"(?<![\w./-])((?:lpgeom|tests)/[\w/]*)(?![\w.*])")
+TEST = re.compile(r"`(test_\w+)`")
+CODE = re.compile(r"\*\*Code\.\*\*(.*?)(?:\*\*|\n\n|\Z)", re.DOTALL)
+NAME = re.compile(r"`([A-Za-z_]\w*)`")
+FOLDERS = ("lpgeom", "tests", "benchmarks", "tools")
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -132,3 +143,92 @@ def test_constraints_pin_what_pyproject_asks_for() -> None:
     for requirement in wanted:
         name = re.split(r"[\[><=;]", requirement)[0].lower()
         assert name in pins, f"{name} is not pinned in constraints.txt"
+
+
+# ---------------------------------------------------------------- what the pages name
+
+
+def defined(folder: str) -> set[str]:
+    """Names of functions, classes and constants of the modules below a folder of the checkout."""
+    found = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                found.add(node.id)
+    return found
+
+
+@cache
+def house() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Paths of the Python files of the checkout, names that lpgeom defines, names of tests."""
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    return frozenset(files), frozenset(defined("lpgeom")), frozenset(defined("tests"))
+
+
+def astray(text: str) -> set[str]:
+    """What a page names and the checkout has not: files, folders, tests, and what "Code" names.
+
+    A path that begins with a folder of the checkout is meant as it is; of another one the beginning
+    is left out, as in ``rows/door.py`` or ``door.py``.
+    """
+    files, names, tests = house()
+    missing = {
+        path
+        for path in FILE.findall(text)
+        if path not in files
+        and (
+            path.startswith(tuple(f"{folder}/" for folder in FOLDERS))
+            or not any(f.endswith(f"/{path}") for f in files)
+        )
+    }
+    missing |= {path for path in FOLDER.findall(text) if not (ROOT / path).is_dir()}
+    missing |= set(TEST.findall(text)) - tests
+    for paragraph in CODE.findall(text):
+        missing |= set(NAME.findall(paragraph)) - names
+    return missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_names_is_there(page: Path) -> None:
+    assert astray(page.read_text()) == set()
+
+
+def test_what_is_not_there_is_found() -> None:
+    assert astray("See `lpgeom/rows/door.py`, `rows/door.py`, door.py and lpgeom/rows/.") == set()
+    assert (
+        astray("**Code.** `smallest_sum`. **Tests.** `test_3c` in `tests/test_theory.py`.") == set()
+    )
+    for text in (
+        "`lpgeom/door.py`",
+        "`kernels/door.py`",
+        "the file nowhere.py",
+        "the room lpgeom/certificates/",
+        "`lpgeom/certificates`",
+        "`test_that_is_none`",
+        "**Code.** `no_such_function`.",
+    ):
+        assert len(astray(text)) == 1, text
+
+
+def listed(page: str) -> list[str]:
+    """Rooms in the first column of the table under "Rooms", without the suffix of a file."""
+    table = page.split("\n## Rooms\n")[1].split("\n\n`records`")[0]
+    return [
+        name.removesuffix(".py")
+        for line in re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)
+        for name in re.findall(r"`([\w.]+)`", line)
+    ]
+
+
+def test_the_rooms_are_listed_in_the_order_of_their_layers() -> None:
+    rooms = listed((ROOT / "docs" / "architecture.md").read_text())
+    layers = [names - {"__main__", "_version"} for names in reversed(LAYERS)]
+    assert sorted(rooms) == sorted(set().union(*layers))
+    depth = [next(i for i, names in enumerate(layers) if room in names) for room in rooms]
+    assert depth == sorted(depth)
