@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 JOBS   ?= 2
+QUICK  ?= .venv-quick
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS  = $(VENV)/.stamps
 SETUP   = pyproject.toml constraints.txt Makefile
@@ -11,13 +12,14 @@ SETUP   = pyproject.toml constraints.txt Makefile
 # Each test process keeps to one thread: JOBS processes share the machine.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: help demo test check lint typecheck unit docs examples site site-check release-check bench \
-	format clean
+.PHONY: help demo test quick quick-checks check lint typecheck unit docs examples site site-check \
+	release-check bench format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       certified subspaces of a real word embedding, and its model compressed by them"
 	@echo "make test       lint, type check and tests"
+	@echo "make quick      lint, type check and the tests that need no more than the core, in minutes"
 	@echo "make lint       ruff check and ruff format --check"
 	@echo "make typecheck  mypy"
 	@echo "make unit       pytest only (ARGS='-k name' is passed on)"
@@ -25,7 +27,7 @@ help:
 	@echo "make release-check  sdist and wheel: built, inspected, installed afresh, used"
 	@echo "make bench      every benchmark; JSON in benchmarks/results/"
 	@echo "make format     rewrite the code with ruff format and ruff's safe fixes"
-	@echo "make clean      remove caches and build outputs (not $(VENV))"
+	@echo "make clean      remove caches and build outputs (not $(VENV) and $(QUICK))"
 
 # ---- environment: one stamp per group of packages, remade when what is to be installed changes
 
@@ -44,6 +46,13 @@ $(STAMPS)/package: $(STAMPS)/python $(SETUP)
 $(STAMPS)/test: $(STAMPS)/package
 	@echo "installing the test tools"
 	@$(INSTALL) --editable '.[test]'
+	@touch $@
+
+# In an environment of its own, which has the core and these tools. Modules are compiled when they
+# are first imported: most of SciPy's never are.
+$(STAMPS)/quick: $(STAMPS)/python $(SETUP)
+	@echo "installing lpgeom and what make quick runs"
+	@$(INSTALL) --no-compile --editable '.[quick]'
 	@touch $@
 
 $(STAMPS)/docs: $(STAMPS)/package
@@ -80,6 +89,15 @@ demo: $(STAMPS)/model $(STAMPS)/hf
 test: lint typecheck unit
 
 check: test
+
+quick:
+	@$(MAKE) --no-print-directory VENV=$(QUICK) quick-checks
+
+quick-checks: $(STAMPS)/quick
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --quick $(ARGS)
 
 lint: $(STAMPS)/test
 	$(BIN)/ruff check .

@@ -57,6 +57,7 @@ def test_lines_against_a_fine_grid(kind: str, d: int) -> None:
     assert result.lower_bound <= grid
 
 
+@pytest.mark.needs("cvxpy")
 def test_the_relaxation_is_solved() -> None:
     """The best minimax bound is the optimum over the Fantope, which a conic solver finds."""
     import cvxpy as cp

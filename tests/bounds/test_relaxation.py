@@ -125,6 +125,7 @@ def _cvxpy_minimum(A, k: int, p: float, kind: str, touching=None) -> float:
     return float(problem.value)
 
 
+@pytest.mark.needs("cvxpy")
 @pytest.mark.parametrize(
     ("kind", "p"),
     [

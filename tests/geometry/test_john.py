@@ -56,6 +56,7 @@ def test_johns_conditions(kind: str) -> None:
         assert supremum(A, x) <= 1.0 + 1e-4
 
 
+@pytest.mark.needs("cvxpy")
 def test_against_a_conic_solver() -> None:
     import cvxpy as cp
 

@@ -66,6 +66,7 @@ def by_cvxpy(X: Any, centered: bool) -> float:
     return float(unit - np.linalg.slogdet(B.value)[1] + d * math.log(reach))
 
 
+@pytest.mark.needs("cvxpy")
 @pytest.mark.parametrize("centered", [False, True])
 @pytest.mark.parametrize("kind", ["gauss", "heavy", "sphere", "cube", "grid", "few"])
 def test_against_a_conic_solver(kind: str, centered: bool) -> None:
