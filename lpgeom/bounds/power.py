@@ -1,7 +1,7 @@
 """Lower bound 3f for p > 2: minimum of ``sum (a_i^T Q a_i)^(p/2)`` over the Fantope, from below.
 
 t^(p/2) is convex and ``t = a^T Q a`` linear in Q (Deshpande, Tulsiani, Vishnoi, SODA 2011). The
-bound at any reference Q0 is Hölder's (`bounds.holder_bound`), which is the linearisation of the
+bound at any reference Q0 is Hölder's (`linear.holder_bound`), which is the linearisation of the
 relaxed cost at the best multiple of Q0.
 """
 
