@@ -166,6 +166,7 @@ def test_a_start_joins_by_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.cost == pytest.approx(lpgeom.cost(B, D[list(best)].T, 1.0), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_further_start_for_entries_joins_by_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one descent misses that goes on from the usual starts, it finds from a better one."""
     rng = np.random.default_rng(0)
@@ -219,6 +220,7 @@ def test_a_heuristic_joins_by_one_entry(monkeypatch: pytest.MonkeyPatch) -> None
         assert row["cost"] == pytest.approx(lpgeom.cost(A, V, 1.0), rel=1e-10)
 
 
+@pytest.mark.slow
 def test_a_heuristic_for_entries_joins_by_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     @entrywise()
     def columns(task: EntriesTask) -> FactorsFound:
@@ -265,8 +267,10 @@ def test_an_objective_joins_by_one_entry(monkeypatch: pytest.MonkeyPatch) -> Non
 # ---------------------------------------------------------------- how much a row of a weight counts
 
 
+@pytest.mark.needs("torch")
 def test_a_kind_of_row_weights_joins_by_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     from lpgeom import nn
     from lpgeom.nn.plan.row_weights import WEIGHTS
 
