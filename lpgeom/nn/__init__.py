@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from lpgeom.nn.modules.embedding import LowRankEmbedding
     from lpgeom.nn.modules.linear import LowRankLinear
     from lpgeom.nn.modules.parameter import LowRankParameter
-    from lpgeom.nn.plan.vocabulary import token_weights
-    from lpgeom.nn.plan.weights import frequency_weights
+    from lpgeom.nn.plan.vocabulary import frequency_weights, token_weights
     from lpgeom.nn.stored.checkpoint import load_pretrained, save_pretrained
 
 __all__ = [
@@ -51,7 +50,7 @@ _LAZY = {
     "LowRankParameter": "lpgeom.nn.modules.parameter",
     "compress": "lpgeom.nn.compression",
     "decompress": "lpgeom.nn.model.replace",
-    "frequency_weights": "lpgeom.nn.plan.weights",
+    "frequency_weights": "lpgeom.nn.plan.vocabulary",
     "load_pretrained": "lpgeom.nn.stored.checkpoint",
     "resize_token_embeddings": "lpgeom.nn.model.resize",
     "save_pretrained": "lpgeom.nn.stored.checkpoint",

@@ -85,20 +85,20 @@ def test_metric_and_row_weights() -> None:
     weight = torch.randn(100, 12, generator=torch.Generator().manual_seed(1))
     root = np.diag(np.linspace(1.0, 2.0, 12))
     metric = Metric(root, np.linalg.inv(root))
-    omega = np.linspace(0.0, 1.0, 100)
-    expected = factorise(weight, 4, Spec(), omega, metric)
+    spec = Spec(row_weights=np.linspace(0.0, 1.0, 100), metric=metric)
+    expected = factorise(weight, 4, spec)
     with strict_device():
-        found = factorise(there(weight), 4, Spec(), omega, metric)
+        found = factorise(there(weight), 4, spec)
     assert found.cost == pytest.approx(expected.cost, rel=1e-6)
 
 
 def test_mixed_ranks() -> None:
     weight = torch.randn(200, 12, generator=torch.Generator().manual_seed(2))
     omega = 1.0 / np.arange(1, 201)
-    spec = Spec(p=2.0, subspaces=4, ranks="mixed")
-    expected = factorise_mixed(weight, 1000, spec, omega)
+    spec = Spec(p=2.0, subspaces=4, ranks="mixed", row_weights=omega)
+    expected = factorise_mixed(weight, 1000, spec)
     with strict_device():
-        found = factorise_mixed(there(weight), 1000, spec, omega)
+        found = factorise_mixed(there(weight), 1000, spec)
     assert found.cost == pytest.approx(expected.cost, rel=1e-6)
     assert found.factors.labels is not None
     assert expected.factors.labels is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ import torch
 from models import generator
 from torch import Tensor
 
+import lpgeom.nn.factors.factor as solvers
 from lpgeom import approx_subspace
-from lpgeom.nn.factors import solving
 from lpgeom.nn.factors.factor import curve_of, factorise
 from lpgeom.nn.factors.factored import Metric, Spec
 from lpgeom.nn.plan.calibration import RIDGE
@@ -70,7 +71,7 @@ def naive_cost(
 
 def check(W: Tensor, k: int, spec: Spec, omega: Any = None, metric: Metric | None = None) -> Any:
     """Factorise, and compare all that is said of the factors with plain loops."""
-    found = factorise(W, k, spec, omega, metric)
+    found = factorise(W, k, replace(spec, row_weights=omega, metric=metric))
     n, d = W.shape
     j = spec.subspaces
     factors = found.factors
@@ -94,12 +95,12 @@ def check(W: Tensor, k: int, spec: Spec, omega: Any = None, metric: Metric | Non
     else:
         assert found.lower_bound is None
     assert 0.0 <= found.failure_probability < 1e-3
-    assert len(found.singular_values) == min(n, d)
+    assert len(found.spectrum) == min(n, d)
     seen = W.double().numpy() if metric is None else W.double().numpy() @ metric.root
     if omega is not None:
         seen = seen * np.asarray(omega)[:, None] ** (1.0 / spec.p)
     s = np.linalg.svd(seen, compute_uv=False)
-    np.testing.assert_allclose(found.singular_values, s, rtol=1e-6, atol=1e-9 * s[0])
+    np.testing.assert_allclose(found.spectrum, s, rtol=1e-6, atol=1e-9 * s[0])
     return found
 
 
@@ -122,7 +123,7 @@ def test_rows(p: float, dtype: torch.dtype) -> None:
     slack = {torch.float64: 1e-9, torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 0.02}
     assert found.cost <= exact.cost * (1.0 + slack[dtype])
     np.testing.assert_allclose(found.svd_cost, exact.svd_cost, rtol=1e-6)
-    curve = curve_of(W, p)
+    curve = curve_of(W, Spec(p=p))
     np.testing.assert_allclose(found.svd_cost, curve.cost[4], rtol=1e-6)
     if p == 2.0:
         assert found.lower_bound == pytest.approx(found.svd_cost, rel=1e-9)
@@ -178,7 +179,7 @@ def test_scales(p: float, scale: float) -> None:
 @pytest.mark.parametrize("scale", [1e-35, 1e35])
 def test_powers_beyond_float64_are_an_error_not_an_error_of_zero(scale: float) -> None:
     W = weight(dtype=torch.float32) * scale
-    for found in (lambda: factorise(W, 4, Spec(p=10.0)), lambda: curve_of(W, 10.0)):
+    for found in (lambda: factorise(W, 4, Spec(p=10.0)), lambda: curve_of(W, Spec(p=10.0))):
         with pytest.raises(ValueError, match="leave the range of float64 at p = 10"):
             found()
     zero = factorise(torch.zeros(9, 4), 2, Spec(p=10.0))
@@ -300,7 +301,7 @@ def test_wide_weights_are_solved_in_their_span(p: float, subspaces: int) -> None
     A = rng.standard_t(2.0, (18, 60))
     omega = rng.random(18)
     spec = Spec(p=p, subspaces=subspaces)
-    found = factorise(torch.from_numpy(A), 5, spec, omega)
+    found = factorise(torch.from_numpy(A), 5, replace(spec, row_weights=omega))
     if subspaces == 1:
         whole = approx_subspace(A, 5, p, row_weights=omega)
         assert found.cost == pytest.approx(whole.cost, rel=1e-6)
@@ -314,7 +315,7 @@ def test_layers_of_middling_size_take_fewer_steps(monkeypatch: pytest.MonkeyPatc
     """Neither bound nor cost is any less true for it."""
     A = np.random.default_rng(6).standard_t(2.0, (120, 24))
     usual = factorise(torch.from_numpy(A), 6, Spec(p=1.0))
-    monkeypatch.setattr(solving, "MANY_STEPS", (0, 1 << 20))
+    monkeypatch.setattr(solvers, "MANY_STEPS", (0, 1 << 20))
     brisk = factorise(torch.from_numpy(A), 6, Spec(p=1.0))
     assert brisk.method.startswith("irls")
     assert usual.cost <= brisk.cost * (1.0 + 1e-9)

@@ -85,8 +85,8 @@ def test_costs_are_those_of_the_factors_as_stored(w: dict[str, Any]) -> None:
     W = torch.randn(n, d, generator=generator(w["seed"]), dtype=torch.float64).to(w["dtype"])
     omega = 1.0 / (1.0 + np.arange(n))
     budget = max(n + d, int(w["share"] * n * d))
-    spec = Spec(p=p, subspaces=w["j"], ranks="mixed")
-    found = factorise_mixed(W, budget, spec, omega)
+    spec = Spec(p=p, subspaces=w["j"], ranks="mixed", row_weights=omega)
+    found = factorise_mixed(W, budget, spec)
     factors = found.factors
     assert factors.parameters <= max(budget, n * d)
     assert len(factors.lefts) == len(factors.rights) == w["j"]

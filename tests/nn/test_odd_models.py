@@ -31,7 +31,7 @@ def squeezed(model: torch.nn.Module, **options: Any) -> nn.CompressionReport:
 
 def weights_of(model: torch.nn.Module, **options: Any) -> dict[str, Any]:
     items = items_of(groups(model), model, Options.checked(ratio=0.4, **options), {})
-    return {item.group.name: item.row_weights for item in items}
+    return {item.group.name: item.spec.row_weights for item in items}
 
 
 def tokenizer(tokens: int = TOKENS) -> Tokenizer:

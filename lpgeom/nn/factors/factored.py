@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -11,18 +11,6 @@ from lpgeom.records.subspace import Array
 
 FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 """Dtypes of weights that have factors."""
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What is minimised for each weight."""
-
-    p: float = 1.0
-    objective: str = "rows"
-    subspaces: int = 1
-    ranks: str = "equal"
-    certify: bool | str = True
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,19 +30,42 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Factored:
-    """The factors of a weight as they are stored, and what is proved of them.
+class Spec:
+    """What is minimised for each weight: how much its rows count and in which metric, too."""
 
-    Costs are p-th powers in the weight's own units (those of `Metric`, where there is one); `size`
-    is what approximation by zero costs. Groups with ranks of their own have the largest rank first.
+    p: float = 1.0
+    objective: str = "rows"
+    subspaces: int = 1
+    ranks: str = "equal"
+    certify: bool | str = True
+    seed: int = 0
+    row_weights: Array | None = field(default=None, repr=False)
+    metric: Metric | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proved:
+    """What a solver says of the factors it found, in costs of the weight's own units.
+
+    Costs are p-th powers, in the units of `Metric` where there is one.
     """
 
-    factors: Factors
-    cost: float
     lower_bound: float | None
     svd_cost: float | None
     failure_probability: float
     method: str
     note: str = ""
-    size: float = 0.0
-    singular_values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factored(Proved):
+    """The factors of a weight as they are stored, and what is proved of them.
+
+    `size` is what approximation by zero costs. Groups with ranks of their own have the largest rank
+    first. The other fields are called as those of a `LayerReport`.
+    """
+
+    factors: Factors
+    cost: float
+    size: float
+    spectrum: tuple[float, ...]

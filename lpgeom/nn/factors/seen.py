@@ -7,6 +7,7 @@ and judges left factors beside them; `factor.py` knows no more of it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpgeom.nn.factors.factored import Metric, Spec
+from lpgeom.nn.factors.factored import Spec
 from lpgeom.records.subspace import Array, to_cost_units
 
 _BLOCK_ENTRIES = 1 << 20
@@ -35,23 +36,26 @@ class Seen:
         What is approximated, as the solvers take it: NumPy's view of a weight in host memory, the
         tensor itself on a CUDA device. Without a copy unless it is bfloat16 (which becomes float32)
         or there is a metric (float64).
-    metric : Metric or None
+    spec : Spec
+        What is asked of it: costs are those of its `objective` and `row_weights`, in its `metric`.
     """
 
-    def __init__(self, weight: Tensor, metric: Metric | None = None) -> None:
+    def __init__(self, weight: Tensor, spec: Spec) -> None:
         self.weight = weight.detach()
-        self.metric = metric
+        self.spec = spec
         if not self.weight.is_cuda:
             self.weight = self.weight.cpu()
         narrow = weight.dtype == torch.bfloat16  # which NumPy does not have
         self._rows = self.weight.float() if narrow else self.weight
-        if metric is not None:
-            self._rows = self._rows.double() @ self._beside(metric.root)
+        if spec.metric is not None:
+            self._rows = self._rows.double() @ self._beside(spec.metric.root)
         self.rows: Any = self._rows if self.weight.is_cuda else self._rows.numpy()
 
     def take(self, indices: NDArray[Any]) -> Seen:
-        """Some of the rows, without a metric."""
-        return Seen(self.weight[torch.from_numpy(indices).to(self.weight.device)])
+        """Some of the rows, with their weights."""
+        omega = self.spec.row_weights
+        own = replace(self.spec, row_weights=None if omega is None else omega[indices])
+        return Seen(self.weight[torch.from_numpy(indices).to(self.weight.device)], own)
 
     def itself(self) -> Tensor:
         """The left factor of the identity."""
@@ -80,15 +84,9 @@ class Seen:
             out[rows] = (self._beside(left[rows]) @ there).to(out.dtype)
         return out
 
-    def cost(
-        self,
-        left: Tensor,
-        right: Array,
-        labels: NDArray[Any] | None,
-        spec: Spec,
-        row_weights: Array | None,
-    ) -> float:
+    def cost(self, left: Tensor, right: Array, labels: NDArray[Any] | None) -> float:
         """The cost of ``left @ right`` in float64, in units of the largest residual meanwhile."""
+        p, row_weights = self.spec.p, self.spec.row_weights
         there = self._beside(self._in_metric(right))
         largest, total = 0.0, 0.0
         for rows in self._blocks():
@@ -103,23 +101,23 @@ class Seen:
             if top == 0.0:
                 continue
             residual = residual.abs_().div_(top)
-            if spec.objective == "entries":
-                share = (residual**spec.p).sum(dim=1)
+            if self.spec.objective == "entries":
+                share = (residual**p).sum(dim=1)
             else:
-                share = residual.square_().sum(dim=1) ** (spec.p / 2.0)
+                share = residual.square_().sum(dim=1) ** (p / 2.0)
             if row_weights is not None:
                 share *= self._beside(row_weights[rows])
             if top > largest:
-                total *= (largest / top) ** spec.p
+                total *= (largest / top) ** p
                 largest = top
-            total += float(share.sum()) * (top / largest) ** spec.p
-        return to_cost_units(total, largest, spec.p) if largest else 0.0
+            total += float(share.sum()) * (top / largest) ** p
+        return to_cost_units(total, largest, p) if largest else 0.0
 
-    def cost_of_zero(self, spec: Spec, row_weights: Array | None) -> float:
+    def cost_of_zero(self) -> float:
         """What the rows cost where nothing is kept of them."""
         n, d = self.weight.shape
         nothing = torch.zeros(n, 1, device=self.weight.device)
-        return self.cost(nothing, np.zeros((1, d)), None, spec, row_weights)
+        return self.cost(nothing, np.zeros((1, d)), None)
 
     def _beside(self, values: Any) -> Tensor:
         """A float64 array on the weight's device.
@@ -139,7 +137,7 @@ class Seen:
         return torch.empty(len(w), k, dtype=w.dtype, device=w.device)
 
     def _in_metric(self, right: Array) -> Array:
-        return right if self.metric is None else right @ self.metric.root
+        return right if self.spec.metric is None else right @ self.spec.metric.root
 
     def _blocks(self) -> Iterator[slice]:
         n, d = self.weight.shape

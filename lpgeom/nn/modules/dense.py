@@ -116,7 +116,7 @@ def in_factors(
     unknown = set(options) - {"objective", "subspaces", "certify", "seed"}
     if unknown:
         raise TypeError(f"unknown option {sorted(unknown)[0]!r}")
-    spec = Spec(p=validation.check_p(p), **options)
+    p = validation.check_p(p)
     weight = module._parameters["weight"]
     assert weight is not None
     rows = matrix(weight, kind)
@@ -124,7 +124,8 @@ def in_factors(
     rank = validation.check_positive_int("rank", rank)
     if rank > min(n, d):
         raise ValueError(f"rank must be at most min{(n, d)} = {min(n, d)}, got {rank}")
-    found = factorise(rows, rank, spec, validation.check_weights(row_weights, n))
+    omega = validation.check_weights(row_weights, n)
+    found = factorise(rows, rank, Spec(p=p, row_weights=omega, **options))
     made = cls.in_place_of(module, "weight", found.factors.as_parameters(weight.requires_grad))
     assert isinstance(made, cls)
     return made

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from lpgeom.nn.factors.factor import curve_of, factorise, factorise_mixed
 from lpgeom.nn.factors.factored import Factored, Metric, Spec
 from lpgeom.nn.factors.groups import PLACES, Factors, label_dtype
 from lpgeom.nn.model.select import by_name, selected, words
-from lpgeom.nn.model.sites import Group
+from lpgeom.nn.model.sites import Group, Site
 from lpgeom.nn.modules.low_rank import LowRank
 from lpgeom.nn.plan import ranks
 from lpgeom.nn.plan.options import Options
@@ -40,17 +38,15 @@ STEPS = 8
 class Item:
     """A selected weight and what is to become of it.
 
-    `rank` None: left alone, and `note` says why. `budget`: how many numbers mixed ranks may take;
-    `rank` is then what equal ones would be.
+    `weights` says where the weights of its rows are from. `rank` None: left alone, and `note` says
+    why. `budget`: how many numbers mixed ranks may take; `rank` is then what equal ones would be.
     """
 
     group: Group
     size: ranks.Size
     spec: Spec
     dtype: torch.dtype
-    row_weights: Array | None = None
     weights: str = "none"
-    metric: Metric | None = None
     curve: SvdCurve | None = None
     rank: int | None = None
     note: str = ""
@@ -78,18 +74,13 @@ def items_of(
         one = group.kind == "parameter" or (options.spec.ranks == "mixed" and not mixed)
         several = 1 if one else min(options.spec.subspaces, n)
         omega, source = weights(group)
-        items.append(
-            Item(
-                group.untied() if options.tie == "untie" else group,
-                ranks.Size(n, d, several),
-                replace(options.spec, subspaces=several, ranks="mixed" if mixed else "equal"),
-                group.head.dtype,
-                row_weights=omega,
-                weights=source,
-                metric=metrics.get(group.name),
-                note=notes.get(group.name, ""),
-            )
-        )
+        spec = replace(
+            options.spec, subspaces=several, ranks="mixed" if mixed else "equal",
+            row_weights=omega, metric=metrics.get(group.name),
+        )  # fmt: skip
+        group = group.untied() if options.tie == "untie" else group
+        size, note = ranks.Size(n, d, several), notes.get(group.name, "")
+        items.append(Item(group, size, spec, group.head.dtype, weights=source, note=note))
     return items
 
 
@@ -97,39 +88,35 @@ def ranked(items: Sequence[Item], options: Options, read: Read) -> list[Item]:
     """The items with their ranks; those that are not worth it are left alone."""
     if options.allocate == "global":
         return _from_budget(items, options, read)
-    asked = None
-    if isinstance(options.rank, Mapping):
-        asked = by_name([item.group for item in items], options.rank, "rank")
+    rank = options.rank
+    named_ranks = rank if isinstance(rank, Mapping) else {}
+    given = by_name([item.group for item in items], named_ranks, "rank")
     done = []
     for item in items:
+        size = item.size
+        k: int | None
         if item.note:
             done.append(item)
             continue
-        size = item.size
-        if options.ratio is not None and item.spec.ranks == "mixed":
-            budget = math.floor((1.0 - options.ratio) * size.dense + 1e-9)
-            done.append(_budgeted(item, budget, options.force))
-            continue
         if options.ratio is not None:
-            k: int | None = size.for_ratio(options.ratio)
+            if item.spec.ranks == "mixed":
+                done.append(_budgeted(item, size.left_by(options.ratio), options.force))
+                continue
+            k = size.for_ratio(options.ratio)
         elif options.max_norm_error is not None:
-            item = _with_curve(item, read)
+            item = replace(_with_curve(item, read), error=options.max_norm_error)
             assert item.curve is not None
             k = ranks.for_error(item.curve.cost, item.spec.p, options.max_norm_error)
-            item = replace(item, error=options.max_norm_error)
             k = min(k, size.full)
-        elif asked is not None:
-            k = asked(item.group)
+        else:
+            k = rank if isinstance(rank, int) else given(item.group)
             if k is None:
                 raise ValueError(f"rank: there is none for {item.group.name}")
-        else:
-            assert isinstance(options.rank, int)
-            k = options.rank
-        if options.rank is not None and k is not None and k > size.full:
-            raise ValueError(
-                f"rank must be at most min(n, d) = {size.full} for {item.group.name} "
-                f"({size.n} x {size.d}), got {k}"
-            )
+            if k > size.full:
+                raise ValueError(
+                    f"rank must be at most min(n, d) = {size.full} for {item.group.name} "
+                    f"({size.n} x {size.d}), got {k}"
+                )
         done.append(_worth(item, k, options.force))
     return done
 
@@ -177,8 +164,7 @@ def _from_budget(items: Sequence[Item], options: Options, read: Read) -> list[It
 
 def _with_curve(item: Item, read: Read) -> Item:
     with named(item.group.name):
-        curve = curve_of(read(item.group), item.spec.p, item.row_weights, item.metric)
-    return replace(item, curve=curve)
+        return replace(item, curve=curve_of(read(item.group), item.spec))
 
 
 def solve(item: Item, weight: Tensor) -> tuple[LayerReport, Factors]:
@@ -187,28 +173,21 @@ def solve(item: Item, weight: Tensor) -> tuple[LayerReport, Factors]:
     started = time.perf_counter()
     with named(item.group.name):
         found = _meeting_error(item, weight)
-    factors = found.factors
+    known = dict(vars(found))
+    factors: Factors = known.pop("factors")
+    notes = [known.pop("note"), "" if item.spec.metric is None else item.spec.metric.note]
     k = factors.rank
-    of_groups: dict[str, Any] = {}
     if item.budget is not None:
         k = round(np.dot(factors.ranks, factors.counts) / item.size.n)
-        of_groups = {"ranks": factors.ranks, "counts": factors.counts}
-    notes = [found.note, item.metric.note if item.metric is not None else ""]
+        known |= {"ranks": factors.ranks, "counts": factors.counts}
     report = replace(
         line(item),
         rank=k,
         parameters_after=factors.parameters,
         bytes_after=factors.nbytes,
-        size=found.size,
-        cost=found.cost,
-        lower_bound=found.lower_bound,
-        svd_cost=found.svd_cost,
-        failure_probability=found.failure_probability,
-        method=found.method,
-        spectrum=found.singular_values,
         seconds=time.perf_counter() - started,
-        note="; ".join(note for note in notes if note),
-        **of_groups,
+        note="; ".join(filter(None, notes)),
+        **known,
     )
     return report, factors
 
@@ -218,8 +197,8 @@ def _meeting_error(item: Item, weight: Tensor) -> Factored:
     assert item.rank is not None
     k = item.rank
     if item.budget is not None:
-        return factorise_mixed(weight, item.budget, item.spec, item.row_weights, item.curve)
-    found = factorise(weight, k, item.spec, item.row_weights, item.metric, item.curve)
+        return factorise_mixed(weight, item.budget, item.spec, item.curve)
+    found = factorise(weight, k, item.spec, item.curve)
     if item.error is None or item.curve is None:
         return found
     shares = (item.curve.cost / (item.curve.cost[0] or 1.0)) ** (1.0 / item.spec.p)
@@ -232,7 +211,7 @@ def _meeting_error(item: Item, weight: Tensor) -> Factored:
         fewer = max(1, int(enough[0])) if enough.size else k
         if fewer >= k:
             break
-        tried = factorise(weight, fewer, item.spec, item.row_weights, item.metric, item.curve)
+        tried = factorise(weight, fewer, item.spec, item.curve)
         if _error(tried, item.spec.p) > item.error:
             break
         k, found = fewer, tried
@@ -252,7 +231,7 @@ def _grown(item: Item, weight: Tensor, found: Factored, shares: Array) -> Factor
         # Where the SVD's errors have fallen by as much as this one has to.
         enough = np.flatnonzero(shares <= shares[k] * item.error / error)
         k = min(most, max(k + 1, int(enough[0]))) if enough.size and left else most
-        found = factorise(weight, k, item.spec, item.row_weights, item.metric, item.curve)
+        found = factorise(weight, k, item.spec, item.curve)
         error = _error(found, item.spec.p)
     if error <= item.error:
         return found
@@ -267,25 +246,19 @@ def _error(found: Factored, p: float) -> float:
 
 def line(item: Item) -> LayerReport:
     """What is known of an item before it is solved."""
-    group, size = item.group, item.size
-    k = item.rank
-    index = _index_bytes(item)
-    entry = item.dtype.itemsize
-    now, now_bytes = size.dense, size.dense * entry
+    group, size, spec, k = item.group, item.size, item.spec, item.rank
+    now, now_bytes = size.dense, size.dense * item.dtype.itemsize
     if isinstance(group.head.owner, LowRank):
         held = group.head.owner.factors
         now, now_bytes = held.parameters, held.nbytes
-    after = now
+    after, after_bytes = now, now_bytes
+    kept: tuple[Site, ...] = ()
     if k is not None:
         after = size.parameters(k) if item.budget is None else item.budget
-    kept = () if k is None else tuple(site.name for site in group.kept)
-    shared = group.sites[1:] if kept else (*group.sites[1:], *group.kept)
-    predicted: dict[str, Any] = {}
-    if item.curve is not None and item.spec.objective == "rows":
-        predicted = {
-            "size": float(item.curve.cost[0]),
-            "svd_cost": None if k is None else float(item.curve.cost[k]),
-        }
+        after_bytes = after * item.dtype.itemsize + size.n * _index_bytes(item)
+        kept = group.kept
+    others = (*group.sites[1:], *(() if kept else group.kept))
+    curve = item.curve.cost if item.curve is not None and spec.objective == "rows" else None
     return LayerReport(
         name=group.name,
         kind=group.kind,
@@ -294,16 +267,17 @@ def line(item: Item) -> LayerReport:
         parameters_before=now,
         parameters_after=after,
         bytes_before=now_bytes,
-        bytes_after=now_bytes if k is None else after * entry + size.n * index,
-        p=item.spec.p,
-        objective=item.spec.objective,
+        bytes_after=after_bytes,
+        p=spec.p,
+        objective=spec.objective,
         subspaces=size.subspaces,
-        tied=tuple(site.name for site in shared),
-        untied=kept,
-        metric="weights" if item.metric is None else "activations",
+        tied=tuple(site.name for site in others),
+        untied=tuple(site.name for site in kept),
+        size=None if curve is None else float(curve[0]),
+        svd_cost=None if curve is None or k is None else float(curve[k]),
+        metric="weights" if spec.metric is None else "activations",
         note=item.note,
         weights=item.weights,
-        **predicted,
     )
 
 

@@ -53,8 +53,12 @@ class Size:
 
     def for_ratio(self, ratio: float) -> int:
         """The largest rank that removes at least a share `ratio` of the parameters; may be 0."""
+        return min(self.full, self.left_by(ratio, self.per_rank))
+
+    def left_by(self, ratio: float, price: int = 1) -> int:
+        """How many things of that many parameters remain where a share `ratio` is removed."""
         # A share written as a decimal, .28, is not one in binary: do not lose a rank to that.
-        return min(self.full, math.floor((1.0 - ratio) * self.dense / self.per_rank + 1e-9))
+        return math.floor((1.0 - ratio) * self.dense / price + 1e-9)
 
 
 def for_error(curve: Array, p: float, error: float) -> int:

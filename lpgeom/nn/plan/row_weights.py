@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,7 @@ from lpgeom.nn.model.select import by_name
 from lpgeom.nn.model.sites import Group
 from lpgeom.nn.plan.options import Options
 from lpgeom.nn.plan.tokens import read_tokenizer
-from lpgeom.nn.plan.vocabulary import vocabulary_weights
-from lpgeom.nn.plan.weights import frequency_weights
+from lpgeom.nn.plan.vocabulary import frequency_weights, vocabulary_weights
 from lpgeom.records.subspace import Array
 
 WEIGHTS: dict[str, Callable[[int], Array]] = {"frequency": frequency_weights}
@@ -21,18 +21,15 @@ WEIGHTS: dict[str, Callable[[int], Array]] = {"frequency": frequency_weights}
 entry: ``WEIGHTS["mine"] = f`` is all that it takes for ``compress(model, row_weights="mine")``."""
 
 
-class named:
+@contextmanager
+def named(name: str) -> Iterator[None]:
     """Adds a layer's name to what goes wrong with it."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, ValueError | TypeError) and type(error) in (ValueError, TypeError):
-            raise type(error)(f"{self.name}: {error}") from error
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if type(error) not in (ValueError, TypeError):
+            raise
+        raise type(error)(f"{name}: {error}") from error
 
 
 def row_weights(
@@ -53,24 +50,27 @@ def row_weights(
     def of(group: Group) -> tuple[Array | None, str]:
         if id(group) in tokens:
             return tokens[id(group)], "tokens"
-        weights = given(group)
-        return weights, "none" if weights is None else "given"
+        value, n = given(group), group.head.shape[0]
+        if value is None:
+            return None, "none"
+        if isinstance(value, str):
+            validation.check_choice("row_weights", value, tuple(WEIGHTS))
+            return WEIGHTS[value](n), "given"
+        with named(group.name):
+            return validation.check_weights(value, n), "given"
 
     return of
 
 
-def _given(
-    chosen: Sequence[Group], notes: Mapping[str, str], given: Any
-) -> Callable[[Group], Array | None]:
-    """Row weights of each group, or None."""
+def _given(chosen: Sequence[Group], notes: Mapping[str, str], given: Any) -> Callable[[Group], Any]:
+    """What the call says of each group's rows, or None."""
     if isinstance(given, Mapping):
-        by = by_name(chosen, given, "row_weights")
-        return lambda group: _vector(group, by(group))
+        return by_name(chosen, given, "row_weights")
     if given is None or (isinstance(given, str) and given == "auto"):
         return lambda group: None
     if isinstance(given, str):
         # A frequency is one of tokens: linear layers have none.
-        return lambda group: _vector(group, given if group.kind == "embedding" else None)
+        return lambda group: given if group.kind == "embedding" else None
     open_groups = [group for group in chosen if group.name not in notes]
     if len(open_groups) != 1:
         names = ", ".join(group.name for group in open_groups[:5])
@@ -78,7 +78,7 @@ def _given(
             f"row_weights is an array, but {len(open_groups)} layers are selected ({names}): pass "
             "a mapping from names to arrays"
         )
-    return lambda group: _vector(group, given) if group is open_groups[0] else None
+    return lambda group: given if group is open_groups[0] else None
 
 
 def _of_tokens(
@@ -115,11 +115,3 @@ def _of_tokens(
             with named(f"tokenizer, for {group.name}"):
                 found[id(group)] = np.sqrt(vocabulary_weights(vocabulary, n))
     return found
-
-
-def _vector(group: Group, value: Any) -> Array | None:
-    if isinstance(value, str):
-        validation.check_choice("row_weights", value, tuple(WEIGHTS))
-        return WEIGHTS[value](group.head.shape[0])
-    with named(group.name):
-        return validation.check_weights(value, group.head.shape[0])

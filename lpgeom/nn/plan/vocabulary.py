@@ -1,4 +1,5 @@
-"""How much each row of a word embedding counts, from the tokenizer that names its rows."""
+"""How much each row of a word embedding counts, from the tokenizer that names its rows, or when
+nothing is known but their order."""
 
 from __future__ import annotations
 
@@ -12,9 +13,9 @@ import numpy as np
 
 from lpgeom.io.validation import check_positive_int, check_weights
 from lpgeom.nn.plan.tokens import Vocabulary, read_tokenizer, share_in_order
-from lpgeom.nn.plan.weights import FLOOR
 from lpgeom.records.subspace import Array
 
+FLOOR = 50
 SOURCES = ("rank", "unigram", "wordfreq")
 # A sorted list has all its neighbours in order; WordPiece's, where equal counts come sorted, 0.6.
 SORTED = 0.95
@@ -108,6 +109,37 @@ def token_weights(
     else:
         frequencies, top = _counts(vocabulary, n, source), []
     return _like_ranks(frequencies, top, vocabulary.n, floor)
+
+
+def frequency_weights(n: int, first: int | None = None, floor: int = FLOOR) -> Array:
+    """Row weights ``1 / max(i - first, floor)``: how often token i occurs, by Zipf's law.
+
+    For vocabularies in the order of their frequency, as WordPiece and BPE make them, after `first`
+    rows of special tokens, bytes and single characters, which count as much as the `floor` most
+    frequent words.
+
+    Parameters
+    ----------
+    n : int
+    first : int, optional
+        min(1000, n // 30) if not given: BERT's vocabularies begin with 1000 special and unused
+        tokens.
+    floor : int
+        The rank up to which all tokens count alike.
+
+    Returns
+    -------
+    ndarray, shape (n,), float64
+
+    Examples
+    --------
+    >>> from lpgeom.nn.plan.vocabulary import frequency_weights
+    >>> w = frequency_weights(30522)
+    >>> float(w[0]), round(1 / float(w[30521]))
+    (0.02, 29521)
+    """
+    start = min(1000, n // 30) if first is None else first
+    return 1.0 / np.maximum(np.arange(n) - start, floor).astype(np.float64)
 
 
 def vocabulary_weights(tokenizer: Any, n: int) -> Array:
