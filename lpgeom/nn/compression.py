@@ -8,7 +8,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,8 @@ from lpgeom.nn.model.replace import build, install
 from lpgeom.nn.model.sites import Group, Site, groups
 from lpgeom.nn.plan.calibration import metrics_of
 from lpgeom.nn.plan.options import Options
-from lpgeom.nn.plan.plan import Item, items_of, line, ranked, solve
-from lpgeom.nn.report.report import CompressionReport, LayerReport
+from lpgeom.nn.plan.plan import Item, Read, items_of, line, ranked, solve
+from lpgeom.nn.report.report import CompressionReport
 from lpgeom.nn.stored.checkpoint import write
 from lpgeom.nn.stored.directory import Stored, copy_others, keys_of, open_tensors, structure
 from lpgeom.nn.stored.huggingface import say_untied
@@ -169,10 +169,10 @@ def compress(
         ratio=ratio, rank=rank, max_norm_error=max_norm_error, p=p, objective=objective,
         layers=layers, exclude=exclude, row_weights=row_weights,
         tokenizer=tokenizer, subspaces=subspaces,
-        ranks=ranks, allocate=allocate, tie=tie, calibrated=calibration is not None,
+        ranks=ranks, allocate=allocate, tie=tie, calibration=calibration is not None,
         certify=certify, force=force, seed=seed,
     )  # fmt: skip
-    if tokenizer is not None and options.spec.ranks == "equal":
+    if tokenizer is not None and options.ranks == "equal":
         raise ValueError(
             "tokenizer goes with mixed ranks (a ratio and no subspaces); else pass "
             "row_weights=nn.token_weights(tokenizer)"
@@ -194,43 +194,20 @@ def compress(
         metrics = metrics_of(model, [i.group for i in items if not i.note], calibration)
         items = items_of(found, model, options, metrics)
     items = ranked(items, options, _read)
-    before, before_bytes = _storage(model)
-    lines: list[LayerReport] = []
+    work = _Work(model, items, options, _storage(model), started, dry_run)
     replacements: list[tuple[Site, nn.Module]] = []
-    todo = sum(item.rank is not None for item in items)
-    with tqdm(total=todo, disable=not progress or dry_run, leave=False, unit="layer") as bar:
-        for item in items:
-            if dry_run or item.rank is None:
-                lines.append(line(item))
-                continue
-            bar.set_description(item.group.name)
-            report, factors = solve(item, _read(item.group))
-            lines.append(report)
-            replacements += build(item.group, factors)
-            bar.update()
-    lines = [_counted(entry) for entry in lines]
+    for item in work.todo(progress):
+        replacements += build(item.group, work.solve(item, _read(item.group)))
     install(replacements)
-    if not dry_run and any(entry.untied for entry in lines):
+    report = work.report()
+    if not dry_run and any(entry.untied for entry in report.layers):
         say_untied(model)
-    return _totalled(type(model).__name__, lines, before, before_bytes, options, started, dry_run)
+    return report
 
 
 def _read(group: Group) -> Tensor:
     """A group's weight as a matrix, from the model."""
     return group.head.matrix(group.head.weight.detach())
-
-
-def _counted(entry: LayerReport) -> LayerReport:
-    """A line with the dense weight counted that untied layers keep."""
-    if not entry.untied:
-        return entry
-    kept = f"{', '.join(entry.untied)} {'keeps' if len(entry.untied) == 1 else 'keep'}"
-    return replace(
-        entry,
-        parameters_after=entry.parameters_after + entry.parameters_before,
-        bytes_after=entry.bytes_after + entry.bytes_before,
-        note="; ".join(filter(None, (entry.note, f"{kept} the dense weight"))),
-    )
 
 
 def _storage(model: nn.Module) -> tuple[int, int]:
@@ -242,29 +219,59 @@ def _storage(model: nn.Module) -> tuple[int, int]:
     return count, sum(value.numel() * value.element_size() for value in tensors)
 
 
-def _totalled(
-    model: str,
-    lines: Sequence[LayerReport],
-    before: int,
-    before_bytes: int,
-    options: Options,
-    started: float,
-    dry_run: bool,
-) -> CompressionReport:
-    """The report of a whole model."""
-    saved = sum(entry.parameters_before - entry.parameters_after for entry in lines)
-    saved_bytes = sum(entry.bytes_before - entry.bytes_after for entry in lines)
-    return CompressionReport(
-        model=model,
-        layers=tuple(lines),
-        parameters_before=before,
-        parameters_after=before - saved,
-        bytes_before=before_bytes,
-        bytes_after=before_bytes - saved_bytes,
-        options=options.to_dict(),
-        seconds=time.perf_counter() - started,
-        dry_run=dry_run,
-    )
+@dataclass
+class _Work:
+    """A compression under way: a line for each weight, which solving fills in."""
+
+    model: nn.Module
+    items: Sequence[Item]
+    options: Options
+    before: tuple[int, int]
+    started: float
+    dry_run: bool
+
+    def __post_init__(self) -> None:
+        self.lines = {item.group.name: line(item) for item in self.items}
+        self.solvable = [x for x in self.items if x.rank is not None and not self.dry_run]
+
+    def todo(self, progress: bool) -> Iterator[Item]:
+        """The items to be solved, with a bar."""
+        disable = not progress or self.dry_run
+        with tqdm(self.solvable, disable=disable, leave=False, unit="layer") as bar:
+            for item in bar:
+                bar.set_description(item.group.name)
+                yield item
+
+    def solve(self, item: Item, weight: Tensor) -> Factors:
+        """Factors of an item; its line tells of them."""
+        self.lines[item.group.name], factors = solve(item, weight)
+        return factors
+
+    def report(self) -> CompressionReport:
+        """The report of the whole model; the dense weights that untied layers keep are counted."""
+        lines = []
+        for entry in self.lines.values():
+            if entry.untied:
+                kept = f"{', '.join(entry.untied)} {'keeps' if len(entry.untied) == 1 else 'keep'}"
+                entry = replace(
+                    entry,
+                    parameters_after=entry.parameters_after + entry.parameters_before,
+                    bytes_after=entry.bytes_after + entry.bytes_before,
+                    note="; ".join(filter(None, (entry.note, f"{kept} the dense weight"))),
+                )
+            lines.append(entry)
+        count, size = self.before
+        return CompressionReport(
+            model=type(self.model).__name__,
+            layers=tuple(lines),
+            parameters_before=count,
+            parameters_after=count - sum(x.parameters_before - x.parameters_after for x in lines),
+            bytes_before=size,
+            bytes_after=size - sum(x.bytes_before - x.bytes_after for x in lines),
+            options=self.options.to_dict(),
+            seconds=time.perf_counter() - self.started,
+            dry_run=self.dry_run,
+        )
 
 
 def compress_directory(
@@ -308,88 +315,79 @@ def compress_directory(
             raise ValueError(f"{target}: lies inside the model's own directory")
     with open_tensors(source, weights) as stored:
         keys = keys_of(model, stored, source)
-        return _compressed(model, keys, stored, source, target, options, started, progress, dry_run)
+
+        def entry(group: Group) -> str:
+            head = group.head
+            return keys[head.name if head.kind == "parameter" else f"{head.name}.{head.attribute}"]
+
+        def read(group: Group) -> Tensor:
+            tensor = stored.tensor(entry(group))
+            if tensor.dtype not in FLOATING:
+                raise TypeError(
+                    f"{group.name} is stored as {tensor.dtype}; compress the model before it is "
+                    "quantised"
+                )
+            return group.head.matrix(tensor)
+
+        items = [
+            replace(item, dtype=stored.outline[entry(item.group)].dtype)
+            for item in items_of(groups(model, meta=True), model, options, {})
+        ]
+        items = ranked(items, options, read)
+        state = model.state_dict(keep_vars=True)
+        shared = aliases_of(state)
+        sizes = {name: stored.outline[keys[name]] for name in state if name not in shared}
+        kept = (x.numel() for name, x in sizes.items() if isinstance(state[name], nn.Parameter))
+        before = sum(kept), sum(x.nbytes for x in sizes.values())
+        work = _Work(model, items, options, before, started, dry_run)
+        if dry_run:
+            return work.report()
+
+        return _written(work, read, progress, keys, stored, source, target)
 
 
-def _compressed(
-    model: nn.Module,
+def _written(
+    work: _Work,
+    read: Read,
+    progress: bool,
     keys: Mapping[str, str],
     stored: Stored,
     source: Path,
     target: Path,
-    options: Options,
-    started: float,
-    progress: bool,
-    dry_run: bool,
 ) -> CompressionReport:
-    def read(group: Group) -> Tensor:
-        tensor = stored.tensor(keys[_parameter_name(group.head)])
-        if tensor.dtype not in FLOATING:
-            raise TypeError(
-                f"{group.name} is stored as {tensor.dtype}; compress the model before it is "
-                "quantised"
-            )
-        return group.head.matrix(tensor)
-
-    found = groups(model, meta=True)
-    items = [
-        replace(item, dtype=stored.outline[keys[_parameter_name(item.group.head)]].dtype)
-        for item in items_of(found, model, options, {})
-    ]
-    items = ranked(items, options, read)
-    state = model.state_dict(keep_vars=True)
-    shared = aliases_of(state)
-    sizes = {name: stored.outline[keys[name]] for name in state if name not in shared}
-    before = sum(x.numel() for name, x in sizes.items() if isinstance(state[name], nn.Parameter))
-    before_bytes = sum(x.nbytes for x in sizes.values())
-    lines: dict[str, LayerReport] = {item.group.name: line(item) for item in items}
-
-    def report() -> CompressionReport:
-        return _totalled(
-            type(model).__name__,
-            [_counted(entry) for entry in lines.values()],
-            before,
-            before_bytes,
-            options,
-            started,
-            dry_run,
-        )
-
-    if dry_run:
-        return report()
-
+    """Write a model of which `work` has the structure; factors as they come for dense weights."""
+    model: Any = work.model
+    kind = type(model).__name__
     # What the model becomes, without data: whose names are written, and which are the same tensor.
-    todo = [(item, build(item.group, _outline(item))) for item in items if item.rank is not None]
-    install([made for _, modules in todo for made in modules])
-    state = model.state_dict(keep_vars=True)
-    aliases = aliases_of(state)
-    names = [name for name in state if name not in aliases]
+    made = {item.group.name: build(item.group, _outline(item)) for item in work.solvable}
+    install([each for modules in made.values() for each in modules])
+    aliases = aliases_of(model.state_dict(keep_vars=True))
+    names = [name for name in model.state_dict() if name not in aliases]
 
     def tensors() -> Iterator[tuple[str, Tensor]]:
-        with tqdm(total=len(todo), disable=not progress, leave=False, unit="layer") as bar:
-            for item, modules in todo:
-                bar.set_description(item.group.name)
-                lines[item.group.name], factors = solve(item, read(item.group))
-                for name, tensor in factors.tensors().items():
-                    yield next(n for n in _names(item, name) if n not in aliases), tensor
-                for _, module in modules:
-                    module.take(factors.without_data())
-                del factors
-                bar.update()
+        for item in work.todo(progress):
+            factors = work.solve(item, read(item.group))
+            paths = [path for site in item.group.sites for path in site.paths]
+            for name, tensor in factors.tensors().items():
+                named = (f"{path}.{name}" for path in paths)
+                yield next(n for n in named if n not in aliases), tensor
+            for _, module in made[item.group.name]:
+                module.take(factors.without_data())
+            del factors
         for name in names:
             if name in keys:
                 yield name, stored.tensor(keys[name])
 
     def recipe() -> Recipe:
         layers = tuple(layers_of(model))
-        return Recipe(type(model).__name__, "transformers", layers, aliases, report=report())
+        return Recipe(kind, "transformers", layers, aliases, report=work.report())
 
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
         temporary.mkdir()
         copy_others(source, temporary)
-        model.config.architectures = [type(model).__name__]
-        if any(item.group.kept for item, _ in todo):
+        model.config.architectures = [kind]
+        if any(item.group.kept for item in work.solvable):
             say_untied(model)
         model.config.save_pretrained(temporary)
         written = write(temporary, names, tensors(), recipe)
@@ -412,14 +410,3 @@ def _outline(item: Item) -> Factors:
             return Factors(lefts, rights)
         index = (torch.empty(size.n, dtype=dtype) for dtype in (label_dtype(groups), PLACES))
         return Factors(lefts, rights, *index)
-
-
-def _names(item: Item, tensor: str) -> Iterator[str]:
-    """Every name that a tensor of an item's factors has in the model."""
-    for site in item.group.sites:
-        for path in site.paths:
-            yield f"{path}.{tensor}"
-
-
-def _parameter_name(site: Site) -> str:
-    return site.name if site.kind == "parameter" else f"{site.name}.{site.attribute}"

@@ -70,9 +70,9 @@ def items_of(
     for group in chosen:
         n, d = group.head.shape
         # A bare parameter has no room for labels; mixed ranks are for tokens, some more frequent.
-        mixed = options.spec.ranks == "mixed" and group.kind == "embedding"
-        one = group.kind == "parameter" or (options.spec.ranks == "mixed" and not mixed)
-        several = 1 if one else min(options.spec.subspaces, n)
+        mixed = options.ranks == "mixed" and group.kind == "embedding"
+        one = group.kind == "parameter" or (options.ranks == "mixed" and not mixed)
+        several = 1 if one else min(options.subspaces, n)
         omega, source = weights(group)
         spec = replace(
             options.spec, subspaces=several, ranks="mixed" if mixed else "equal",
