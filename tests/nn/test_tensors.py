@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lpgeom.io.checksum import sha256_of
-from lpgeom.nn.stored.tensors import DTYPES, TensorWriter, aliases_of
+from lpgeom.nn.stored.tensors import DTYPES, aliases_of, write_tensors
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=40).filter(
     lambda name: name != "__metadata__"
@@ -30,9 +30,7 @@ def some(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> Tensor:
 
 
 def written(path: Path, tensors: dict[str, Tensor]) -> None:
-    with TensorWriter(path, list(tensors)) as writer:
-        for name, tensor in tensors.items():
-            writer.write(name, tensor)
+    write_tensors(path, list(tensors), tensors.items())
 
 
 @settings(deadline=None, derandomize=True, max_examples=60)
@@ -80,11 +78,11 @@ def test_hard_names_and_shapes(tmp_path: Path) -> None:
 
 def test_incomplete_writes_leave_no_file(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    with pytest.raises(ValueError, match="b was not written"), TensorWriter(path, "ab") as writer:
-        writer.write("a", torch.ones(2))
+    with pytest.raises(ValueError, match="b was not written"):
+        write_tensors(path, "ab", [("a", torch.ones(2))])
     assert not path.exists()
-    with pytest.raises(ZeroDivisionError), TensorWriter(path, "a") as writer:
-        writer.write("a", torch.ones(2 // (len("a") - 1)))
+    with pytest.raises(ZeroDivisionError):
+        write_tensors(path, "abc", ((name, torch.ones(2 // (98 - ord(name)))) for name in "abc"))
     assert not path.exists()
     for name, tensor, error in (
         ("c", torch.ones(2), ValueError),
@@ -92,17 +90,15 @@ def test_incomplete_writes_leave_no_file(tmp_path: Path) -> None:
         ("a", torch.ones(2, dtype=torch.complex64), TypeError),
         ("a", torch.eye(2).to_sparse(), TypeError),
     ):
-        with pytest.raises(error, match=name), TensorWriter(path, "a") as writer:
-            writer.write(name, tensor)
+        with pytest.raises(error, match=name):
+            write_tensors(path, "a", [(name, tensor)])
         assert not path.exists()
-    with TensorWriter(path, "a") as writer:
-        writer.write("a", torch.ones(2))
-        with pytest.raises(ValueError, match="a: not a tensor"):
-            writer.write("a", torch.ones(2))
-    path.unlink()
+    with pytest.raises(ValueError, match="a: not a tensor"):
+        write_tensors(path, "a", [("a", torch.ones(2)), ("a", torch.ones(2))])
+    assert not path.exists()
     path.write_bytes(b"someone else's")
-    with pytest.raises(FileExistsError), TensorWriter(path, "a"):
-        pass
+    with pytest.raises(FileExistsError):
+        write_tensors(path, "a", [("a", torch.ones(2))])
     assert path.read_bytes() == b"someone else's"
 
 

@@ -157,27 +157,21 @@ class LayerReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, what is derived included."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        values["shape"] = list(self.shape)
-        for name in ("tied", "untied", "spectrum"):
-            values[name] = list(values[name])
-        for name in ("ranks", "counts"):
-            given = values[name]
-            values[name] = None if given is None else list(given)
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
         derived = ("ratio", "error", "error_bound", "svd_error")
-        return {**values, **{name: getattr(self, name) for name in derived}}
+        return values | {name: getattr(self, name) for name in derived}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> LayerReport:
         """What `to_dict` gave."""
         known = {k: v for k, v in values.items() if k in LayerReport.__dataclass_fields__}
-        known["shape"] = (int(known["shape"][0]), int(known["shape"][1]))
+        n, d = known["shape"]
+        for name in ("ranks", "counts"):
+            if known.get(name) is not None:
+                known[name] = tuple(int(number) for number in known[name])
         for name in ("tied", "untied", "spectrum"):
             known[name] = tuple(known.get(name, ()))
-        for name in ("ranks", "counts"):
-            given = known.get(name)
-            known[name] = None if given is None else tuple(int(number) for number in given)
-        return LayerReport(**known)
+        return LayerReport(**known | {"shape": (int(n), int(d))})
 
 
 @dataclass(frozen=True)
@@ -275,9 +269,8 @@ class CompressionReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, ready for JSON."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        values["layers"] = [layer.to_dict() for layer in self.layers]
-        return {**values, "saved": self.saved}
+        layers = [layer.to_dict() for layer in self.layers]
+        return vars(self) | {"layers": layers, "saved": self.saved}
 
     def to_json(self) -> str:
         """Strict JSON; NaN and the infinities, which JSON has no word for, become null."""

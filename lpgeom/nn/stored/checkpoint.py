@@ -21,7 +21,7 @@ from lpgeom.nn.report.report import CompressionReport
 from lpgeom.nn.stored.huggingface import config_from, transformers_class
 from lpgeom.nn.stored.outline import layer_of, layers_of, prepare
 from lpgeom.nn.stored.recipe import NAME, CheckpointError, Recipe, read_recipe
-from lpgeom.nn.stored.tensors import TensorWriter, aliases_of
+from lpgeom.nn.stored.tensors import aliases_of, write_tensors
 
 
 def save_pretrained(
@@ -106,9 +106,7 @@ def write(
     """
     temporary = folder / f".lpgeom.{secrets.token_hex(6)}.tmp"
     try:
-        with TensorWriter(temporary, names) as writer:
-            for name, tensor in tensors:
-                writer.write(name, tensor)
+        write_tensors(temporary, names, tensors)
         digest = sha256_of(temporary)
         file = f"lpgeom-{digest[:8]}.safetensors"
         os.replace(temporary, folder / file)
@@ -265,28 +263,23 @@ def _are_labels(labels: Tensor, j: int) -> bool:
 def _fill(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe) -> None:
     """Put the stored tensors in, and share again what was shared."""
     for name, tensor in state.items():
-        owner, _, key = name.rpartition(".")
+        table, key = _place(model, name)
         # In memory of its own: products of mapped, unaligned numbers may round differently.
-        _set(model.get_submodule(owner), key, tensor.clone())
+        table[key], old = tensor.clone(), table.get(key)
+        if isinstance(old, nn.Parameter):
+            grad = old.requires_grad and tensor.is_floating_point()
+            table[key] = nn.Parameter(table[key], requires_grad=grad)
     for name, source in recipe.aliases.items():
-        from_owner, _, from_key = source.rpartition(".")
-        held = model.get_submodule(from_owner)
-        shared = held._parameters.get(from_key, held._buffers.get(from_key))
-        owner, _, key = name.rpartition(".")
-        target = model.get_submodule(owner)
-        if isinstance(shared, nn.Parameter):
-            target._parameters[key] = shared
-        else:
-            target._buffers[key] = shared
+        table, key = _place(model, name)
+        held, held_key = _place(model, source)
+        table[key] = held[held_key]
 
 
-def _set(owner: nn.Module, key: str, tensor: Tensor) -> None:
-    if key in owner._parameters:
-        old = owner._parameters[key]
-        grad = bool(old is not None and old.requires_grad) and tensor.is_floating_point()
-        owner._parameters[key] = nn.Parameter(tensor, requires_grad=grad)
-    else:
-        owner._buffers[key] = tensor
+def _place(model: nn.Module, name: str) -> tuple[dict[str, Any], str]:
+    """The table of a module that a tensor of that name is in, and its name there."""
+    path, _, key = name.rpartition(".")
+    owner = model.get_submodule(path)
+    return owner._parameters if key in owner._parameters else owner._buffers, key
 
 
 def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Module:

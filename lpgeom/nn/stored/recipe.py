@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,6 @@ FORMAT, VERSION = "lpgeom.nn", 2
 NAME = "lpgeom.json"
 OLDEST = 1
 """Files that need no more are of this version, which an older lpgeom reads: they scale nothing."""
-KINDS = ("embedding", "linear", "parameter")
-EMBEDDING_OPTIONS = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
 SCALE = "scale"
 """A further option, of embeddings that multiply what they look up by another number than 1."""
 
@@ -102,24 +100,16 @@ class Recipe:
     report: CompressionReport | None = None
     config: str | None = None
 
-    @property
-    def _scales(self) -> bool:
-        return any(SCALE in layer.options for layer in self.layers)
-
     def write(self, directory: Path) -> None:
         """Write it into a directory; appears complete or not at all."""
+        scales = any(SCALE in layer.options for layer in self.layers)
         values = {
             "format": FORMAT,
-            "version": VERSION if self._scales else OLDEST,
+            "version": VERSION if scales else OLDEST,
             "lpgeom": __version__,
-            "model": self.model,
-            "library": self.library,
+            **vars(self),
             "layers": [layer.to_dict() for layer in self.layers],
-            "aliases": self.aliases,
-            "tensors": self.tensors,
-            "sha256": self.sha256,
             "report": None if self.report is None else self.report.to_dict(),
-            "config": self.config,
         }
         text = to_json(values, indent=1) + "\n"
         write_atomically(directory / NAME, lambda file: file.write(text.encode()))
@@ -185,7 +175,7 @@ def _layer(values: Mapping[str, Any]) -> Layer:
     numbers = (layer.n, layer.d, layer.rank, layer.subspaces)
     whole = all(type(number) is int and 0 < number < 2**62 for number in numbers)
     _require(whole, f"sizes {numbers}")
-    known = isinstance(layer.name, str) and layer.kind in KINDS
+    known = isinstance(layer.name, str) and layer.kind in OPTIONS
     _require(known, f"layer {layer.name!r} of kind {layer.kind!r}")
     _require(_possible(layer), f"options {layer.options!r} of {layer.name}")
     if layer.ranks is None and layer.counts is None:
@@ -205,30 +195,41 @@ def _layer(values: Mapping[str, Any]) -> Layer:
 
 def _possible(layer: Layer) -> bool:
     """Whether a layer of its kind and size can have these options."""
-    options = layer.options
-    if layer.kind == "linear":
-        return options.keys() == {"bias"} and type(options["bias"]) is bool
-    if layer.kind == "parameter":
-        shape = options["shape"]
-        whole = len(shape) > 1 and all(type(size) is int and size > 0 for size in shape)
-        return whole and shape[0] == layer.n and math.prod(shape[1:]) == layer.d
-    padding = options["padding_idx"]
-    return (
-        options.keys() - {SCALE} == set(EMBEDDING_OPTIONS)
-        and (SCALE not in options or _is_scale(options[SCALE]))
-        and (padding is None or (type(padding) is int and -layer.n <= padding < layer.n))
-        and (options["max_norm"] is None or _is_number(options["max_norm"]))
-        and _is_number(options["norm_type"])
-        and all(type(options[key]) is bool for key in ("scale_grad_by_freq", "sparse"))
-    )
+    known, options = OPTIONS[layer.kind], layer.options
+    complete = known.keys() - {SCALE} <= options.keys() <= known.keys()
+    return complete and all(known[name](value, layer) for name, value in options.items())
 
 
-def _is_scale(value: Any) -> bool:
-    return _is_number(value) and math.isfinite(value)
+def _is_shape(value: Any, layer: Layer) -> bool:
+    whole = len(value) > 1 and all(type(size) is int and size > 0 for size in value)
+    return whole and value[0] == layer.n and math.prod(value[1:]) == layer.d
 
 
-def _is_number(value: Any) -> bool:
+def _is_padding(value: Any, layer: Layer) -> bool:
+    return value is None or (type(value) is int and -layer.n <= value < layer.n)
+
+
+def _is_flag(value: Any, layer: Layer) -> bool:
+    return type(value) is bool
+
+
+def _is_number(value: Any, layer: Layer) -> bool:
     return type(value) in (int, float) and not math.isnan(value)
+
+
+OPTIONS: dict[str, dict[str, Callable[[Any, Layer], bool]]] = {
+    "embedding": {
+        "padding_idx": _is_padding,
+        "max_norm": lambda value, layer: value is None or _is_number(value, layer),
+        "norm_type": _is_number,
+        "scale_grad_by_freq": _is_flag,
+        "sparse": _is_flag,
+        SCALE: lambda value, layer: _is_number(value, layer) and math.isfinite(value),
+    },
+    "linear": {"bias": _is_flag},
+    "parameter": {"shape": _is_shape},
+}
+"""Kind of a layer -> its options, all but the scale always there, and what they may be."""
 
 
 def _with_infinities(layer: Mapping[str, Any]) -> dict[str, Any]:

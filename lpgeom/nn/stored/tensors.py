@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -29,77 +28,53 @@ _ENTRY = 256
 """Room for a tensor's entry in the header, beside its name: enough for its 64 dimensions."""
 
 
-class TensorWriter:
-    """Writes the tensors called `names`, in the order in which they come.
+def write_tensors(path: Path, names: Sequence[str], tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Write a new file with the tensors called `names`, in the order in which they come.
 
-    Used as a context; the file is complete once it ends without an exception, and else removed.
+    It is complete, or removed again.
+
+    Raises
+    ------
+    ValueError
+        A name that was not announced, written already or left out.
+    TypeError
+        A dtype that the format does not have.
     """
-
-    def __init__(self, path: str | os.PathLike[str], names: Sequence[str]) -> None:
-        self._path = Path(path)
-        self._names = set(names)
-        # A name may take up to twelve bytes a character in JSON; alignment to eight.
-        room = 2 + sum(len(json.dumps(name)) + _ENTRY for name in names) + 64
-        self._room = -(-room // 8) * 8
-        self._header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-        self._at = 0
-
-    def __enter__(self) -> TensorWriter:
-        self._file = open(self._path, "xb")
-        self._file.write(bytes(8 + self._room))
-        return self
-
-    def write(self, name: str, tensor: Tensor) -> None:
-        """Append a tensor.
-
-        Raises
-        ------
-        ValueError
-            A name that was not announced, or written already.
-        TypeError
-            A dtype that the format does not have.
-        """
-        if name not in self._names or name in self._header:
-            raise ValueError(f"{name}: not a tensor to be written here")
-        dtype = DTYPES.get(tensor.dtype)
-        if dtype is None or tensor.layout != torch.strided:
-            raise TypeError(f"{name}: a {tensor.dtype} {tensor.layout} tensor cannot be stored")
-        flat = tensor.detach().cpu().contiguous().flatten()
-        data = memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else memoryview(b"")
-        self._file.write(data)
-        self._header[name] = {
-            "dtype": dtype,
-            "shape": list(tensor.shape),
-            "data_offsets": [self._at, self._at + data.nbytes],
-        }
-        self._at += data.nbytes
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            with self._file:
-                if kind is None:
-                    self._complete()
-        except BaseException:
-            self._path.unlink(missing_ok=True)
-            raise
-        if kind is not None:
-            self._path.unlink(missing_ok=True)
-
-    def _complete(self) -> None:
-        missing = self._names - self._header.keys()
-        if missing:
-            raise ValueError(f"{self._path}: {sorted(missing)[0]} was not written")
-        header = json.dumps(self._header, separators=(",", ":")).encode()
-        assert len(header) <= self._room
-        self._file.seek(0)
-        self._file.write(struct.pack("<Q", self._room) + header.ljust(self._room))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+    # A name may take up to twelve bytes a character in JSON; alignment to eight.
+    room = 2 + sum(len(json.dumps(name)) + _ENTRY for name in names) + 64
+    room = -(-room // 8) * 8
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    missing, at = set(names), 0
+    path.touch(exist_ok=False)
+    try:
+        with open(path, "wb") as file:
+            file.write(bytes(8 + room))
+            for name, tensor in tensors:
+                if name not in missing:
+                    raise ValueError(f"{name}: not a tensor to be written here")
+                missing.remove(name)
+                dtype = DTYPES.get(tensor.dtype)
+                if dtype is None or tensor.layout != torch.strided:
+                    what = f"{tensor.dtype} {tensor.layout}"
+                    raise TypeError(f"{name}: a {what} tensor cannot be stored")
+                flat = tensor.detach().cpu().contiguous().flatten()
+                data = memoryview(flat.view(torch.uint8).numpy() if flat.numel() else b"")
+                file.write(data)
+                place = [at, at := at + data.nbytes]
+                header[name] = {
+                    "dtype": dtype, "shape": list(tensor.shape), "data_offsets": place,
+                }  # fmt: skip
+            if missing:
+                raise ValueError(f"{path}: {min(missing)} was not written")
+            text = json.dumps(header, separators=(",", ":")).encode()
+            assert len(text) <= room
+            file.seek(0)
+            file.write(struct.pack("<Q", room) + text.ljust(room))
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def aliases_of(state: Mapping[str, Any]) -> dict[str, str]:
