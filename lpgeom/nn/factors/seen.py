@@ -67,13 +67,8 @@ class Seen:
         left = self._empty(right.shape[-2])
         for rows in self._blocks():
             block = self._rows[rows].double()
-            if labels is None:
-                left[rows] = (block @ inverse).to(left.dtype)
-                continue
-            out = block.new_empty(len(block), inverse.shape[2])
-            for c, of_c in self._labelled(labels[rows]):
-                out[of_c] = block[of_c] @ inverse[c]
-            left[rows] = out.to(left.dtype)
+            for c, of_c in self._labelled(labels, rows):
+                left[rows][of_c] = (block[of_c] @ inverse[c]).to(left.dtype)
         return left
 
     def turned(self, left: Array, turn: Array) -> Tensor:
@@ -92,11 +87,8 @@ class Seen:
         for rows in self._blocks():
             z = left[rows].double()
             residual = self._rows[rows].to(torch.float64, copy=True)
-            if labels is None:
-                residual -= z @ there
-            else:
-                for c, of_c in self._labelled(labels[rows]):
-                    residual[of_c] -= z[of_c] @ there[c]
+            for c, of_c in self._labelled(labels, rows):
+                residual[of_c] -= z[of_c] @ there[c]
             top = float(residual.abs().max()) if residual.numel() else 0.0
             if top == 0.0:
                 continue
@@ -127,10 +119,15 @@ class Seen:
         plain = np.ascontiguousarray(values, np.float64)
         return torch.tensor(plain, device="cpu").to(self.weight.device)
 
-    def _labelled(self, labels: NDArray[Any]) -> Iterator[tuple[int, Tensor]]:
-        """Each label that occurs, and the mask of its rows."""
-        for c in np.unique(labels).tolist():
-            yield c, torch.from_numpy(labels == c).to(self.weight.device)
+    def _labelled(
+        self, labels: NDArray[Any] | None, rows: slice
+    ) -> Iterator[tuple[Any, Tensor | slice]]:
+        """Each label that occurs in a block, and the mask of its rows; without labels, all."""
+        if labels is None:
+            yield ..., slice(None)
+            return
+        for c in np.unique(labels[rows]).tolist():
+            yield c, torch.from_numpy(labels[rows] == c).to(self.weight.device)
 
     def _empty(self, k: int) -> Tensor:
         w = self.weight

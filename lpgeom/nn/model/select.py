@@ -84,9 +84,8 @@ def matches(groups: Sequence[Group], pattern: str, option: str) -> list[Group]:
         names = [path for group in groups for path in _paths(group)]
         near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.5)
         near = near or [name for name in names if pattern.strip("*").lower() in name.lower()][:3]
-        hint = f"; near names: {', '.join(near)}" if near else ""
-        if not near and names:
-            hint = f"; there are: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        some = f"there are: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        hint = f"; near names: {', '.join(near)}" if near else f"; {some}" if names else ""
         raise ValueError(f"{option}: no embedding or linear layer is called {pattern!r}{hint}")
     return found
 

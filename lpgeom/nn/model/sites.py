@@ -145,12 +145,12 @@ def groups(model: nn.Module, *, meta: bool = False) -> list[Group]:
             mine = {(id(site.owner), site.attribute) for site in same}
             held = holders[id(same[0].weight)]
             others = [path for owner, key, path in held if (owner, key) not in mine]
+            kinds = {site.kind for site in same}
+            bare = len(same) > 1 and "parameter" in kinds
             reason = ""
             if others:
                 reason = f"shares its weight with {others[0]}, which cannot be replaced"
-            elif len({site.kind == "conv1d" for site in same}) > 1 or (
-                len(same) > 1 and any(site.kind == "parameter" for site in same)
-            ):
+            elif bare or kinds > {"conv1d"}:
                 reason = "shares its weight with a layer that holds it in another shape"
             same = [replace(site, obstacle=reason) for site in same]
         found.append(Group(tuple(same)))
@@ -169,32 +169,27 @@ def _holders(model: nn.Module) -> dict[int, list[tuple[int, str, str]]]:
 
 
 def _sites(model: nn.Module, meta: bool) -> Iterator[Site]:
+    modules = list(model.named_modules())
     places: dict[int, list[tuple[nn.Module, str]]] = {}
-    for _, parent in model.named_modules():
+    for _, parent in modules:
         for key, child in parent._modules.items():
             if child is not None:
                 places.setdefault(id(child), []).append((parent, key))
     paths: dict[int, list[str]] = {}
     for path, module in model.named_modules(remove_duplicate=False):
         paths.setdefault(id(module), []).append(path)
-    in_attention = {
-        id(child)
-        for _, module in model.named_modules()
-        if isinstance(module, nn.MultiheadAttention)
-        for child in module.modules()
-    }
-    for name, module in model.named_modules():
-        where = places.get(id(module), [])
-        kind = kind_of(module)
-        if kind:
-            reason, fatal = obstacle(module, "weight", kind, meta)
+    attentions = (module for _, module in modules if isinstance(module, nn.MultiheadAttention))
+    in_attention = {id(child) for attention in attentions for child in attention.modules()}
+    for _, module in modules:
+        where, kind = places.get(id(module), []), kind_of(module)
+        weights = [("weight", kind, where, tuple(paths[id(module)]))] if kind else []
+        for key in BARE.get(type(module).__name__, ()):
+            if key in module._parameters:
+                names = tuple(f"{path}.{key}".lstrip(".") for path in paths[id(module)])
+                weights.append((key, "parameter", [(module, key)], names))
+        for key, of_kind, here, names in weights:
+            reason, fatal = obstacle(module, key, of_kind, meta)
             if id(module) in in_attention:
                 reason = "belongs to torch.nn.MultiheadAttention, which reads its weight"
                 fatal = False
-            yield Site(name, kind, module, "weight", where, tuple(paths[id(module)]), reason, fatal)
-        for key in BARE.get(type(module).__name__, ()):
-            if key in module._parameters:
-                reason, fatal = obstacle(module, key, "parameter", meta)
-                names = tuple(f"{path}.{key}".lstrip(".") for path in paths[id(module)])
-                here = [(module, key)]
-                yield Site(names[0], "parameter", module, key, here, names, reason, fatal)
+            yield Site(names[0], of_kind, module, key, here, names, reason, fatal)

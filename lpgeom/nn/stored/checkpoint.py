@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.random import fork_rng
 
 from lpgeom.io.checksum import sha256_of
 from lpgeom.nn.factors.groups import PLACES, Factors, are_places
@@ -20,7 +21,7 @@ from lpgeom.nn.modules.low_rank import regroup
 from lpgeom.nn.report.report import CompressionReport
 from lpgeom.nn.stored.huggingface import config_from, transformers_class
 from lpgeom.nn.stored.outline import layer_of, layers_of, prepare
-from lpgeom.nn.stored.recipe import NAME, CheckpointError, Recipe, read_recipe
+from lpgeom.nn.stored.recipe import NAME, CheckpointError, Recipe, read_recipe, refused
 from lpgeom.nn.stored.tensors import aliases_of, write_tensors
 
 
@@ -178,10 +179,8 @@ def load_pretrained(
         raise CheckpointError(f"{folder}: {recipe.tensors} is missing")
     if sha256_of(path) != recipe.sha256:
         raise CheckpointError(f"{path}: damaged (its checksum is not the one in {NAME})")
-    try:
+    with refused(path, SafetensorError, ValueError, OSError):
         state = load_file(path)
-    except (SafetensorError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
     recipe = _regrouped(folder, recipe, state)
     if model is None:
         model = _rebuilt(folder, recipe, state)
@@ -211,11 +210,9 @@ def _regrouped(folder: Path, recipe: Recipe, state: dict[str, Tensor]) -> Recipe
         source = sources[0].removesuffix(".left")
         if sources != [f"{source}.{name}" for name in ("left", "right", "labels")]:
             raise CheckpointError(f"{folder}: {layer.name} shares only some of its factors")
-        try:
+        with refused(f"{folder}: {layer.name}", KeyError, ValueError):
             if source not in made:
                 made[source] = regroup(state, f"{source}.")
-        except (KeyError, ValueError) as error:
-            raise CheckpointError(f"{folder}: {layer.name}: {error}") from error
         found = made[source]
         told = (layer.n, layer.d), layer.subspaces, min(layer.rank, layer.d)
         if told != (found.shape, len(found.lefts), found.rank):
@@ -294,20 +291,17 @@ def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Mo
         raise CheckpointError(f"{folder}: this transformers has no model class {recipe.model}")
     if recipe.config is None and not (folder / "config.json").is_file():
         raise CheckpointError(f"{folder}: config.json is missing")
-    try:
+    # Whatever a class raises that is given another one's config.
+    with refused(folder, Exception, what=f"its config makes no {recipe.model}"):
         config = config_from(cls.config_class, folder, recipe.config)
-        with torch.random.fork_rng(devices=[]):  # new weights, thrown away, disturb no seed
+        with fork_rng(devices=[]):  # new weights, thrown away, disturb no seed
             with torch.device("meta"):
                 outline = cls(config)
             # Before memory is taken for what a damaged config may ask for.
             prepare(outline, recipe.layers)
             _check(outline, state, recipe, folder)
-            made = cls(config)
-        generation = getattr(made, "generation_config", None)
+            made: nn.Module = cls(config)
+        generation: Any = getattr(made, "generation_config", None)
         if generation is not None and (folder / "generation_config.json").is_file():
             made.generation_config = type(generation).from_pretrained(folder)
         return made
-    except CheckpointError:
-        raise
-    except Exception as error:  # whatever a class raises that is given another one's config
-        raise CheckpointError(f"{folder}: its config makes no {recipe.model} ({error})") from error

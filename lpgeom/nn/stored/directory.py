@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.random import fork_rng
 
 from lpgeom.nn.stored.huggingface import transformers_class
-from lpgeom.nn.stored.recipe import NAME, CheckpointError
+from lpgeom.nn.stored.recipe import NAME, CheckpointError, refused
 from lpgeom.nn.stored.tensors import DTYPES
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".ot",
@@ -33,33 +34,24 @@ def structure(source: Path) -> nn.Module:
     path = source / "config.json"
     if not path.is_file():
         raise CheckpointError(f"{source}: no config.json; not a Hugging Face model's directory")
-    try:
-        values = json.loads(path.read_bytes())
-        names = values.get("architectures") or []
-    except (ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: damaged ({error})") from error
+    with refused(path, ValueError, AttributeError, what="damaged"):
+        names = json.loads(path.read_bytes()).get("architectures") or []
     transformers_class("PreTrainedModel")  # says what to install
     from transformers import AutoConfig, AutoModel
 
-    try:
+    with refused(path, OSError, ValueError, TypeError, KeyError):
         config = AutoConfig.from_pretrained(source, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    try:
-        with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            if not names:
-                return AutoModel.from_config(config)
-            cls = transformers_class(str(names[0]))
-            if cls is None:
-                raise CheckpointError(
-                    f"{path}: transformers has no model class {names[0]!r} (code that comes with a "
-                    "model is not run)"
-                )
-            return cls(config)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{path}: makes no model ({error})") from error
+    errors = (ValueError, TypeError, KeyError, AttributeError)
+    with refused(path, *errors, what="makes no model"), torch.device("meta"), fork_rng(devices=[]):
+        if not names:
+            return AutoModel.from_config(config)
+        cls = transformers_class(str(names[0]))
+        if cls is None:
+            raise CheckpointError(
+                f"{path}: transformers has no model class {names[0]!r} (code that comes with a "
+                "model is not run)"
+            )
+        return cls(config)
 
 
 class Stored:
@@ -109,10 +101,8 @@ def open_tensors(source: Path, weights: str | None) -> Iterator[Stored]:
     opened: dict[str, Any] = {}
     with ExitStack() as stack:
         for path in paths:
-            try:
+            with refused(path, SafetensorError, OSError):
                 file = stack.enter_context(safe_open(path, framework="pt"))
-            except (SafetensorError, OSError) as error:
-                raise CheckpointError(f"{path}: {error}") from error
             opened |= dict.fromkeys(file.keys(), file)
         yield Stored(opened)
 
@@ -137,10 +127,8 @@ def _weights_of(source: Path) -> list[Path]:
 
 
 def _shards(index: Path) -> list[Path]:
-    try:
+    with refused(index, ValueError, KeyError, AttributeError, TypeError, what="damaged"):
         names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{index}: damaged ({error})") from error
     paths = [index.parent / str(name) for name in names]
     for path in paths:
         if path.parent != index.parent or path.suffix != ".safetensors" or not path.is_file():

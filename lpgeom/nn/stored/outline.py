@@ -15,7 +15,7 @@ from lpgeom.nn.modules.dense import kind_of
 from lpgeom.nn.modules.embedding import LowRankEmbedding
 from lpgeom.nn.modules.low_rank import LowRank
 from lpgeom.nn.modules.scaled import Scaling, scaling_of
-from lpgeom.nn.stored.recipe import NAME, SCALE, CheckpointError, Layer
+from lpgeom.nn.stored.recipe import NAME, SCALE, CheckpointError, Layer, refused
 
 _HALF = 2.0**-7
 """How far bfloat16 rounds, at most."""
@@ -108,7 +108,6 @@ def _empty(layer: Layer) -> nn.Module:
     if layer.ranks is not None:
         sizes = {"rank": layer.ranks, "counts": layer.counts}
     shape = {"embedding": (layer.n, layer.d), "linear": (layer.d, layer.n), "parameter": ()}
-    try:
+    what = f"no layer {layer.name} can be made"
+    with refused(NAME, TypeError, ValueError, RuntimeError, what=what):  # sizes beyond torch's
         return MODULES[layer.kind](*shape[layer.kind], **sizes, **options, device="meta")
-    except (TypeError, ValueError, RuntimeError) as error:  # sizes beyond what torch can count
-        raise CheckpointError(f"{NAME}: no layer {layer.name} can be made ({error})") from error

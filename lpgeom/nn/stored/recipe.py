@@ -6,7 +6,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,18 @@ _TENSORS = re.compile(r"lpgeom-[0-9a-f]{8}\.safetensors")
 
 class CheckpointError(ValueError):
     """A directory that does not hold what `save_pretrained` writes."""
+
+
+@contextmanager
+def refused(where: Path | str, *kinds: type[Exception], what: str = "") -> Iterator[None]:
+    """Errors of these kinds become a CheckpointError that says where, and what the matter is."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except kinds as error:
+        text = f"{what} ({error})" if what else str(error)
+        raise CheckpointError(f"{where}: {text}") from error
 
 
 @dataclass(frozen=True)
@@ -132,10 +145,8 @@ def read_recipe(directory: str | os.PathLike[str]) -> Recipe:
         )
     if path.stat().st_size > _LARGEST:
         raise CheckpointError(f"{path}: larger than any recipe")
-    try:
+    with refused(path, ValueError, RecursionError, what="damaged"):
         values = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: damaged ({error})") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a recipe of {FORMAT}")
     if values.get("version") not in range(OLDEST, VERSION + 1):
