@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -94,13 +94,16 @@ def aligned(table: Any) -> str:
     rows = [[_cell(value) for value in row.values()] for row in records(table)]
     names = [str(name) for name in table.columns]
     text = [any(isinstance(value, str) for value in table[name]) for name in names]
-    widths = [max(len(cell) for cell in column) for column in zip(names, *rows, strict=True)]
+    return in_columns([names, *rows], text)
+
+
+def in_columns(lines: Sequence[Sequence[str]], left: Iterable[bool]) -> str:
+    """Lines of cells below one another, each column to the left or to the right."""
+    sides = [str.ljust if to_the_left else str.rjust for to_the_left in left]
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     return "\n".join(
-        "  ".join(
-            cell.ljust(width) if left else cell.rjust(width)
-            for cell, width, left in zip(line, widths, text, strict=True)
-        ).rstrip()
-        for line in [names, *rows]
+        "  ".join(put(cell, w) for put, cell, w in zip(sides, line, widths, strict=True)).rstrip()
+        for line in lines
     )
 
 

@@ -17,45 +17,34 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lpgeom.nn.report.report import CompressionReport, LayerReport
+from lpgeom.nn.report.report import CompressionReport as CompressionReport
+from lpgeom.nn.report.report import LayerReport as LayerReport
 
 if TYPE_CHECKING:
-    from lpgeom.nn.compression import compress
-    from lpgeom.nn.model.replace import decompress
-    from lpgeom.nn.model.resize import resize_token_embeddings
-    from lpgeom.nn.modules.embedding import LowRankEmbedding
-    from lpgeom.nn.modules.linear import LowRankLinear
-    from lpgeom.nn.modules.parameter import LowRankParameter
-    from lpgeom.nn.plan.vocabulary import frequency_weights, token_weights
-    from lpgeom.nn.stored.checkpoint import load_pretrained, save_pretrained
+    from lpgeom.nn.compression import compress as compress
+    from lpgeom.nn.model.replace import decompress as decompress
+    from lpgeom.nn.model.resize import resize_token_embeddings as resize_token_embeddings
+    from lpgeom.nn.modules.embedding import LowRankEmbedding as LowRankEmbedding
+    from lpgeom.nn.modules.linear import LowRankLinear as LowRankLinear
+    from lpgeom.nn.modules.parameter import LowRankParameter as LowRankParameter
+    from lpgeom.nn.plan.vocabulary import frequency_weights as frequency_weights
+    from lpgeom.nn.plan.vocabulary import token_weights as token_weights
+    from lpgeom.nn.stored.checkpoint import load_pretrained as load_pretrained
+    from lpgeom.nn.stored.checkpoint import save_pretrained as save_pretrained
 
-__all__ = [
-    "CompressionReport",
-    "LayerReport",
-    "LowRankEmbedding",
-    "LowRankLinear",
-    "LowRankParameter",
-    "compress",
-    "decompress",
-    "frequency_weights",
-    "load_pretrained",
-    "resize_token_embeddings",
-    "save_pretrained",
-    "token_weights",
-]
-
-_LAZY = {
-    "LowRankEmbedding": "lpgeom.nn.modules.embedding",
-    "LowRankLinear": "lpgeom.nn.modules.linear",
-    "LowRankParameter": "lpgeom.nn.modules.parameter",
-    "compress": "lpgeom.nn.compression",
-    "decompress": "lpgeom.nn.model.replace",
-    "frequency_weights": "lpgeom.nn.plan.vocabulary",
-    "load_pretrained": "lpgeom.nn.stored.checkpoint",
-    "resize_token_embeddings": "lpgeom.nn.model.resize",
-    "save_pretrained": "lpgeom.nn.stored.checkpoint",
-    "token_weights": "lpgeom.nn.plan.vocabulary",
+_PUBLIC = {
+    "compression": "compress",
+    "model.replace": "decompress",
+    "model.resize": "resize_token_embeddings",
+    "modules.embedding": "LowRankEmbedding",
+    "modules.linear": "LowRankLinear",
+    "modules.parameter": "LowRankParameter",
+    "plan.vocabulary": "frequency_weights token_weights",
+    "stored.checkpoint": "load_pretrained save_pretrained",
 }
+_LAZY = {name: f"lpgeom.nn.{module}" for module, names in _PUBLIC.items() for name in names.split()}
+
+__all__ = sorted({"CompressionReport", "LayerReport", *_LAZY})
 
 _RENAMED = {"MixedRankEmbedding": "LowRankEmbedding", "MixedRankLinear": "LowRankLinear"}
 """Names of before -> what does the same."""

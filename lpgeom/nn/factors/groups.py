@@ -37,17 +37,9 @@ class Pair:
         """Whether the rows are kept as they are."""
         return self.right.shape[0] < self.left.shape[1]
 
-    def looked_up(
-        self,
-        at: Tensor,
-        padding: int | None = None,
-        scale_grad_by_freq: bool = False,
-        sparse: bool = False,
-    ) -> Tensor:
+    def looked_up(self, at: Tensor, padding: int | None = None, **options: bool) -> Tensor:
         """Rows of the left factor, as `torch.nn.functional.embedding` gives them."""
-        return F.embedding(
-            at, self.left, padding, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse
-        )
+        return F.embedding(at, self.left, padding, **options)
 
     def rows(self, inner: Tensor) -> Tensor:
         """Rows of the left factor (m, k_c) to rows of the table (m, d)."""

@@ -78,23 +78,30 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
                 if module.padding_idx is not None and module.padding_idx >= num_tokens:
                     module.padding_idx = None
             else:
-                module.out_features = num_tokens
                 outputs.append(module)
+        fillings = []
         if head is not None and head not in outputs:
-            _resize_head(model, head, num_tokens)
             outputs.append(head)
-        biases = {
-            id(b): nn.Parameter(_resized(b, num_tokens, 0.0), requires_grad=b.requires_grad)
-            for b in (layer.bias for layer in outputs)
-            if b is not None
+            fillings.append((head.weight, head.weight.mean(0)))
+        for layer in outputs:
+            layer.out_features = num_tokens
+            fillings += [] if layer.bias is None else [(layer.bias, 0.0)]
+        made = {
+            id(old): nn.Parameter(_resized(old, num_tokens, filling), old.requires_grad)
+            for old, filling in fillings
         }
-        # A bias may be shared with a module beside the layer (as in masked language models).
+        # A bias may be shared with a module beside the layer (as in masked language models), and
+        # the weight of a dense output layer with a decoder's own embedding.
         for module in model.modules():
             for key, parameter in module._parameters.items():
-                if parameter is not None and id(parameter) in biases and len(parameter) == n:
-                    module._parameters[key] = biases[id(parameter)]
-        if outputs:
-            _resize_logits_bias(model, n, num_tokens)
+                if id(parameter) in made:
+                    module._parameters[key] = made[id(parameter)]
+                    if isinstance(module, nn.Embedding):
+                        module.num_embeddings = num_tokens
+            # What sequence-to-sequence models add to the output layer's logits.
+            bias = module._buffers.get("final_logits_bias")
+            if outputs and bias is not None and bias.shape == (1, n):
+                module._buffers["final_logits_bias"] = _resized(bias[0], num_tokens, 0.0)[None]
     config = getattr(model, "config", None)
     if getattr(config, "vocab_size", None) == n:
         config.vocab_size = num_tokens  # type: ignore[union-attr]
@@ -154,26 +161,6 @@ def _output_layer(model: nn.Module, n: int, shared: list[Any]) -> Any:
                 "cannot be resized; resize the model before it is compressed"
             )
     return head
-
-
-def _resize_head(model: nn.Module, head: Any, num_tokens: int) -> None:
-    """Rows of a dense output layer, and of what shares them: a decoder's own embedding."""
-    rows = head.weight
-    made = nn.Parameter(_resized(rows, num_tokens, rows.mean(0)), rows.requires_grad)
-    for module in model.modules():
-        if module._parameters.get("weight") is rows:
-            module._parameters["weight"] = made
-            if isinstance(module, nn.Embedding):
-                module.num_embeddings = num_tokens
-    head.out_features = num_tokens
-
-
-def _resize_logits_bias(model: nn.Module, n: int, num_tokens: int) -> None:
-    """What sequence-to-sequence models add to the output layer's logits: a (1, n) buffer."""
-    for module in model.modules():
-        bias = module._buffers.get("final_logits_bias")
-        if bias is not None and bias.shape == (1, n):
-            module._buffers["final_logits_bias"] = _resized(bias[0], num_tokens, 0.0)[None]
 
 
 def _resized(values: Tensor, n: int, filling: Any) -> Tensor:

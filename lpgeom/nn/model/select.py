@@ -53,7 +53,7 @@ def selected(
     chosen -= {id(group) for name in unwanted for group in meant(name, "exclude")}
     ordered = [group for group in groups if id(group) in chosen]
     for group in ordered:
-        if group.fatal:
+        if any(site.fatal for site in group.sites):
             raise TypeError(f"{group.name} {group.obstacle}")
         if group.obstacle:
             notes[group.name] = group.obstacle

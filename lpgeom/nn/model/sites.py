@@ -121,11 +121,6 @@ class Group:
         """The first reason not to replace it."""
         return next((site.obstacle for site in self.sites if site.obstacle), "")
 
-    @property
-    def fatal(self) -> bool:
-        """Whether asking for it is an error."""
-        return any(site.fatal for site in self.sites)
-
 
 def groups(model: nn.Module, *, meta: bool = False) -> list[Group]:
     """Every weight of the kinds this package replaces, tied ones together, in the model's order.

@@ -309,13 +309,10 @@ class LowRankEmbedding(LowRank):
         counts = torch.bincount(labels, minlength=self.subspaces).tolist()
         parts = places.index_select(0, order).long().split(counts)
         c_padded, padded = self._padding() if torch.is_grad_enabled() else (-1, -1)
+        options = {"scale_grad_by_freq": self.scale_grad_by_freq, "sparse": self.sparse}
         # Groups that no id is of take part: their gradients are zeros, not None.
         products = [
-            pair.rows(
-                pair.looked_up(
-                    at, padded if c == c_padded else None, self.scale_grad_by_freq, self.sparse
-                )
-            )
+            pair.rows(pair.looked_up(at, padded if c == c_padded else None, **options))
             for c, (pair, at) in enumerate(zip(self.pairs, parts, strict=True))
         ]
         joined = torch.cat(products)

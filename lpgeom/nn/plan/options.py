@@ -65,29 +65,21 @@ class Options:
         for name, allowed in CHOICES.items():
             validation.check_choice(name, getattr(asked, name), allowed)
         entries, mixed = asked.objective == "entries", asked.ranks == "mixed"
-        for wrong, message in (
-            (entries and asked.subspaces > 1, 'subspaces > 1 goes with objective="rows"'),
-            (entries and mixed, 'ranks="mixed" goes with objective="rows"'),
-            (
-                mixed and asked.max_norm_error is not None,
-                'max_norm_error goes with ranks="equal"; give ratio or rank',
-            ),
-            (
-                mixed and asked.subspaces < 2,
-                'ranks="mixed" takes several subspaces: give subspaces=4, say',
-            ),
-            (
-                asked.tokenizer is not None and not asked.asks_for_tokens,
-                'tokenizer goes with row_weights="auto"; row_weights=nn.token_weights(tokenizer) '
-                "takes its frequencies as they are",
-            ),
-            (entries and asked.calibration, 'calibration goes with objective="rows"'),
-            (
-                asked.allocate == "global" and asked.ratio is None,
-                'allocate="global" shares out what ratio leaves; give ratio',
-            ),
-        ):
-            if wrong:
+        told, by_error = not asked.asks_for_tokens, asked.max_norm_error is not None
+        wrong = {
+            'subspaces > 1 goes with objective="rows"': entries and asked.subspaces > 1,
+            'ranks="mixed" goes with objective="rows"': entries and mixed,
+            'max_norm_error goes with ranks="equal"; give ratio or rank': mixed and by_error,
+            'ranks="mixed" takes several subspaces: give subspaces=4, say': mixed
+            and asked.subspaces < 2,
+            'tokenizer goes with row_weights="auto"; row_weights=nn.token_weights(tokenizer) '
+            "takes its frequencies as they are": told and asked.tokenizer is not None,
+            'calibration goes with objective="rows"': entries and asked.calibration,
+            'allocate="global" shares out what ratio leaves; give ratio': asked.ratio is None
+            and asked.allocate == "global",
+        }
+        for message, holds in wrong.items():
+            if holds:
                 raise ValueError(message)
         return asked
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -126,28 +127,17 @@ def _from_json(text: str, special: Sequence[int], name: str) -> Vocabulary:
             f"{name} is not a tokenizer.json: it needs an object 'model' with a 'vocab' "
             f"({type(error).__name__}: {error})"
         ) from error
-    if not ids:
-        raise ValueError(f"{name} has an empty vocabulary")
     if not all(type(i) is int and 0 <= i < 2**31 for i in ids.values()):
         raise ValueError(f"{name} has ids that are no whole numbers from 0 on")
-    unused = _matching(_UNUSED, ids)
-    return Vocabulary(
-        kind=kind,
-        ids=ids,
-        special=(_matching(_SPECIAL, ids) | marked) - unused,
-        unused=unused,
-        encode=_encoder(text),
-        merged=merged,
-        scores=scores,
-        affixes=(before, model.get("end_of_word_suffix") or ""),
+    affixes = before, model.get("end_of_word_suffix") or ""
+    return _vocabulary(
+        name, kind, ids, marked, _encoder(text), merged=merged, scores=scores, affixes=affixes
     )
 
 
 def _from_slow(tokenizer: Any) -> Vocabulary:
     """From a tokenizer written in Python, which tells little more than its tokens."""
     ids = dict(tokenizer.get_vocab())
-    if not ids:
-        raise ValueError("tokenizer has an empty vocabulary")
     merges = getattr(tokenizer, "bpe_ranks", None)
     if merges:
         kind, before = "BPE", ""
@@ -157,23 +147,25 @@ def _from_slow(tokenizer: Any) -> Vocabulary:
         before = "##" if any(token.startswith("##") and len(token) > 2 for token in ids) else ""
         kind = "WordPiece" if before else ""
 
-    marked = frozenset(getattr(tokenizer, "all_special_ids", ()))
-    unused = _matching(_UNUSED, ids)
-
     def encode(texts: list[str], special: bool) -> list[list[int]]:
         if not callable(tokenizer):
             raise TypeError(f"tokenizer cannot be called on texts ({type(tokenizer).__name__})")
         return list(tokenizer(texts, add_special_tokens=special)["input_ids"])
 
-    return Vocabulary(
-        kind=kind,
-        ids=ids,
-        special=(_matching(_SPECIAL, ids) | marked) - unused,
-        unused=unused,
-        encode=encode,
-        merged=_merged(sorted(merges, key=merges.__getitem__), "") if merges else {},
-        affixes=(before, ""),
-    )
+    merged = _merged(sorted(merges, key=merges.__getitem__), "") if merges else {}
+    marked = getattr(tokenizer, "all_special_ids", ())
+    return _vocabulary("tokenizer", kind, ids, marked, encode, merged=merged, affixes=(before, ""))
+
+
+def _vocabulary(
+    name: str, kind: str, ids: Mapping[str, int], marked: Iterable[int], encode: Encode, **rest: Any
+) -> Vocabulary:
+    """A vocabulary of that many tokens; the unused ones are not special, marked or not."""
+    if not ids:
+        raise ValueError(f"{name} has an empty vocabulary")
+    unused = _matching(_UNUSED, ids)
+    special = _matching(_SPECIAL, ids).union(marked) - unused
+    return Vocabulary(kind, ids, special, unused, encode, **rest)
 
 
 def _pair(merge: Any) -> tuple[str, str]:
@@ -195,20 +187,22 @@ def _matching(pattern: re.Pattern[str], ids: Mapping[str, int]) -> frozenset[int
 
 def _encoder(text: str) -> Encode:
     """A tokenizer of its own: the caller's may cut texts at a length, or pad them."""
-    made: list[Any] = []
+
+    @cache
+    def own() -> Any:
+        try:
+            from tokenizers import Tokenizer
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                "counting tokens of texts needs tokenizers: pip install 'lpgeom[hf]'"
+            ) from error
+        made = Tokenizer.from_str(text)
+        made.no_truncation()
+        made.no_padding()
+        return made
 
     def encode(texts: list[str], special: bool) -> list[list[int]]:
-        if not made:
-            try:
-                from tokenizers import Tokenizer
-            except ModuleNotFoundError as error:
-                raise ImportError(
-                    "counting tokens of texts needs tokenizers: pip install 'lpgeom[hf]'"
-                ) from error
-            made.append(Tokenizer.from_str(text))
-            made[0].no_truncation()
-            made[0].no_padding()
-        return [found.ids for found in made[0].encode_batch(texts, add_special_tokens=special)]
+        return [found.ids for found in own().encode_batch(texts, add_special_tokens=special)]
 
     return encode
 

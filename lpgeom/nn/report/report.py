@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lpgeom.io.atomic import write_atomically
 from lpgeom.io.strict_json import to_json
+from lpgeom.io.tables import in_columns
 from lpgeom.records.subspace import norm_ratio
 
 if TYPE_CHECKING:
@@ -239,19 +240,11 @@ class CompressionReport:
         """All of it as text: a line for each layer, then the totals."""
         head = (
             "layer", "shape", "rank", "parameters", "saved", "error", "SVD's", "ratio", "seconds",
+            "",
         )  # fmt: skip
         lines = [head, *(_cells(layer) for layer in self.layers)]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-        text = []
-        for line, layer in zip(lines, (None, *self.layers), strict=True):
-            cells = (
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            )
-            note = f"  {layer.note}" if layer is not None and layer.note else ""
-            text.append(("  ".join(cells) + note).rstrip())
-        text.append(self.summary())
-        return "\n".join(text)
+        left = [column in ("layer", "") for column in head]
+        return f"{in_columns(lines, left)}\n{self.summary()}"
 
     def summary(self) -> str:
         """The totals in a line or two."""
@@ -339,6 +332,7 @@ def _cells(layer: LayerReport) -> tuple[str, ...]:
         _number(layer.svd_error),
         _number(layer.ratio),
         f"{layer.seconds:.2f}" if layer.seconds else "-",
+        layer.note,
     )
 
 
