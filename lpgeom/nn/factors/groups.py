@@ -99,20 +99,12 @@ class Factors:
         if isinstance(left, Tensor) and isinstance(right, Tensor):
             _check_equal(left, right, labels)
             return Factors.split(left, right, labels)
-        lefts, rights = tuple(left), tuple(right)
+        lefts, j = tuple(left), len(left)
         if labels is None:
             raise ValueError("factors of several groups go with labels")
-        d = _check_groups(lefts, rights, labels, places)
-        j = len(lefts)
-        return Factors(
-            lefts,
-            tuple(
-                left.new_empty(0, d) if right is None else right
-                for left, right in zip(lefts, rights, strict=True)
-            ),
-            labels.to(label_dtype(j)),
-            places_of(labels, j) if places is None else places.to(PLACES),
-        )
+        rights = _checked_rights(lefts, tuple(right), labels, places)
+        index = places_of(labels, j) if places is None else places.to(PLACES)
+        return Factors(lefts, rights, labels.to(label_dtype(j)), index)
 
     @staticmethod
     def split(left: Tensor, right: Tensor, labels: Tensor | None) -> Factors:
@@ -123,14 +115,12 @@ class Factors:
         if labels is None:
             return Factors((left,), (right,))
         j, k, d = right.shape
-        groups = [Pair(left[labels == c], right[c]) for c in range(j)]
-        whole = [pair.dense() if k >= d else pair.left for pair in groups]
-        return Factors(
-            tuple(whole),
-            tuple(pair.right[:0] if k >= d else pair.right.contiguous() for pair in groups),
-            labels.to(label_dtype(j)),
-            places_of(labels, j),
-        )
+        groups = [Pair(left[labels == c], right[c].contiguous()) for c in range(j)]
+        if k >= d:
+            groups = [Pair(pair.dense(), pair.right[:0]) for pair in groups]
+        lefts = tuple(pair.left for pair in groups)
+        rights = tuple(pair.right for pair in groups)
+        return Factors(lefts, rights, labels.to(label_dtype(j)), places_of(labels, j))
 
     @property
     def pairs(self) -> list[Pair]:
@@ -251,13 +241,13 @@ def _check_equal(left: Tensor, right: Tensor, labels: Tensor | None) -> None:
         _check_index("labels", labels, len(left), len(right))
 
 
-def _check_groups(
+def _checked_rights(
     lefts: Sequence[Tensor],
     rights: Sequence[Tensor | None],
     labels: Tensor,
     places: Tensor | None,
-) -> int:
-    """The d of factors of groups that go together; else a ValueError."""
+) -> tuple[Tensor, ...]:
+    """The right factors of groups that go together, (0, d) for None; else a ValueError."""
     if len(lefts) < 1 or len(lefts) != len(rights):
         raise ValueError(
             f"there must be a left and a right factor (or None) for each group, got {len(lefts)} "
@@ -276,12 +266,10 @@ def _check_groups(
     if d == 0:
         raise ValueError("no factor tells how long a row is; give a right one of shape (0, d)")
     _check_dtypes([x for x in (*lefts, *rights) if x is not None])
-    for c, (left, right) in enumerate(zip(lefts, rights, strict=True)):
+    shapes = [None if right is None else tuple(right.shape) for right in rights]
+    for c, (left, got) in enumerate(zip(lefts, shapes, strict=True)):
         k = left.shape[1]
-        none = right is None or tuple(right.shape) == (0, d)
-        fits = none if k in (0, d) else right is not None and tuple(right.shape) == (k, d)
-        if not fits:
-            got = None if right is None else tuple(right.shape)
+        if got not in ([None, (0, d)] if k in (0, d) else [(k, d)]):
             raise ValueError(
                 f"group {c}: left must be (n_c, k) and right (k, {d}), or None for k = {d} and "
                 f"k = 0; got {tuple(left.shape)} and {got}"
@@ -296,7 +284,8 @@ def _check_groups(
             raise ValueError(f"labels give the groups {found} rows, the left factors {counts}")
         if places is not None and not are_places(labels, places, counts):
             raise ValueError("places must number the rows of each group, from 0")
-    return d
+    both = zip(lefts, rights, strict=True)
+    return tuple(left.new_empty(0, d) if right is None else right for left, right in both)
 
 
 def _check_dtypes(factors: Sequence[Tensor]) -> None:

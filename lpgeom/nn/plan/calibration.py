@@ -65,10 +65,8 @@ def metrics_of(
 def _run(model: nn.Module, batch: Any) -> None:
     if isinstance(batch, Mapping):
         model(**batch)
-    elif isinstance(batch, tuple | list):
-        model(*batch)
-    elif isinstance(batch, Tensor):
-        model(batch)
+    elif isinstance(batch, tuple | list | Tensor):
+        model(*([batch] if isinstance(batch, Tensor) else batch))
     else:
         raise TypeError(
             f"a calibration batch is a mapping, a tuple or a tensor, got {type(batch).__name__}"

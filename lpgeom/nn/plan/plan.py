@@ -153,13 +153,12 @@ def _budgeted(item: Item, budget: int, force: bool) -> Item:
 
 def _from_budget(items: Sequence[Item], options: Options, read: Read) -> list[Item]:
     assert options.ratio is not None
-    open_items = [_with_curve(item, read) for item in items if not item.note]
-    curves = [item.curve.cost for item in open_items if item.curve is not None]
-    sizes = [item.size for item in open_items]
+    items = [item if item.note else _with_curve(item, read) for item in items]
+    curves = [item.curve.cost for item in items if item.curve is not None]
+    sizes = [item.size for item in items if not item.note]
     budget = (1.0 - options.ratio) * sum(size.dense for size in sizes)
-    given = iter(ranks.share_budget(curves, sizes, budget)) if sizes else iter(())
-    after = iter(open_items)
-    return [item if item.note else _worth(next(after), next(given), False) for item in items]
+    given = iter(ranks.share_budget(curves, sizes, budget) if sizes else ())
+    return [item if item.note else _worth(item, next(given), False) for item in items]
 
 
 def _with_curve(item: Item, read: Read) -> Item:

@@ -242,19 +242,14 @@ def _check(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe, folder
     for layer in recipe.layers:
         if layer.counts is None:
             continue
-        labels, places = (
-            state.get(recipe.aliases.get(name, name))
-            for name in (f"{layer.name}.labels", f"{layer.name}.places")
-        )
-        if labels is None or not _are_labels(labels, layer.subspaces):
+        names = (f"{layer.name}.{name}" for name in ("labels", "places"))
+        index: list[Any] = [state.get(recipe.aliases.get(name, name)) for name in names]
+        labels, places = index
+        whole = labels is not None and labels.dtype in (torch.uint8, torch.int32)
+        if not whole or not bool(((labels >= 0) & (labels < layer.subspaces)).all()):
             raise CheckpointError(f"{folder}: {layer.name} has labels that are none")
         if places is None or places.dtype != PLACES or not are_places(labels, places, layer.counts):
             raise CheckpointError(f"{folder}: {layer.name} has places that are none")
-
-
-def _are_labels(labels: Tensor, j: int) -> bool:
-    whole = labels.dtype in (torch.uint8, torch.int32)
-    return whole and bool(((labels >= 0) & (labels < j)).all())
 
 
 def _fill(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe) -> None:
