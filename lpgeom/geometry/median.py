@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lpgeom.io import validation
-from lpgeom.records.subspace import norm_ratio, to_cost_units
+from lpgeom.records.base import EPS, norm_ratio, to_cost_units
 from lpgeom.rows.base import Array
-
-EPS = float(np.finfo(np.float64).eps)
 
 WARM = 3
 """Weiszfeld steps before Newton's: they are a third of the price where d is large, and safe."""
@@ -108,20 +106,11 @@ def lp_median(
     tol = validation.check_tolerance(tol)
     max_iter = validation.check_positive_int("max_iter", max_iter)
     scaled = _Scaled.of(A, p, row_weights)
-    X, weights, p = scaled.X, scaled.weights, scaled.p
-    c, n_iter = _descend(X, weights, p, tol, max_iter)
+    c, n_iter = _descend(scaled.X, scaled.weights, scaled.p, tol, max_iter)
     point = scaled.restored(c)
     # Bound and cost are those of the point as it is stored.
-    cost, lower = _judged(X - scaled.placed(point), weights, p)
-    ratio = norm_ratio(cost, lower, p)
-    return Median(
-        point,
-        to_cost_units(cost, scaled.unit, p),
-        to_cost_units(lower, scaled.unit, p),
-        ratio,
-        n_iter,
-        ratio <= 1.0 + max(tol, 1e-9),
-    )
+    cost, lower, ratio = scaled.judged(point)
+    return Median(point, cost, lower, ratio, n_iter, ratio <= 1.0 + max(tol, 1e-9))
 
 
 def median_bound(
@@ -158,15 +147,7 @@ def median_bound(
     (4.0, True, True)
     """
     scaled = _Scaled.of(A, p, row_weights)
-    c = np.asarray(point, dtype=np.float64)
-    if c.shape != (scaled.X.shape[1],) or not np.isfinite(c).all():
-        raise ValueError(f"point must hold {scaled.X.shape[1]} finite numbers, got shape {c.shape}")
-    cost, lower = _judged(scaled.X - scaled.placed(c), scaled.weights, scaled.p)
-    return (
-        to_cost_units(cost, scaled.unit, scaled.p),
-        to_cost_units(lower, scaled.unit, scaled.p),
-        norm_ratio(cost, lower, scaled.p),
-    )
+    return scaled.judged(validation.check_point("point", point, scaled.X.shape[1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,8 +189,12 @@ class _Scaled:
         unit = size / half * largest ** (1.0 / p)
         return _Scaled(X, omega / largest, p, half, origin, size, unit)
 
-    def placed(self, point: Array) -> Array:
-        return (point * self.half - self.origin) / self.size
+    def judged(self, point: Array) -> tuple[float, float, float]:
+        """Cost of a point and the bound on that of every other, in user units; their ratio."""
+        c = (point * self.half - self.origin) / self.size
+        cost, lower = _judged(self.X - c, self.weights, self.p)
+        in_units = (to_cost_units(x, self.unit, self.p) for x in (cost, lower))
+        return *in_units, norm_ratio(cost, lower, self.p)
 
     def restored(self, c: Array) -> Array:
         return (c * self.size + self.origin) / self.half

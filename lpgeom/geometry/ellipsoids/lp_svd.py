@@ -13,6 +13,7 @@ from lpgeom.geometry.ellipsoids.dense import open_dense
 from lpgeom.geometry.ellipsoids.loewner import METHODS, around_rows
 from lpgeom.geometry.spectrum import EPS
 from lpgeom.io import validation
+from lpgeom.records.base import plain
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.threads import limited, sized
@@ -100,14 +101,8 @@ class LpSVD:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, ready for JSON (U and V left out); inf is "inf"."""
-        return {
-            "shape": [self.U.shape[0], self.V.shape[0]],
-            "rank": self.rank,
-            "p": "inf" if math.isinf(self.p) else self.p,
-            "alpha": "inf" if math.isinf(self.alpha) else self.alpha,
-            "method": self.method,
-            "D": self.D.tolist(),
-        }
+        shape = [self.U.shape[0], self.V.shape[0]]
+        return {"shape": shape} | plain(self, ("rank", "p", "alpha", "method", "D"))
 
 
 def lp_svd(

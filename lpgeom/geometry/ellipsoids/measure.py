@@ -247,7 +247,6 @@ class _Search:
             np.concatenate([axes.T, *grams, self.B[longest].T, scattered, np.eye(self.r)], axis=1)
         )
         high = self._best(self.ascend, Y, -1.0, KEPT_UP, UP)
-        high = self._best(self.ascend, Y, -1.0, KEPT_UP, UP)
         least = np.argsort(_norms(self.B @ Y, self.p))
         few = np.concatenate([least[:starts], self.rng.permutation(least[starts:])[: starts // 2]])
         low = self._best(self.descend, Y[:, few], 1.0, KEPT_DOWN, DOWN)

@@ -11,10 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.geometry.ellipsoids.measure import Rounding, verify_ellipsoid
-
-Array = NDArray[np.float64]
-
-_EPS = float(np.finfo(np.float64).eps)
+from lpgeom.records.base import EPS, Array, plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +78,13 @@ class Ellipsoid:
             _, s, Vt = np.linalg.svd(self.root @ span)
             s = np.concatenate([s, np.zeros(Vt.shape[0] - s.size)])
             U = Vt.T
-            s[s <= max(self.root.shape) * _EPS * s.max(initial=0.0)] = 0.0
+            s[s <= max(self.root.shape) * EPS * s.max(initial=0.0)] = 0.0
         else:
             # A power of two near the largest entry: the products below stay in range.
             top = math.frexp(float(np.abs(self.shape).max(initial=0.0)))[1]
             scaled = self.shape * 2.0 ** -(2 * (top // 2)) if top else self.shape
             lam, U = np.linalg.eigh(span.T @ scaled @ span)
-            lam[lam <= d * _EPS * lam.max(initial=0.0)] = 0.0
+            lam[lam <= d * EPS * lam.max(initial=0.0)] = 0.0
             s = np.sqrt(lam)[::-1] * 2.0 ** (top // 2 if top else 0)
             U = U[:, ::-1]
         with np.errstate(divide="ignore"):
@@ -157,7 +154,7 @@ class Ellipsoid:
             rest = _lengths(z - (z @ self.basis) @ self.basis.T)
             longest = self._axes[1].max(initial=0.0)  # the basis is as exact as the whole is large
             size = _lengths(y) + _lengths(self.center) + longest
-            value = np.where(rest <= 16.0 * self.center.size * _EPS * size, value, math.inf)
+            value = np.where(rest <= 16.0 * self.center.size * EPS * size, value, math.inf)
         return np.asarray(value, dtype=np.float64)
 
     def contains(self, x: ArrayLike, tol: float = 0.0) -> NDArray[np.bool_]:
@@ -226,22 +223,11 @@ class Ellipsoid:
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, ready for JSON; inf is the string "inf"."""
 
-        def plain(x: float | None) -> float | str | None:
-            return x if x is None or math.isfinite(x) else str(x)
-
-        return {
-            "method": self.method,
-            "p": plain(self.p),
-            "alpha": plain(self.alpha),
-            "rank": self.rank,
-            "log_volume": plain(self.log_volume),
-            "gap": plain(self.gap),
-            "n_iter": self.n_iter,
-            "converged": self.converged,
-            "center": self.center.tolist(),
-            "shape": self.shape.tolist(),
-            "basis": None if self.basis is None else self.basis.tolist(),
-        }
+        names = (
+            "method", "p", "alpha", "rank", "log_volume", "gap", "n_iter", "converged", "center",
+            "shape", "basis",
+        )  # fmt: skip
+        return plain(self, names)
 
 
 def _lengths(x: Array) -> Array:
