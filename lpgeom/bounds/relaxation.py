@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -125,9 +126,7 @@ def relaxation_at(
     def first(view: Rows) -> tuple[Array, Array | None]:
         return view.weighted_gram(weights), None
 
-    def linearise(view: Rows, Q: Array, floor: float) -> Linearised:
-        return _linearise(view, Q, p, floor)
-
+    linearise = partial(_linearise, p=p)
     return Reference("relaxation", "3d", *_search(rows, m, level, first, linearise, start, near))
 
 
@@ -157,9 +156,7 @@ def tangent_at(
         weights = _reciprocal(alpha, y, Y, SINGLE_FLOOR)
         return view.weighted_gram(weights), view.weighted_gram(beta)
 
-    def linearise(view: Rows, Q: Array, floor: float) -> Linearised:
-        return _linearise_tangent(view, Q, Y, p, floor)
-
+    linearise = partial(_linearise_tangent, Y=Y, p=p)
     return Reference("tangent", "3e", *_search(rows, m, level, first, linearise, start, near))
 
 
@@ -294,7 +291,7 @@ def _reciprocal(alpha: Array, r: Array, Y: Array, floor: float) -> Array:
     return np.where(below > 0.0, alpha / np.where(below > 0.0, below, 1.0), 0.0)
 
 
-def _linearise(rows: Rows, Q: Array, p: float, floor: float) -> Linearised:
+def _linearise(rows: Rows, Q: Array, floor: float, p: float) -> Linearised:
     """3d at Q: one fused pass."""
     n = rows.shape[0]
     Y2 = rows.squared_norms()
@@ -312,7 +309,7 @@ def _linearise(rows: Rows, Q: Array, p: float, floor: float) -> Linearised:
     return Linearised(N, None, total, ky_fan_sums(G, n, size), math.nan, p)
 
 
-def _linearise_tangent(rows: Rows, Q: Array, Y: Array, p: float, floor: float) -> Linearised:
+def _linearise_tangent(rows: Rows, Q: Array, floor: float, Y: Array, p: float) -> Linearised:
     """3e at Q: three passes."""
     n = rows.shape[0]
     t = rows.bilinear_form(Q)

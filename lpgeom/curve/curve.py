@@ -26,11 +26,7 @@ from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import Problem, open_anywhere
 from lpgeom.rows.vectors import local
-from lpgeom.subspace.approx import (
-    DEFAULT_MAX_ITER,
-    SMALL_TOL,
-    approx_rows,
-)
+from lpgeom.subspace.approx import DEFAULT_MAX_ITER, SMALL_TOL, approx_rows
 from lpgeom.subspace.assemble import Solution, lifted_weights, result_of, with_bounds
 from lpgeom.subspace.certify import cost
 from lpgeom.subspace.cost import lp_cost
@@ -126,11 +122,7 @@ def cost_curve(
     seed = validation.check_seed(seed)
     if tol is not None:
         tol = validation.check_tolerance(tol)
-    steps = (
-        DEFAULT_MAX_ITER
-        if max_iter is None
-        else validation.check_positive_int("max_iter", max_iter)
-    )
+    steps = validation.check_steps(max_iter, DEFAULT_MAX_ITER)
     backend = validation.check_backend(backend)
     given = _several(ks)
     largest = max((k for k in given if isinstance(k, int)), default=None)
@@ -227,8 +219,7 @@ class _Builder:
     def exact(self, inner: Problem[Rows], pca: Spectrum, k: int) -> SubspaceResult:
         """k >= rank(A): the span of the rows costs nothing, as far as float64 can tell them."""
         found = spanned(self._problem, inner, self._span, pca, k)
-        proved = found.certificate
-        result = self._result(found.problem, found.solution, proved, 0.0, 0.0)
+        result = self._result(*found, 0.0, 0.0)
         return result if self._certify else replace(result, certified=False)
 
     def _result(

@@ -107,7 +107,7 @@ def method_of(
     ) -> R:
         limits = (
             validation.check_seed(seed),
-            steps if max_iter is None else validation.check_positive_int("max_iter", max_iter),
+            validation.check_steps(max_iter, steps),
             small if tol is None else validation.check_tolerance(tol),
         )
         return road(solve, A, k, p, limits)

@@ -142,14 +142,13 @@ def _from_polars(value: Any, name: str, missing: bool, masks: bool) -> NDArray[A
         raise TypeError(f"{name} is a polars {kind}, which holds no numbers")
     columns = value.get_columns() if kind == "DataFrame" else [value]
     for column in columns:
+        label = column.name if kind == "DataFrame" else None
         mask = str(column.dtype) == "Boolean"
         if not column.dtype.is_numeric() and not (mask and masks):
-            word = "b" if mask else "O"
-            label = column.name if kind == "DataFrame" else None
-            raise TypeError(_not_numbers(name, label, column.dtype, word))
+            raise TypeError(_not_numbers(name, label, column.dtype, "b" if mask else "O"))
         if not missing and column.null_count():
             i = int(column.is_null().arg_max())
-            raise ValueError(_missing(name, i, i, column.name if kind == "DataFrame" else None))
+            raise ValueError(_missing(name, i, i, label))
     array: NDArray[Any] = np.asarray(value.to_numpy())
     if array.dtype.kind == "O":  # decimals, or masks beside numbers
         array = array.astype(np.float64)

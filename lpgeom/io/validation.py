@@ -161,9 +161,8 @@ def check_weights(row_weights: Any, n: int) -> Array | None:
     """Row weights as (n,) float64, all finite and >= 0, not all zero; None stays None."""
     if row_weights is None:
         return None
-    w = _numbers(row_weights, "row_weights")
-    if w.shape != (n,):
-        raise ValueError(f"row_weights must have shape ({n},), one per row, got {w.shape}")
+    w = as_numpy(row_weights, "row_weights")
+    check_weights_form(w, n)
     w = w.astype(np.float64)
     bad = np.flatnonzero(~(np.isfinite(w) & (w >= 0.0)))
     if bad.size:
@@ -172,6 +171,13 @@ def check_weights(row_weights: Any, n: int) -> Array | None:
     if not w.any():
         raise ValueError("row_weights are all zero")
     return w
+
+
+def check_weights_form(w: Any, n: int) -> None:
+    """The type and shape of row weights, of whatever kind of array."""
+    _check_numbers(w, "row_weights")
+    if w.shape != (n,):
+        raise ValueError(f"row_weights must have shape ({n},), one per row, got {w.shape}")
 
 
 def check_entry_weights(weights: Any, shape: tuple[int, int], name: str = "weights") -> Array:
@@ -247,6 +253,11 @@ def check_positive_int(name: str, value: Any) -> int:
     return _integer(name, value, 1)
 
 
+def check_steps(max_iter: Any, usual: int) -> int:
+    """A positive number of steps; None stands for the usual one."""
+    return usual if max_iter is None else check_positive_int("max_iter", max_iter)
+
+
 def check_tolerance(tol: Any, name: str = "tol") -> float:
     """A number in (0, 1)."""
     value = _real(name, tol, "a number")
@@ -277,7 +288,11 @@ def _real(name: str, value: Any, what: str) -> float:
 def _numbers(value: Any, name: str, *, masks: bool = False) -> NDArray[Any]:
     """An array of real numbers, or with `masks` of booleans."""
     array = as_numpy(value, name, masks=masks)
+    _check_numbers(array, name, masks=masks)
+    return array
+
+
+def _check_numbers(array: Any, name: str, *, masks: bool = False) -> None:
     if array.dtype.kind not in ("biuf" if masks else "iuf"):
         what = "hold real numbers or be a mask" if masks else "hold real numbers"
         raise TypeError(f"{name} must {what}, got dtype {array.dtype}")
-    return array

@@ -52,11 +52,7 @@ def approx_rows(
     seed = validation.check_seed(seed)
     if tol is not None:
         tol = validation.check_tolerance(tol)
-    steps = (
-        DEFAULT_MAX_ITER
-        if max_iter is None
-        else validation.check_positive_int("max_iter", max_iter)
-    )
+    steps = validation.check_steps(max_iter, DEFAULT_MAX_ITER)
     with limited():
         problem = open_anywhere(data, p, row_weights, infinite=True, backend=backend)
         p = problem.p
@@ -70,8 +66,7 @@ def approx_rows(
             pca = principal(inner.rows, k, p)
             certificate = None
             if pca.rank <= k:
-                found = spanned(problem, inner, span, pca, k)
-                problem, solution, certificate = found.problem, found.solution, found.certificate
+                problem, solution, certificate = spanned(problem, inner, span, pca, k)
             else:
                 inner, pca = centred(inner, pca, k)
                 solver = solver_for(p)(

@@ -48,28 +48,13 @@ class Held:
     exact: bool
 
 
-@dataclass(frozen=True)
-class Spanned:
-    """What is reported where k >= rank(A).
-
-    Attributes
-    ----------
-    problem : Problem
-        In units in which the cost is a float.
-    solution : Solution
-        Costs are 0 where every residual is rounding of its row.
-    certificate : Certificate
-    """
-
-    problem: Problem[Rows]
-    solution: Solution
-    certificate: Certificate
-
-
 def spanned(
     problem: Problem[Rows], inner: Problem[Rows], span: Array | None, pca: Spectrum, k: int
-) -> Spanned:
+) -> tuple[Problem[Rows], Solution, Certificate]:
     """The subspace of rank(A) <= k, in the sense of `pca`, that the rows lie in.
+
+    The problem is given back in units in which the cost is a float; costs are 0 where every
+    residual is rounding of its row.
 
     The SVD's, if every row lies in it; else the cheapest of it and of the SVD's of the rows at
     equal lengths, and in between. A pass for residuals each, two for those.
@@ -88,7 +73,7 @@ def spanned(
     certificate = exact_certificate(problem, pca.rank, found.V, cost)
     frame = Frame(found.V, found.V[:, :0])  # its complement is not needed
     end = Candidate(method, frame, found.y**2, cost, True, (cost,))
-    return Spanned(problem, Solution(end, svd_cost, None, certificate.guarantee), certificate)
+    return problem, Solution(end, svd_cost, None, certificate.guarantee), certificate
 
 
 def measured(problem: Problem[Rows], y: Array) -> tuple[Problem[Rows], float]:

@@ -33,7 +33,7 @@ alpha / (2 gamma). If eta <= rho*, it is largest at rho = eta, where eta^p minus
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -92,7 +92,7 @@ class RadialForm:
         safe = np.maximum(r0 * (1.0 + 1e-9), FLOOR * Y)
         self.inverse = kept(np.where(safe > 0.0, 1.0 / np.where(safe > 0.0, safe, 1.0), 0.0))
         self.parts = RowMinorants(
-            *each(lambda y0, Y: row_minorants(name, y0, Y, p, parameter).columns(), y0, Y)
+            *each(lambda y0, Y: row_minorants(name, y0, Y, p, parameter), y0, Y)
         )
         self.quartic = bool(np.any(self.parts.square_t > 0.0))
         # Features of Q0 itself: q_i . Q0 a_i = ||Q0 a_i||^2 / (what q_i was divided by).
@@ -156,8 +156,7 @@ class RadialForm:
         return G if weight_t is None else G + rows.weighted_gram(weight_t)
 
 
-@dataclass(frozen=True)
-class RowMinorants:
+class RowMinorants(NamedTuple):
     """``y^p >= constant + linear_r r - square_r r^2 + linear_t t - square_t t^2``, t = y^2."""
 
     constant: Array
@@ -165,10 +164,6 @@ class RowMinorants:
     square_r: Array
     linear_t: Array
     square_t: Array
-
-    def columns(self) -> tuple[Array, ...]:
-        """The five vectors, in the order above."""
-        return self.constant, self.linear_r, self.square_r, self.linear_t, self.square_t
 
 
 def curvature(S: Array, p: float) -> Array:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from lpgeom.geometry.ellipsoids.dense import open_points
 from lpgeom.geometry.ellipsoids.design import optimal_design, variances
 from lpgeom.geometry.ellipsoids.hull import hull_of
-from lpgeom.geometry.ellipsoids.mvee import DEFAULT_MAX_ITER, check_steps, recorded
+from lpgeom.geometry.ellipsoids.mvee import DEFAULT_MAX_ITER, recorded
 from lpgeom.geometry.ellipsoids.record import Ellipsoid
 from lpgeom.geometry.spectrum import EPS, Spectrum, spectrum
 from lpgeom.io import validation
@@ -130,7 +130,7 @@ def john_ellipsoid(
     ([[1.0, 0.0], [0.0, 0.25]], 1.414214)
     """
     eps = validation.check_tolerance(eps, "eps")
-    steps = check_steps(max_iter)
+    steps = validation.check_steps(max_iter, DEFAULT_MAX_ITER)
     P, e = open_points(A, "A", backend)
     n, d = P.shape
     with limited(), sized(n, d), device.device_of(P):

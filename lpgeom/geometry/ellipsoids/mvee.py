@@ -92,18 +92,11 @@ def min_volume_ellipsoid(
     ([2.0, 3.0], [1.414, 2.828])
     """
     eps = validation.check_tolerance(eps, "eps")
-    steps = check_steps(max_iter)
+    steps = validation.check_steps(max_iter, DEFAULT_MAX_ITER)
     centered = validation.check_flag("centered", centered)
     P, e = open_points(points, "points", backend)
     with limited(), sized(*P.shape), device.device_of(P):
         return _smallest(P, e, centered, eps, steps)
-
-
-def check_steps(max_iter: Any) -> int:
-    """How many exchange steps may be made."""
-    if max_iter is None:
-        return DEFAULT_MAX_ITER
-    return validation.check_positive_int("max_iter", max_iter)
 
 
 def _smallest(P: Array, e: int, centered: bool, eps: float, max_iter: int) -> Ellipsoid:
