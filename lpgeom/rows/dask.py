@@ -94,13 +94,7 @@ class DaskRows(Views):
         blocks = chunks_of(self._A)
         own = [None] * len(blocks) if self._factors is None else chunks_of(self._factors)
         tasks = [
-            dask.delayed(_taken)(
-                self._rows,
-                blocks[j],
-                None if own is None else own[j],
-                index[part] - lo,
-                given[part],
-            )
+            dask.delayed(_taken)(self._rows, blocks[j], own[j], index[part] - lo, given[part])
             for j, lo, part in by_chunk(index, self._A.chunks[0])
         ]
         out = np.empty((len(index), d), self._dtype)
@@ -134,45 +128,34 @@ class DaskRows(Views):
 
     def _vector(self, method: str, X: Array | None = None) -> da.Array:
         """A pass of `ArrayRows` that gives a number for each row; lazy."""
-        return da.blockwise(
-            _on_chunk, "i", *self._operands(), **self._how(method, X), meta=np.empty(0)
-        )
+        return self._on_chunks(method, "i", X, meta=np.empty(0))
 
     def _matrices(self, method: str, w: Any) -> da.Array:
         """A pass that gives a (d, d) matrix for each chunk; lazy, shape (chunks, d, d)."""
         d = self.shape[1]
+        shape = {"new_axes": {"k": d, "l": d}, "adjust_chunks": {"i": 1}}
         beside = () if w is None else (w, "i")
-        return da.blockwise(
-            _on_chunk,
-            "ikl",
-            *self._operands(),
-            *beside,
-            **self._how(method, None),
-            stacked=True,
-            new_axes={"k": d, "l": d},
-            adjust_chunks={"i": 1},
-            meta=np.empty((0, 0, 0)),
+        return self._on_chunks(
+            method, "ikl", None, *beside, stacked=True, meta=np.empty((0, 0, 0)), **shape
         )
+
+    def _on_chunks(
+        self, method: str, axes: str, X: Array | None, *beside: Any, **form: Any
+    ) -> da.Array:
+        """A pass of `ArrayRows` over every chunk, with what lies beside its rows."""
+        factors = () if self._factors is None else (self._factors, "i")
+        # X is one task of its own: sent once, not with every chunk.
+        X = None if X is None else dask.delayed(X, traverse=False, pure=True)
+        return da.blockwise(
+            _on_chunk, axes, self._A, "ij", *factors, *beside,
+            rows=self._rows, method=method, X=X, factored=self._factors is not None,
+            dtype=np.float64, concatenate=True, **form,
+        )  # fmt: skip
 
     @property
     def _rows(self) -> Callable[..., ArrayRows]:
         """What a worker makes of a chunk and its factors."""
         return partial(ArrayRows, scale=self._scale, dtype=self._dtype.type, longest=self._longest)
-
-    def _operands(self) -> tuple[Any, ...]:
-        factors = () if self._factors is None else (self._factors, "i")
-        return self._A, "ij", *factors
-
-    def _how(self, method: str, X: Array | None) -> dict[str, Any]:
-        return {
-            "rows": self._rows,
-            "method": method,
-            # One task of its own: sent once, not with every chunk.
-            "X": None if X is None else dask.delayed(X, traverse=False, pure=True),
-            "factored": self._factors is not None,
-            "dtype": np.float64,
-            "concatenate": True,
-        }
 
 
 def _on_chunk(
@@ -219,18 +202,22 @@ def chunks_of(v: da.Array) -> list[Any]:
     return list(v.to_delayed().reshape(-1))
 
 
+def numbered_chunks(v: da.Array) -> list[tuple[int, Any]]:
+    """Each chunk with the number of its first row."""
+    starts = np.cumsum((0, *v.chunks[0])).tolist()
+    return list(zip(starts[:-1], chunks_of(v), strict=True))
+
+
 def by_chunk(index: NDArray[np.intp], sizes: tuple[int, ...]) -> list[tuple[int, int, slice]]:
     """(chunk, its first row, which of `index` it holds) of every chunk that holds any; `index`
     ascending."""
-    ends = np.cumsum(sizes)
-    cuts = np.searchsorted(index, ends, side="left")
-    found = []
-    start = 0
-    for j, (end, cut) in enumerate(zip(ends.tolist(), cuts.tolist(), strict=True)):
-        if cut > start:
-            found.append((j, end - sizes[j], slice(start, cut)))
-        start = cut
-    return found
+    starts = np.cumsum((0, *sizes))
+    cuts = np.searchsorted(index, starts).tolist()
+    return [
+        (j, start, slice(*cuts[j : j + 2]))
+        for j, start in enumerate(starts[:-1].tolist())
+        if cuts[j] < cuts[j + 1]
+    ]
 
 
 # ---------------------------------------------------------------- the door
@@ -286,12 +273,10 @@ def largest_entries(A: da.Array, row_weights: da.Array | None) -> tuple[float, f
 
     ValueError if an entry of some chunk is NaN or infinite, naming the first.
     """
-    starts = np.cumsum((0, *A.chunks[0])).tolist()
-    blocks = chunks_of(A)
+    blocks = numbered_chunks(A)
     weights = [None] * len(blocks) if row_weights is None else chunks_of(row_weights)
     tasks = [
-        dask.delayed(_largest)(block, w, lo)
-        for block, w, lo in zip(blocks, weights, starts[:-1], strict=True)
+        dask.delayed(_largest)(block, w, lo) for (lo, block), w in zip(blocks, weights, strict=True)
     ]
     found = dask.compute(*tasks)
     for *_, trouble in found:
@@ -320,12 +305,7 @@ def check_weights(row_weights: Any, A: da.Array) -> Any:
     sizes = A.chunks[0]
     if not isinstance(row_weights, da.Array):
         return da.from_array(validation.check_weights(row_weights, A.shape[0]), chunks=(sizes,))
-    if row_weights.dtype.kind not in "iuf":
-        raise TypeError(f"row_weights must hold real numbers, got dtype {row_weights.dtype}")
-    if row_weights.shape != A.shape[:1]:
-        raise ValueError(
-            f"row_weights must have shape ({A.shape[0]},), one per row, got {row_weights.shape}"
-        )
+    validation.check_weights_form(row_weights, A.shape[0])
     w = row_weights.astype(np.float64).rechunk((sizes,)).persist()
     low, high = (float(x) for x in dask.compute(w.min(), w.max()))
     if not (low >= 0.0 and high < np.inf):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.rows.base import Array
-from lpgeom.rows.dask import FAN_IN, DaskRows, by_chunk, chunks_of
+from lpgeom.rows.dask import FAN_IN, DaskRows, by_chunk, chunks_of, numbered_chunks
 
 
 def kept(v: da.Array) -> da.Array:
@@ -50,12 +50,8 @@ def drawn(prob: da.Array, rng: np.random.Generator) -> NDArray[np.intp]:
     A PCG64 stream can be entered anywhere: each chunk starts where its first row stands in it.
     """
     state = rng.bit_generator.state
-    starts = np.concatenate([[0], np.cumsum(prob.chunks[0])]).tolist()
-    tasks = [
-        dask.delayed(_drawn)(part, state, lo)
-        for part, lo in zip(chunks_of(prob), starts[:-1], strict=True)
-    ]
-    rng.bit_generator.state = _ahead(state, starts[-1]).state
+    tasks = [dask.delayed(_drawn)(part, state, lo) for lo, part in numbered_chunks(prob)]
+    rng.bit_generator.state = _ahead(state, prob.size).state
     return np.concatenate(dask.compute(*tasks))
 
 
@@ -86,11 +82,7 @@ def entries(v: da.Array, index: NDArray[np.intp]) -> Array:
 
 def largest(v: da.Array, count: int) -> tuple[NDArray[np.intp], Array]:
     """As `vectors.largest`: of each chunk, then of several chunks' largest, up a tree."""
-    starts = np.cumsum((0, *v.chunks[0])).tolist()
-    parts = [
-        dask.delayed(_largest_here)(part, lo, count)
-        for lo, part in zip(starts[:-1], chunks_of(v), strict=True)
-    ]
+    parts = [dask.delayed(_largest_here)(part, lo, count) for lo, part in numbered_chunks(v)]
     while len(parts) > 1:
         groups = [parts[i : i + FAN_IN] for i in range(0, len(parts), FAN_IN)]
         parts = [dask.delayed(_largest_of_all)(group, count) for group in groups]
@@ -116,15 +108,15 @@ def _largest_of_all(
 
 def passed(v: da.Array, shares: Array) -> tuple[NDArray[np.intp], float]:
     """As `vectors.passed`: the chunk from the sums of all chunks, the row in the chunk."""
-    chunks = chunks_of(v)
-    sums = np.array(dask.compute(*(dask.delayed(_total)(part) for part in chunks)))
+    chunks = numbered_chunks(v)
+    sums = np.array(dask.compute(*(dask.delayed(_total)(part) for _, part in chunks)))
     ends = np.cumsum(sums)
     places = shares * ends[-1]
     inside = np.minimum(np.searchsorted(ends, places, side="right"), np.flatnonzero(sums)[-1])
-    starts = np.cumsum((0, *v.chunks[0])).tolist()
     tasks = [
-        dask.delayed(_passed)(chunks[j], places[inside == j] - (ends[j] - sums[j]), starts[j])
-        for j in np.unique(inside).tolist()
+        dask.delayed(_passed)(part, places[inside == j] - (ends[j] - sums[j]), lo)
+        for j, (lo, part) in enumerate(chunks)
+        if (inside == j).any()
     ]
     return np.concatenate(dask.compute(*tasks)), float(ends[-1])
 

@@ -99,15 +99,18 @@ def array_module() -> Any:
     return arrays.array_module()
 
 
+def _plain(tensor: Any) -> Any:
+    """A torch tensor without its gradient, in a type that other libraries have."""
+    tensor = tensor.detach()
+    return tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
+
+
 def host(v: Any) -> Any:
     """v as a NumPy array, fetched if it lies on the device."""
     if not on_device(v):
         return np.asarray(v)
     if hasattr(v, "detach"):  # torch
-        v = v.detach()
-        if str(v.dtype) == "torch.bfloat16":
-            v = v.float()
-        return v.cpu().numpy()
+        return _plain(v).cpu().numpy()
     return v.get(order="A") if hasattr(v, "get") else array_module().asarray(v).get()
 
 
@@ -120,10 +123,7 @@ def as_device(A: Any) -> Any:
     """A on the device: what is there already is shared, not copied."""
     xp = array_module()
     if hasattr(A, "detach") and on_device(A):
-        A = A.detach()
-        if str(A.dtype) == "torch.bfloat16":
-            A = A.float()
-        return xp.from_dlpack(A)
+        return xp.from_dlpack(_plain(A))
     with _holder(A):  # else CuPy would copy it to the current device
         return xp.asarray(A)
 
@@ -220,65 +220,49 @@ class Copies:
     def __init__(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
         self._xp = array_module()
         self._pinned = [_pinned(shape, dtype) for _ in range(2)]
-        self._order = _Order(self._xp.cuda) if hasattr(self._xp, "cuda") else None
+        self._cuda = getattr(self._xp, "cuda", None)  # None: simulated, every copy is made at once
+        if self._cuda is not None:
+            self._copies = self._cuda.Stream(non_blocking=True)
+            self._sent, self._free = (
+                [self._cuda.Event(disable_timing=True) for _ in range(2)] for _ in range(2)
+            )
+            # Device arrays were allocated, and their memory last used, on the current stream.
+            for slot in range(2):
+                self.give_up(slot)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._order is not None:
-            self._order.finish()
+        self.finish()
+
+    def finish(self) -> None:
+        """Wait for the copies that are under way."""
+        if self._cuda is not None:
+            self._copies.synchronize()
 
     def send(self, slot: int, block: NDArray[Any], there: Any) -> None:
         """Start to copy a block into the device array `there`."""
         here = self._pinned[slot][: len(block)]
-        if self._order is None:
-            np.copyto(here, block, casting="unsafe")
+        if self._cuda is not None:
+            self._sent[slot].synchronize()
+        np.copyto(here, block, casting="unsafe")
+        if self._cuda is None:
             there[:] = self._xp.asarray(here)
             return
-        self._order.until_sent(slot)
-        np.copyto(here, block, casting="unsafe")
-        self._order.send(slot, here, there)
-
-    def arrived(self, slot: int) -> None:
-        """Let work that is queued from now on wait for this block."""
-        if self._order is not None:
-            self._order.arrived(slot)
-
-    def give_up(self, slot: int) -> None:
-        """Let copies into the slot's device array wait for the work queued so far."""
-        if self._order is not None:
-            self._order.give_up(slot)
-
-
-class _Order:
-    """What has to wait for what, between the copying stream and the current one."""
-
-    def __init__(self, cuda: Any) -> None:
-        self._cuda = cuda
-        self._copies = cuda.Stream(non_blocking=True)
-        self._sent = [cuda.Event(disable_timing=True) for _ in range(2)]
-        self._free = [cuda.Event(disable_timing=True) for _ in range(2)]
-        # Device arrays were allocated, and their memory last used, on the current stream.
-        for slot in range(2):
-            self.give_up(slot)
-
-    def until_sent(self, slot: int) -> None:
-        self._sent[slot].synchronize()
-
-    def send(self, slot: int, here: NDArray[Any], there: Any) -> None:
         self._copies.wait_event(self._free[slot])
         there.set(here, stream=self._copies)
         self._sent[slot].record(self._copies)
 
     def arrived(self, slot: int) -> None:
-        self._cuda.get_current_stream().wait_event(self._sent[slot])
+        """Let work that is queued from now on wait for this block."""
+        if self._cuda is not None:
+            self._cuda.get_current_stream().wait_event(self._sent[slot])
 
     def give_up(self, slot: int) -> None:
-        self._free[slot].record(self._cuda.get_current_stream())
-
-    def finish(self) -> None:
-        self._copies.synchronize()
+        """Let copies into the slot's device array wait for the work queued so far."""
+        if self._cuda is not None:
+            self._free[slot].record(self._cuda.get_current_stream())
 
 
 def sent(A: NDArray[Any], step: int) -> Any:
