@@ -15,7 +15,7 @@ from lpgeom.geometry.grassmann import complement
 from lpgeom.geometry.median import lp_median, median_bound
 from lpgeom.geometry.spectrum import LARGE
 from lpgeom.io import validation
-from lpgeom.records.subspace import Certificate, norm_ratio
+from lpgeom.records.subspace import Certificate, SubspaceResult, norm_ratio
 from lpgeom.rows.base import Array
 from lpgeom.subspace.approx import approx_rows
 from lpgeom.subspace.certify import certify as certify_given
@@ -185,7 +185,7 @@ def approx_affine(
         c0 = lp_median(rows, p, row_weights=omega).point
     problem = _Problem(rows, omega, k, p, method, seed)
     if k == d:
-        found = _Found(c0, np.eye(d), True, 1.0, FULL, 0, True)
+        found = _Found(c0, np.eye(d), 1.0, FULL, 0, True)
     elif free and refine:
         found = problem.free(c0)
     else:
@@ -208,20 +208,17 @@ def rejudged(
     array = validation.check_matrix(A)
     omega = validation.check_weights(row_weights, len(array))
     rows = _in_range(array, omega)
-    found = _Found(
-        result.centre, result.basis, result.method in (EXACT, FULL),
-        result.guarantee, result.method, result.n_iter, result.converged,
-    )  # fmt: skip
     return _judged(
-        found, rows, omega, result.p, linear=result.linear, certify=certify, seed=result.seed
+        result, rows, omega, result.p, linear=result.linear, certify=certify, seed=result.seed
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _Found:
+    """What a search hands on: as the fields of `AffineResult` of these names."""
+
     centre: Array
     basis: Array
-    exact: bool
     guarantee: float
     method: str
     n_iter: int
@@ -238,15 +235,18 @@ class _Problem:
 
     def through(self, c: Array, name: str) -> _Found:
         """The best subspace through a given centre."""
-        r = approx_rows(
-            self.rows - c, self.k, self.p,
-            method=self.method, row_weights=self.omega, certify=False, seed=self.seed,
-        )  # fmt: skip
-        exact = r.method == EXACT
+        r = self._linear(self.rows - c, self.k)
         # A4: what the mean costs at most. No other centre comes with a promise (A5).
         factor = {"mean": 2.0 ** abs(1.0 - 2.0 / self.p), "origin": 1.0}.get(name, math.inf)
-        promise = 1.0 if exact else r.guarantee * factor
-        return _Found(c, r.basis, exact, promise, r.method, r.n_iter, r.converged)
+        promise = 1.0 if r.method == EXACT else r.guarantee * factor
+        return _Found(c, r.basis, promise, r.method, r.n_iter, r.converged)
+
+    def _linear(self, rows: Array, k: int) -> SubspaceResult:
+        """The best linear subspace of rows that are made of those given."""
+        return approx_rows(
+            rows, k, self.p,
+            method=self.method, row_weights=self.omega, certify=False, seed=self.seed,
+        )  # fmt: skip
 
     def free(self, c0: Array) -> _Found:
         """Centre and subspace together, from the lift around c0."""
@@ -257,10 +257,7 @@ class _Problem:
         B /= unit
         norms = np.sqrt(np.einsum("ij,ij->i", B, B))
         lift = SEARCH_LIFT * mean_norm(norms, self.omega, self.p)
-        r = approx_rows(
-            lifted(B, np.zeros(B.shape[1]), lift), self.k + 1, self.p,
-            method=self.method, row_weights=self.omega, certify=False, seed=self.seed,
-        )  # fmt: skip
+        r = self._linear(lifted(B, np.zeros(B.shape[1]), lift), self.k + 1)
         if r.method == EXACT:
             return self.through(c0, "median")
         cut = section(r.basis, lift)
@@ -281,9 +278,8 @@ class _Problem:
             tol=1e-7 if self.large else 1e-12, max_iter=20 if self.large else 150,
         )  # fmt: skip
         c = self._centred(B, c, V)
-        return _Found(
-            c * unit + c0, V, False, promise, f"{name}, lifted", r.n_iter + steps, r.converged
-        )
+        n_iter = r.n_iter + steps
+        return _Found(c * unit + c0, V, promise, f"{name}, lifted", n_iter, r.converged)
 
     def _centred(self, B: Array, c: Array, V: Array) -> Array:
         """The best centre for V; within span V, where it is free, the median of the projections."""
@@ -300,7 +296,7 @@ class _Problem:
 
 
 def _judged(
-    found: _Found,
+    found: _Found | AffineResult,
     rows: Array,
     omega: Array | None,
     p: float,
@@ -310,7 +306,7 @@ def _judged(
     seed: int,
 ) -> AffineResult:
     """Cost and bounds of what was found, about the centre as it is stored."""
-    centre, V = found.centre, found.basis
+    centre, V, exact = found.centre, found.basis, found.method in (EXACT, FULL)
     d, k = V.shape
     B = rows - centre
     cost = pca_cost = 0.0
@@ -322,7 +318,7 @@ def _judged(
         mean = np.zeros(d) if linear else _mean(rows, omega)
         pca = _principal(rows, mean, omega, k)
         pca_cost = given_cost(rows - mean, pca, p, row_weights=omega)
-        if not found.exact:
+        if not exact:
             cost = given_cost(B, V, p, row_weights=omega)
             off = judge_centre(B, V, omega, p)
             ratio = linear_ratio = math.inf
@@ -331,7 +327,7 @@ def _judged(
         own = affine = certify_given(B, V, p, level, row_weights=omega, seed=seed)
         if not linear:
             affine, lift = certify_affine(rows, centre, V, p, level, row_weights=omega, seed=seed)
-        if not found.exact:
+        if not exact:
             cost, ratio = affine.cost, affine.ratio
             # A bound on all affine subspaces holds for those through the centre.
             linear_ratio = min(ratio, own.ratio)
