@@ -193,8 +193,9 @@ class _Scaled:
         """Cost of a point and the bound on that of every other, in user units; their ratio."""
         c = (point * self.half - self.origin) / self.size
         cost, lower = _judged(self.X - c, self.weights, self.p)
-        in_units = (to_cost_units(x, self.unit, self.p) for x in (cost, lower))
-        return *in_units, norm_ratio(cost, lower, self.p)
+        unit, p = self.unit, self.p
+        ratio = norm_ratio(cost, lower, p)
+        return to_cost_units(cost, unit, p), to_cost_units(lower, unit, p), ratio
 
     def restored(self, c: Array) -> Array:
         return (c * self.size + self.origin) / self.half
