@@ -72,9 +72,17 @@ def named(certificate: Any) -> set[str]:
     return {bound.name for bound in certificate.bounds}
 
 
+@pytest.fixture
+def one_bound_more() -> Iterator[None]:
+    """In the table itself: a module imported meanwhile would keep a copy of it."""
+    BOUNDS.append(EUCLIDEAN)
+    yield
+    BOUNDS.remove(EUCLIDEAN)
+
+
+@pytest.mark.usefixtures("one_bound_more")
 def test_a_bound_joins_by_one_entry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It stands in every certificate, which is verified, saved, and refused where it is forged."""
-    monkeypatch.setattr("lpgeom.bounds.table.BOUNDS", [*BOUNDS, EUCLIDEAN])
     monkeypatch.setitem(CHECKERS, "euclidean", check_euclidean)
     result = lpgeom.approx_subspace(A, 2, 1.0)
     stated = [result.certificate, lpgeom.certify(A, np.eye(6, 2), 1.3)]
@@ -94,8 +102,8 @@ def test_a_bound_joins_by_one_entry(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         dataclasses.replace(again, bounds=forged).verify(A)
 
 
-def test_a_bound_without_a_checker_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lpgeom.bounds.table.BOUNDS", [*BOUNDS, EUCLIDEAN])
+@pytest.mark.usefixtures("one_bound_more")
+def test_a_bound_without_a_checker_is_not_believed() -> None:
     certificate = lpgeom.approx_subspace(A, 2, 1.0).certificate
     with pytest.raises(lpgeom.CertificateError, match="'euclidean' is unknown here"):
         certificate.verify(A)
