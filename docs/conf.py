@@ -83,16 +83,6 @@ def _stay_on_the_site(app: Sphinx, docname: str, source: list[str]) -> None:
     ).replace(" ± ", "\u00a0±\u00a0")  # a table's cell should not break there
 
 
-def _patterns_that_match(app: Sphinx, docname: str, source: list[str]) -> None:
-    """A pattern in the contents may stand for pages that are not written yet."""
-    if docname == "index":
-        source[0] = "\n".join(
-            line
-            for line in source[0].splitlines()
-            if not re.fullmatch(r"[\w/\[\]-]+\*?\*", line) or any(HERE.glob(f"{line}.md"))
-        )
-
-
 def _help(app: Sphinx, docname: str, source: list[str]) -> None:
     """What the command line says of itself, in the place of <!-- help -->."""
     if "<!-- help -->" not in source[0]:
@@ -126,8 +116,9 @@ def _bars_are_norms(
 def _of_another_library(
     app: Sphinx, what: str, name: str, value: object, skip: bool, options: object
 ) -> bool | None:
-    """Methods that scikit-learn gives every estimator are documented there."""
-    return True if str(getattr(value, "__module__", "")).startswith("sklearn.") else None
+    """What scikit-learn gives every estimator, and torch's classes, are documented there."""
+    module = str(getattr(value, "__module__", ""))
+    return True if module.startswith(("sklearn.", "torch.")) else None
 
 
 def _plain_without_a_page(
@@ -142,5 +133,4 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", _bars_are_norms, priority=900)
     app.connect("autodoc-skip-member", _of_another_library)
     app.connect("source-read", _stay_on_the_site)
-    app.connect("source-read", _patterns_that_match)
     app.connect("source-read", _help)

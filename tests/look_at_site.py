@@ -22,11 +22,12 @@ import pytest
 
 from tests import browser as chromium
 from tests.browser import Browser
+from tests.columns import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "build" / "site"
 SCREENSHOTS = ROOT / "build" / "screenshots"
-PHONE, DESK = 390, 1440
+PHONE, SMALL, DESK = 390, 1024, 1440
 MAIN = (
     "index",
     "getting-started",
@@ -67,6 +68,23 @@ RAW = r"""
 """
 EMPTY = """
 [...document.querySelectorAll('math')].filter(f => !f.getBoundingClientRect().width).length
+"""
+# Blocks of code that need a scroll bar.
+SCROLLING = """
+[...document.querySelectorAll('article pre')].filter(block => block.scrollWidth > block.clientWidth)
+  .map(block => block.textContent.slice(0, 200))
+"""
+# How many characters the narrowest block of code holds.
+ROOM = """
+Math.min(...[...document.querySelectorAll('article pre')].map(block => {
+  const style = getComputedStyle(block), sample = document.createElement('span')
+  sample.textContent = '0'.repeat(100)
+  block.append(sample)
+  const width = sample.getBoundingClientRect().width / 100
+  sample.remove()
+  const padding = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight)
+  return (block.clientWidth - padding) / width
+}))
 """
 MISSING = "[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src)"
 
@@ -214,6 +232,32 @@ def test_pages_on_a_phone(page: str, browser: Browser) -> None:
 def test_main_pages_on_a_desk(page: str, dark: bool, browser: Browser) -> None:
     browser.show(SITE / f"{page}.html", width=DESK, dark=dark)
     assert faults(browser) == {}
+
+
+@needs_browser
+@pytest.mark.parametrize("page", NAMES)
+def test_code_needs_no_scroll_bar_on_a_small_desk(page: str, browser: Browser) -> None:
+    browser.show(SITE / f"{page}.html", width=SMALL)
+    assert browser.evaluate(SCROLLING) == []
+
+
+@needs_browser
+def test_the_page_has_room_for_the_columns(browser: Browser) -> None:
+    """A method's description is the narrowest place for an example."""
+    browser.show(SITE / "api" / "generated" / "lpgeom.SubspaceResult.html", width=SMALL)
+    assert browser.evaluate(ROOM) >= COLUMNS
+
+
+@needs_browser
+def test_wide_code_is_found(browser: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    style = "width: 600px; overflow-x: auto"
+    page.write_text(
+        f"<!doctype html><body><article><pre style='{style}'>{200 * 'x'}</pre>"
+        f"<pre style='{style}'>narrow</pre></article>"
+    )
+    browser.show(page, width=SMALL)
+    assert browser.evaluate(SCROLLING) == [200 * "x"]
 
 
 @needs_browser

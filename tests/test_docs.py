@@ -11,11 +11,11 @@ import shlex
 import tomllib
 from functools import cache
 from pathlib import Path
-from types import FunctionType, ModuleType
 
 import pytest
 
 import lpgeom
+from tests.columns import COLUMNS, code_of, too_wide
 from tests.test_imports import LAYERS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,27 +67,11 @@ def test_docstring_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.M
     module = importlib.import_module(name)
     outcome = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert outcome.failed == 0
-    for function in decorated(module):
-        for test in doctest.DocTestFinder().find(function, module=False):
-            assert test.examples or function.__name__.startswith("_")
-            assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test).failed == 0
 
 
-def decorated(module: ModuleType) -> list[FunctionType]:
-    """Functions of a module whose code a decorator lent: doctest leaves them out by itself."""
-    return [
-        value
-        for value in vars(module).values()
-        if isinstance(value, FunctionType)
-        and value.__module__ == module.__name__
-        and value.__globals__ is not vars(module)
-    ]
-
-
-def test_decorated_functions_are_among_those_whose_examples_run() -> None:
+def test_examples_of_functions_that_a_decorator_made_are_run() -> None:
     module = importlib.import_module("lpgeom.heuristics._fms")
-    assert [function.__name__ for function in decorated(module)] == ["fms"]
-    assert doctest.testmod(module).attempted == 0
+    assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).attempted == 3
 
 
 def test_public_functions_have_examples() -> None:
@@ -115,11 +99,45 @@ def test_commands_shown_are_commands(page: Path) -> None:
     """Every `lpgeom ...` line in a shell block parses; its files are the reader's."""
     from lpgeom.cli import _parser
 
-    for block in [*blocks(page, "console"), *blocks(page, "bash"), *blocks(page, "sh")]:
+    shown = [*blocks(page, "bash"), *blocks(page, "sh")]
+    for block in blocks(page, "console"):  # what has no prompt is output
+        lines = block.replace("\\\n", " ").splitlines()
+        shown.append("\n".join(line[2:] for line in lines if line.startswith("$ ")))
+        assert shown[-1], f"{page.name}: no command in {block!r}"
+    for block in shown:
         for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line.removeprefix("$ "), comments=True)
+            words = shlex.split(line, comments=True)
             if words[:1] == ["lpgeom"] and "--help" not in words and "--version" not in words:
                 _parser().parse_args(words[1:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_code_needs_no_scroll_bar(page: Path) -> None:
+    text = page.read_text()
+    for name in re.findall(r"\{include\} (\S+)", text):
+        text += (page.parent / name).read_text()
+    assert too_wide([line for _, line in code_of(text)]) == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "```python\n{}\n```\n",
+        "```console\n$ ls\n{}\n```\n",
+        "Text:\n\n    {}\n",
+        "- a list\n\n  ```text\n{}\n  ```\n",
+    ],
+)
+def test_wide_code_is_found(page: str) -> None:
+    wide = (COLUMNS + 1) * "x"
+    assert too_wide([line for _, line in code_of(page.format(wide))]) == [wide]
+    assert too_wide([line for _, line in code_of(page.format(wide[1:]))]) == []
+
+
+def test_wide_prose_is_let_be() -> None:
+    wide = 30 * "word "
+    text = f"{wide}\n- {wide}\n  {wide}\n\n    {wide}\n| {wide} |\n"
+    assert code_of(text) == []
 
 
 def test_the_version_is_stated_once() -> None:

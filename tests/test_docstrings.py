@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.columns import COLUMNS, examples_of, too_wide
+
 TABLES = Path(__file__).resolve().parents[1] / "docs" / "api"
 MODULES = {
     "lpgeom": "lpgeom.md",
@@ -79,9 +81,14 @@ def faults(value: Any) -> list[str]:
         wrong.append("its first line is no sentence")
     if ">>>" not in found.get("Examples", ""):
         wrong.append("no example")
+    wrong += _too_wide(text)
     if inspect.isclass(value):
         return wrong + _faults_of_class(value, found)
     return wrong + _faults_of_function(value, found)
+
+
+def _too_wide(docstring: str) -> list[str]:
+    return [f"wider than the page: {line}" for line in too_wide(examples_of(docstring))]
 
 
 def _faults_of_function(function: Callable[..., Any], found: dict[str, str]) -> list[str]:
@@ -112,6 +119,7 @@ def _faults_of_class(kind: type, found: dict[str, str]) -> list[str]:
         if not member.__doc__:
             wrong.append(f"{name} has no docstring")
             continue
+        wrong += _too_wide(member.__doc__)
         inner = sections(member.__doc__)
         if "Parameters" in inner and not agree(member, listed(inner["Parameters"])):
             wrong.append(f"{name}: parameters {parameters(member)}, {listed(inner['Parameters'])}")
@@ -180,6 +188,8 @@ def test_the_checker_lets_a_good_docstring_be() -> None:
         GOOD.replace("Parameters\n----------", "Notes\n-----"),
         GOOD.replace("Returns\n-------", "Notes\n-----"),
         GOOD.replace(">>> 1\n", ""),
+        GOOD.replace(">>> 1\n", f">>> 1  # {COLUMNS * '-'}\n"),
+        GOOD + COLUMNS * "2" + "2\n",
     ],
 )
 def test_the_checker_finds_a_fault(docstring: str | None) -> None:

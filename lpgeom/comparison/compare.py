@@ -122,7 +122,8 @@ def compare(
     >>> import lpgeom
     >>> from lpgeom import datasets
     >>> data = datasets.load("contaminated", n=200, d=10, k=2)
-    >>> table = lpgeom.compare(data.A, 2, methods=["lpgeom", "svd", "fms"], truth=data.truth)
+    >>> methods = ["lpgeom", "svd", "fms"]
+    >>> table = lpgeom.compare(data.A, 2, methods=methods, truth=data.truth)
     >>> list(table["method"])
     ['lpgeom', 'fms', 'svd']
     >>> [bool(angle < 0.1) for angle in table["angle_deg"]]

@@ -109,11 +109,13 @@ def cost_curve(
     Examples
     --------
     >>> import numpy as np, lpgeom
-    >>> A = np.random.default_rng(0).standard_normal((300, 12)) * 0.8 ** np.arange(12)
+    >>> A = np.random.default_rng(0).standard_normal((300, 12))
+    >>> A *= 0.8 ** np.arange(12)
     >>> curve = lpgeom.cost_curve(A, p=1.0, ks=[2, 4, 8])
     >>> curve.ks.tolist(), bool((np.diff(curve.cost) < 0).all())
     ([2, 4, 8], True)
-    >>> bool((curve.lower_bound <= curve.cost).all()), bool(curve.ratio.max() < 1.3)
+    >>> below = curve.lower_bound <= curve.cost
+    >>> bool(below.all()), bool(curve.ratio.max() < 1.3)
     (True, True)
     """
     started = time.perf_counter()

@@ -62,7 +62,8 @@ class Regression:
     --------
     >>> import lpgeom
     >>> fit = lpgeom.lp_regression([[1.0], [1.0], [1.0]], [[1.0, 2.0, 30.0]])
-    >>> fit.X.shape, bool(fit.lower_bound[0] <= fit.cost[0]), bool(fit.converged[0])
+    >>> proved = fit.lower_bound <= fit.cost
+    >>> fit.X.shape, bool(proved[0]), bool(fit.converged[0])
     ((1, 1), True, True)
     """
 
@@ -136,7 +137,8 @@ def lp_regression(
     Examples
     --------
     >>> import lpgeom
-    >>> fit = lpgeom.lp_regression([[1.0], [1.0], [1.0]], [[1.0, 2.0, 30.0]], p=1.0)
+    >>> ones = [[1.0], [1.0], [1.0]]
+    >>> fit = lpgeom.lp_regression(ones, [[1.0, 2.0, 30.0]], p=1.0)
     >>> fit.X.round(6).tolist(), fit.cost.round(6).tolist()  # the median
     ([[2.0]], [29.0])
     >>> bool(fit.gap[0] < 1e-8)

@@ -39,7 +39,8 @@ class Median:
     Examples
     --------
     >>> import lpgeom
-    >>> found = lpgeom.lp_median([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [50.0, 50.0]])
+    >>> points = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [50.0, 50.0]]
+    >>> found = lpgeom.lp_median(points)
     >>> bool(found.lower_bound <= found.cost), found.converged
     (True, True)
     """

@@ -74,7 +74,8 @@ def grassmann_descent(task: RowsTask) -> BasisFound:
     Examples
     --------
     >>> from lpgeom.heuristics import grassmann_descent
-    >>> V = grassmann_descent([[1.0, 0.1], [2.0, 0.0], [-3.0, 0.1], [1.0, 2.5]], 1).V
+    >>> A = [[1.0, 0.1], [2.0, 0.0], [-3.0, 0.1], [1.0, 2.5]]
+    >>> V = grassmann_descent(A, 1).V
     >>> float(abs(V[0, 0])) > 0.99
     True
     """

@@ -53,7 +53,8 @@ def l1_pca(task: RowsTask) -> BasisFound:
     Examples
     --------
     >>> from lpgeom.heuristics import l1_pca
-    >>> V = l1_pca([[3.0, 0.0], [-4.0, 0.0], [0.0, 5.0]], 1).V  # |3| + |-4| > |5|, but both: 7.07
+    >>> A = [[3.0, 0.0], [-4.0, 0.0], [0.0, 5.0]]
+    >>> V = l1_pca(A, 1).V  # along x 7, along y 5, but between them 8.6
     >>> abs(V).round(3).ravel().tolist()
     [0.814, 0.581]
     """

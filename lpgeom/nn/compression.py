@@ -157,7 +157,8 @@ def compress(
     --------
     >>> import torch
     >>> from lpgeom import nn
-    >>> model = torch.nn.Sequential(torch.nn.Embedding(300, 24), torch.nn.Linear(24, 24))
+    >>> embedding, head = torch.nn.Embedding(300, 24), torch.nn.Linear(24, 24)
+    >>> model = torch.nn.Sequential(embedding, head)
     >>> report = nn.compress(model, ratio=0.28, p=1.0, subspaces=1, progress=False)
     >>> report["0"].rank, report["0"].parameters_after, report["0"].ratio < 2
     (16, 5184, True)

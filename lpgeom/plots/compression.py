@@ -68,7 +68,8 @@ def plot_compression(report: Any, axes: Sequence[Any] | None = None) -> Any:
     ...     size=900.0, cost=310.0, lower_bound=300.0, svd_cost=330.0,
     ...     spectrum=tuple(1.0 / i for i in range(1, 65)),
     ... )
-    >>> figure = plots.plot_compression(CompressionReport("Net", (layer,), 70000, 27280, 0, 0))
+    >>> report = CompressionReport("Net", (layer,), 70000, 27280, 0, 0)
+    >>> figure = plots.plot_compression(report)
     >>> [ax.get_title(loc="left") for ax in figure.axes]
     ['Relative norm error, p = 1', 'Parameters', 'Singular values']
     """
@@ -104,7 +105,8 @@ def compression_picture(report: Any, which: str, *, width: float = 4.3) -> Any:
     >>> from lpgeom import plots
     >>> from lpgeom.nn import CompressionReport
     >>> report = CompressionReport("Net", (), 70000, 70000, 0, 0)
-    >>> plots.compression_picture(report, "parameters").axes[0].get_title(loc="left")
+    >>> figure = plots.compression_picture(report, "parameters")
+    >>> figure.axes[0].get_title(loc="left")
     'Parameters'
     """
     validation.check_choice("which", which, PICTURES)

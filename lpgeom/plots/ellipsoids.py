@@ -73,7 +73,8 @@ def ellipsoid(
     >>> import numpy as np, lpgeom
     >>> from lpgeom import plots
     >>> points = np.random.default_rng(0).standard_normal((50, 4))
-    >>> ax = plots.ellipsoid(lpgeom.min_volume_ellipsoid(points), points, dims=(0, 2))
+    >>> E = lpgeom.min_volume_ellipsoid(points)
+    >>> ax = plots.ellipsoid(E, points, dims=(0, 2))
     >>> ax.get_xlabel(), ax.get_ylabel()
     ('x[0]', 'x[2]')
     """

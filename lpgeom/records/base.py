@@ -32,7 +32,8 @@ class CertificateError(ValueError):
     >>> import numpy as np, lpgeom
     >>> A = np.random.default_rng(0).standard_normal((60, 5))
     >>> certificate = lpgeom.approx_subspace(A, 2).certificate
-    >>> forged = dataclasses.replace(certificate, scaled_cost=0.5 * certificate.scaled_cost)
+    >>> half = 0.5 * certificate.scaled_cost
+    >>> forged = dataclasses.replace(certificate, scaled_cost=half)
     >>> try:
     ...     forged.verify(A)
     ... except lpgeom.CertificateError:

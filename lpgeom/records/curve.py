@@ -122,7 +122,8 @@ class CostCurve(Saved):
         Examples
         --------
         >>> import numpy as np, lpgeom
-        >>> A = np.random.default_rng(0).standard_normal((200, 12)) * 0.7 ** np.arange(12)
+        >>> A = np.random.default_rng(0).standard_normal((200, 12))
+        >>> A *= 0.7 ** np.arange(12)
         >>> curve = lpgeom.cost_curve(A, p=1.0, ks=range(1, 12))
         >>> least, found = curve.rank_for(0.2)
         >>> least <= found

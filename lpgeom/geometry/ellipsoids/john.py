@@ -125,7 +125,8 @@ def john_ellipsoid(
     Examples
     --------
     >>> import numpy as np, lpgeom
-    >>> E = lpgeom.john_ellipsoid([[1.0, 0.0], [0.0, 0.5]])  # the box |x| <= 1, |y| <= 2
+    >>> box = [[1.0, 0.0], [0.0, 0.5]]  # |x| <= 1, |y| <= 2
+    >>> E = lpgeom.john_ellipsoid(box)
     >>> E.shape.round(6).tolist(), round(E.alpha, 6)
     ([[1.0, 0.0], [0.0, 0.25]], 1.414214)
     """

@@ -86,9 +86,10 @@ def min_volume_ellipsoid(
     Examples
     --------
     >>> import numpy as np, lpgeom
-    >>> square = np.array([[1.0, 1.0], [3.0, 1.0], [1.0, 5.0], [3.0, 5.0], [2.0, 3.0]])
-    >>> E = lpgeom.min_volume_ellipsoid(square)
-    >>> E.center.round(6).tolist(), (1.0 / np.sqrt(np.diag(E.shape))).round(3).tolist()
+    >>> corners = [[1.0, 1.0], [3.0, 1.0], [1.0, 5.0], [3.0, 5.0]]
+    >>> E = lpgeom.min_volume_ellipsoid([*corners, [2.0, 3.0]])
+    >>> semi_axes = 1.0 / np.sqrt(np.diag(E.shape))
+    >>> E.center.round(6).tolist(), semi_axes.round(3).tolist()
     ([2.0, 3.0], [1.414, 2.828])
     """
     eps = validation.check_tolerance(eps, "eps")

@@ -51,7 +51,8 @@ class Ellipsoid:
     --------
     >>> import numpy as np
     >>> from lpgeom.geometry.ellipsoids.record import Ellipsoid
-    >>> E = Ellipsoid(np.diag([1.0, 0.25]), np.zeros(2), 1.0, None, "by hand", 0, True)
+    >>> S = np.diag([1.0, 0.25])
+    >>> E = Ellipsoid(S, np.zeros(2), 1.0, None, "by hand", 0, True)
     >>> E.lengths
     array([2., 1.])
     >>> E.contains([[0.0, 1.9], [0.0, 2.1]])

@@ -90,7 +90,9 @@ class LowRankEmbedding(LowRank):
     50 rows as they are, 350 of rank 16 and 600 of rank 4:
 
     >>> table = LowRankEmbedding(1000, 64, (64, 16, 4), counts=(50, 350, 600))
-    >>> sum(q.numel() for q in table.parameters())  # 50 64 + 16 (350 + 64) + 4 (600 + 64)
+    >>> 50 * 64 + 16 * (350 + 64) + 4 * (600 + 64)
+    12480
+    >>> sum(q.numel() for q in table.parameters())
     12480
     """
 
@@ -185,9 +187,12 @@ class LowRankEmbedding(LowRank):
         --------
         >>> import torch
         >>> from lpgeom.nn import LowRankEmbedding
-        >>> kept, line, along = torch.eye(2), torch.tensor([[1.0], [3.0]]), torch.ones(1, 2)
+        >>> kept = torch.eye(2)
+        >>> line, along = torch.tensor([[1.0], [3.0]]), torch.ones(1, 2)
         >>> labels = torch.tensor([1, 0, 0, 1])
-        >>> table = LowRankEmbedding.from_factors([kept, line], [None, along], labels=labels)
+        >>> table = LowRankEmbedding.from_factors(
+        ...     [kept, line], [None, along], labels=labels
+        ... )
         >>> table.weight.tolist()
         [[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [3.0, 3.0]]
         """

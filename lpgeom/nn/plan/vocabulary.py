@@ -84,7 +84,8 @@ def token_weights(
     --------
     >>> from tokenizers import Tokenizer, models
     >>> from lpgeom.nn import token_weights
-    >>> vocab = {"[UNK]": 0, "[unused0]": 1, "a": 2, "the": 3, "of": 4, "cat": 5, "##s": 6}
+    >>> tokens = ["[UNK]", "[unused0]", "a", "the", "of", "cat", "##s"]
+    >>> vocab = {token: number for number, token in enumerate(tokens)}
     >>> tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
     >>> token_weights(tokenizer, floor=1, n=8).round(2)
     array([1.  , 0.33, 1.  , 1.  , 1.  , 0.5 , 0.33, 0.33])

@@ -79,7 +79,9 @@ def page(report: CompressionReport) -> str:
     --------
     >>> from lpgeom.nn import CompressionReport, LayerReport
     >>> from lpgeom.nn.report.page import page
-    >>> layer = LayerReport("embed", "embedding", (1000, 64), 20, 64000, 21280, 256000, 85120)
+    >>> layer = LayerReport(
+    ...     "embed", "embedding", (1000, 64), 20, 64000, 21280, 256000, 85120
+    ... )
     >>> text = page(CompressionReport("Net", (layer,), 70000, 27280, 280000, 109120))
     >>> text[:15], text.count("<svg")
     ('<!DOCTYPE html>', 3)

@@ -79,7 +79,7 @@ class LayerReport:
     --------
     >>> import torch
     >>> from lpgeom import nn
-    >>> model = torch.nn.Sequential(torch.nn.Embedding(60, 12), torch.nn.Linear(12, 2))
+    >>> model = torch.nn.Sequential(torch.nn.Embedding(60, 12))
     >>> layer = nn.compress(model, rank=4, progress=False)["0"]
     >>> layer.kind, layer.shape, layer.rank, layer.lower_bound <= layer.cost
     ('embedding', (60, 12), 4, True)
@@ -198,7 +198,9 @@ class CompressionReport:
     Examples
     --------
     >>> from lpgeom.nn import CompressionReport, LayerReport
-    >>> layer = LayerReport("embed", "embedding", (1000, 64), 20, 64000, 21280, 256000, 85120)
+    >>> layer = LayerReport(
+    ...     "embed", "embedding", (1000, 64), 20, 64000, 21280, 256000, 85120
+    ... )
     >>> report = CompressionReport("Net", (layer,), 70000, 27280, 280000, 109120)
     >>> round(report.saved, 2)
     0.61

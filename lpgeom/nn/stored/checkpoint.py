@@ -56,7 +56,10 @@ def save_pretrained(
     --------
     >>> import tempfile, torch
     >>> from lpgeom import nn
-    >>> make = lambda: torch.nn.Sequential(torch.nn.Embedding(300, 24), torch.nn.Linear(24, 2))
+    >>> def make():
+    ...     return torch.nn.Sequential(
+    ...         torch.nn.Embedding(300, 24), torch.nn.Linear(24, 2)
+    ...     )
     >>> model = make()
     >>> report = nn.compress(model, ratio=0.5, progress=False)
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -162,11 +165,15 @@ def load_pretrained(
     >>> import tempfile
     >>> import torch
     >>> from lpgeom import nn
-    >>> model = torch.nn.Sequential(torch.nn.Embedding(200, 16), torch.nn.Linear(16, 4))
+    >>> def make():
+    ...     return torch.nn.Sequential(
+    ...         torch.nn.Embedding(200, 16), torch.nn.Linear(16, 4)
+    ...     )
+    >>> model = make()
     >>> report = nn.compress(model, rank=4, progress=False)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     nn.save_pretrained(model, folder, report=report)
-    ...     empty = torch.nn.Sequential(torch.nn.Embedding(200, 16), torch.nn.Linear(16, 4))
+    ...     empty = make()
     ...     again = nn.load_pretrained(folder, model=empty)
     >>> ids = torch.tensor([3, 199])
     >>> torch.equal(again(ids), model(ids))
