@@ -18,6 +18,7 @@ LEFT_OUT = {
     "benchmarks": "torch, and minutes",
     "cli/test_cli_compare.py": "scikit-learn, matplotlib",
     "comparison": "scikit-learn, pandas",
+    "datasets": "scikit-learn, and weights of models",
     "estimator": "scikit-learn",
     "heuristics": "scikit-learn, cvxpy",
     "kernels/cuda": "numba-cuda",

@@ -60,6 +60,7 @@ def test_hyperplanes_against_enumeration(kind: str, seed: int, d: int) -> None:
     assert found.cost <= least * 1.05 + 1e-12
 
 
+@pytest.mark.slow
 @fewer
 @given(problems(PS), st.booleans(), st.sampled_from(["median", "mean"]), st.integers(0, 2**31))
 def test_no_affine_subspace_is_better_than_the_bound_says(

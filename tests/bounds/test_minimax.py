@@ -36,6 +36,7 @@ def solved(A: Any, k: int, **options: Any) -> Any:
 # Exact optima.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "d"), [("gauss", 2), ("heavy", 2), ("gauss", 3), ("heavy", 3)])
 def test_hyperplanes_are_optimal(kind: str, d: int) -> None:
     for seed in range(3):
@@ -84,6 +85,7 @@ def test_points_at_the_corners_of_a_square() -> None:
 # The promise and the bounds.
 
 
+@pytest.mark.slow
 @few
 @given(st.sampled_from(KINDS), st.integers(2, 5), st.integers(0, 2**31))
 def test_bounds_and_guarantee_against_many_subspaces(kind: str, d: int, seed: int) -> None:
@@ -391,6 +393,7 @@ def test_records_survive_files_and_json(tmp_path: Path) -> None:
     assert "minimax" in loaded.certificate.table()
 
 
+@pytest.mark.slow
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     A = matrix("gauss", 30, 4, 5)
     np.save(tmp_path / "a.npy", A)

@@ -176,6 +176,7 @@ def radial(c: Certificate) -> list[Bound]:
     return [b for b in c.bounds if b.name in FAMILIES]
 
 
+@pytest.mark.slow
 @fixed
 @given(problems(RADIAL_PS))
 def test_no_subspace_costs_less(problem: Any) -> None:

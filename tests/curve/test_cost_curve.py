@@ -33,6 +33,7 @@ def by_rank(data: Any, p: float, ks: Any, **options: Any) -> list[lpgeom.Subspac
     return [lpgeom.approx_subspace(data, int(k), p, **options) for k in ks]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0, math.inf])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_as_good_as_rank_by_rank(p: float, weighted: bool) -> None:
@@ -54,6 +55,7 @@ def test_as_good_as_rank_by_rank(p: float, weighted: bool) -> None:
     curve.verify(A)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 1000),
@@ -169,6 +171,7 @@ def test_without_certificates() -> None:
     assert "-" in curve.summary()
 
 
+@pytest.mark.slow
 def test_scale_and_high_powers() -> None:
     for p, size in ((1.0, 1e200), (60.0, 1e5), (60.0, 1e-5)):
         curve = lpgeom.cost_curve(size * A, p, [1, 4, 7])
@@ -201,6 +204,7 @@ def test_a_larger_subspace_never_costs_more(monkeypatch: pytest.MonkeyPatch) -> 
     curve.verify(A)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [1.0, 1.5])
 def test_a_reference_bounds_every_rank(p: float) -> None:
     """Whatever rank it was searched for; its own is the one it bounds best."""
@@ -249,6 +253,7 @@ def test_a_doctored_curve_does_not_verify(change: str) -> None:
         curve.verify(2.0 * A)
 
 
+@pytest.mark.slow
 def test_files(tmp_path: Path) -> None:
     curve = lpgeom.cost_curve(A, 1.0, KS)
     path = tmp_path / "curve.npz"
@@ -262,6 +267,7 @@ def test_files(tmp_path: Path) -> None:
         lpgeom.CostCurve.load(path)
 
 
+@pytest.mark.slow
 def test_record() -> None:
     curve = lpgeom.cost_curve(A, 1.0, KS)
     json.dumps(curve.to_dict(), allow_nan=False)
@@ -277,6 +283,7 @@ def test_record() -> None:
         curve.at(3)
 
 
+@pytest.mark.slow
 def test_rank_for() -> None:
     curve = lpgeom.cost_curve(A, 1.0, range(1, 9))
     for share in (0.9, 0.5, 0.2):

@@ -57,6 +57,7 @@ def naive_cost(result: FactorResult, A: Any, omega: Any = None, W: Any = None) -
 # ---------------------------------------------------------------- genuine ones
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", POWERS)
 def test_genuine_certificates_pass(p: float) -> None:
     A, result = solved(p)
@@ -71,6 +72,7 @@ def test_genuine_certificates_pass(p: float) -> None:
     assert all(bound.name in text for bound in certificate.bounds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-200, 1e200])
 def test_at_the_ends_of_the_range(scale: float) -> None:
     A = scale * np.nan_to_num(problem()["A"])
