@@ -100,6 +100,7 @@ def test_broken_witnesses(witness: Any) -> None:
     refused(replace(c, bounds=(bound,), guarantee=np.inf), A, "witness")
 
 
+@pytest.mark.slow
 def test_masked_data() -> None:
     c = lpgeom.approx_subspace(A, 2)
     assert c.certificate is not None
@@ -109,6 +110,7 @@ def test_masked_data() -> None:
     refused(f.certificate, np.ma.masked_array(A, A > 5.0), "masked")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1e8, 1e12, 1e17, 1e100])
 def test_factors_that_cancel(size: float) -> None:
     B = matrix("gauss", 30, 6, 0)

@@ -136,6 +136,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(witness=st.dictionaries(keys, values, max_size=4), p=st.floats(1, 10), seed=st.integers(0))
 def test_any_witness_comes_back(
@@ -436,6 +437,7 @@ class InterruptAt:
 
 
 # Interrupted on the first lines of its own close, a ZipFile is closed by the collector, in vain.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c_on_any_line_of_a_save_is_ctrl_c(tmp_path: Path) -> None:
     path = tmp_path / "r.npz"

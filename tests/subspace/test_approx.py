@@ -46,6 +46,7 @@ def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "SMALL_PROBLEM", 0)
 
 
+@pytest.mark.slow
 @fixed
 @given(problems(ALL_P), st.booleans(), st.integers(0, 1000))
 def test_promises(problem: tuple[Any, int, float], weighted: bool, seed: int) -> None:
@@ -81,6 +82,7 @@ def test_promises(problem: tuple[Any, int, float], weighted: bool, seed: int) ->
     assert result.history[-1] == pytest.approx(result.cost, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_is_large")
 @pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0, 10.0])
 @pytest.mark.parametrize("kind", ["gauss", "heavy", "duplicates", "zero rows", "scales", "exact"])
@@ -181,6 +183,7 @@ def test_all_zero() -> None:
     assert (result.cost, result.lower_bound, result.ratio, result.method) == (0.0, 0.0, 1.0, "rank")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [1.0, 1.5, 3.0, 10.0])
 def test_invariances(p: float) -> None:
     A = matrix("gauss", 40, 5, 9)
@@ -380,6 +383,7 @@ def test_interrupt_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads.blas_threads() >= 1
 
 
+@pytest.mark.slow
 def test_warmup_runs() -> None:
     lpgeom.warmup()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+import pytest
 
 import lpgeom
 from lpgeom.geometry.grassmann import Frame
@@ -38,6 +39,7 @@ def search_from(A: np.ndarray, start: Frame, seed: int = 0) -> tuple[float, sear
     )
 
 
+@pytest.mark.slow
 def test_local_minima_are_left() -> None:
     gains = []
     for seed in range(8):
@@ -75,6 +77,7 @@ def test_auto_finds_planar_optima() -> None:
         assert found.cost <= min(costs) * (1.0 + 1e-6)
 
 
+@pytest.mark.slow
 def test_auto_is_never_dearer_than_irls() -> None:
     for seed in range(5):
         A = trapped(seed)
@@ -95,6 +98,7 @@ def test_large_problems_pay_for_few_descents() -> None:
     assert affordable(10**6, 100) < 3
 
 
+@pytest.mark.slow
 def test_zero_rows_do_not_matter() -> None:
     A = trapped(1)
     padded = np.vstack([A, np.zeros((100, 30))])
