@@ -96,6 +96,7 @@ def refuses(A: Any, certificate: EntriesCertificate, words: str, **changes: Any)
         dataclasses.replace(certificate, **changes).verify(A)
 
 
+@pytest.mark.slow
 def test_statements_that_cannot_be(genuine: tuple[Any, EntriesCertificate]) -> None:
     A, c = genuine
     refuses(A, c, "cost is stated", scaled_cost=c.scaled_cost * (1.0 + 1e-6))
@@ -200,6 +201,7 @@ def signs(n: int) -> Any:
     return np.array([(1.0, *rest) for rest in product((-1.0, 1.0), repeat=n - 1)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(("n", "d"), [(2, 3), (4, 4), (5, 4), (3, 6)])
 def test_rank_one_sign_matrices(n: int, d: int, seed: int) -> None:
@@ -249,6 +251,7 @@ def test_rank_one_vertices(seed: int) -> None:
 # ---------------------------------------------------------------- invariances and weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", POWERS)
 @pytest.mark.parametrize("seed", range(3))
 def test_invariances(p: float, seed: int) -> None:
@@ -267,6 +270,7 @@ def test_invariances(p: float, seed: int) -> None:
         np.testing.assert_allclose(found, scale * base, rtol=1e-3 if p == 1.0 else 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", POWERS)
 def test_masks_and_missing_entries_are_one(p: float) -> None:
     rng = np.random.default_rng(3)
@@ -296,6 +300,7 @@ def test_missing_entries_cost_nothing_though_their_powers_overflow(p: float) -> 
     assert far == pytest.approx(there.sum() + abs(entries.B[1, 1]) ** p)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", POWERS)
 def test_row_weights_are_repetitions(p: float) -> None:
     rng = np.random.default_rng(4)
@@ -310,6 +315,7 @@ def test_row_weights_are_repetitions(p: float) -> None:
     certificate_of(by_entry).verify(A)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", POWERS)
 def test_the_a_priori_guarantee(p: float) -> None:
     """Theorem of theory 2: the Lewis projection is within `guarantee` of every rank-k matrix."""
@@ -374,6 +380,7 @@ def test_layouts_and_types(turn: Any) -> None:
     certificate_of(result).verify(A)
 
 
+@pytest.mark.slow
 def test_zero_rows_columns_and_duplicates() -> None:
     A = np.nan_to_num(problem(n=12)["A"])
     A[3] = 0.0
@@ -390,6 +397,7 @@ def test_zero_rows_columns_and_duplicates() -> None:
 # ---------------------------------------------------------------- files
 
 
+@pytest.mark.slow
 def test_round_trip(tmp_path: Path) -> None:
     A, result = solved(1.5)
     path = tmp_path / "r.npz"
@@ -405,6 +413,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert FactorResult.load(path).certificate is None
 
 
+@pytest.mark.slow
 def test_damaged_files(tmp_path: Path) -> None:
     _, result = solved()
     path = tmp_path / "r.npz"

@@ -73,6 +73,7 @@ def test_gross_errors_are_left_out(name: str) -> None:
     assert np.linalg.norm(svd.left @ svd.right - true) > 0.3 * size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 3, 5])
 def test_the_portfolio_leaves_them_out_where_each_method_fails(seed: int) -> None:
     C, true = corrupted(120, 30, 2, seed=seed)

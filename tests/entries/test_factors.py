@@ -42,6 +42,7 @@ def test_cost_bound_and_portfolio(kind: str, p: float, k: int) -> None:
     np.testing.assert_allclose(result.history[-1], result.cost, rtol=1e-9, atol=1e-12 * size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", POWERS)
 def test_no_factors_are_below_the_bound(p: float) -> None:
     rng = np.random.default_rng(0)
@@ -55,6 +56,7 @@ def test_no_factors_are_below_the_bound(p: float) -> None:
     result.certificate.verify(A)
 
 
+@pytest.mark.slow
 def test_gross_errors_are_left_out() -> None:
     rng = np.random.default_rng(0)
     B = rng.standard_normal((300, 4)) @ rng.standard_normal((4, 40))
@@ -65,6 +67,7 @@ def test_gross_errors_are_left_out() -> None:
     assert np.linalg.norm(A @ svd @ svd.T - B) > 0.5 * np.linalg.norm(B)
 
 
+@pytest.mark.slow
 def test_row_weights_and_scale() -> None:
     rng = np.random.default_rng(1)
     A = rng.standard_normal((50, 7))
@@ -81,6 +84,7 @@ def test_row_weights_and_scale() -> None:
         np.testing.assert_allclose(extreme.cost, naive(A * factor, extreme), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_exact_rank_and_the_same_seed() -> None:
     rng = np.random.default_rng(2)
     B = rng.standard_normal((20, 2)) @ rng.standard_normal((2, 6))
@@ -150,6 +154,7 @@ def test_regressions_never_raise_the_cost() -> None:
 # ---------------------------------------------------------------- tables
 
 
+@pytest.mark.slow
 def test_a_start_joins_by_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Factors that only a new start knows are found by it, and one that does not apply is left."""
     rng = np.random.default_rng(0)

@@ -39,6 +39,7 @@ def adversarial(A: np.ndarray, E: lpgeom.Ellipsoid, rng: np.random.Generator) ->
     )
 
 
+@pytest.mark.slow
 @fixed
 @given(
     st.sampled_from(KINDS),

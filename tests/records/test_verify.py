@@ -68,6 +68,7 @@ def test_genuine_certificates_pass(kind: str, p: float) -> None:
         certificate.verify(A)
 
 
+@pytest.mark.slow
 @fixed
 @given(problems())
 def test_genuine_certificates_pass_at_random(problem: Any) -> None:

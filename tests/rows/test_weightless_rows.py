@@ -65,6 +65,7 @@ def test_wherever_they_are(put: Callable[[Any], Any], p: float) -> None:
     ours.certificate.verify(np.float32(A) if put is np.float32 else A)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("base", "long"), SIZES)
 def test_other_objectives(base: float, long: float) -> None:
     A = beside(base, long)

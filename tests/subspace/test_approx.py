@@ -205,6 +205,7 @@ def test_invariances(p: float) -> None:
         assert got.ratio == pytest.approx(want.ratio, rel=1e-3), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-300, 1e-150, 1e-20, 1e20, 1e150, 1e300])
 @pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0, 10.0])
 def test_scales(scale: float, p: float) -> None:
@@ -227,6 +228,7 @@ def test_scales(scale: float, p: float) -> None:
         assert got.cost == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
 def test_dtypes_and_layouts(p: float, tmp_path: Path) -> None:
     A = np.round(20.0 * matrix("gauss", 60, 6, 4))
@@ -324,6 +326,7 @@ def test_cost(p: float, weighted: bool) -> None:
     )
 
 
+@pytest.mark.slow
 @fixed
 @given(problems(), st.integers(0, 1000))
 def test_certify_any_subspace(problem: tuple[Any, int, float], seed: int) -> None:
