@@ -47,6 +47,7 @@ def test_hyperplanes_are_optimal(kind: str, d: int) -> None:
         assert result.lower_bound <= best * (1.0 + 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gauss", "heavy", "duplicates"])
 @pytest.mark.parametrize("d", [2, 3])
 def test_lines_against_a_fine_grid(kind: str, d: int) -> None:

@@ -306,6 +306,7 @@ def test_coresets() -> None:
         lpgeom.cost_curve(coreset, None, [2, 5])
 
 
+@pytest.mark.slow
 def test_large_data_take_the_same_road(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples and float32, as above 2^20 entries."""
     data = datasets.heavy_tailed(3000, 20)

@@ -116,6 +116,7 @@ def test_statements_that_cannot_be(genuine: tuple[Any, EntriesCertificate]) -> N
     refuses(np.array([["a"]]), c, "real numbers")
 
 
+@pytest.mark.slow
 def test_other_data(genuine: tuple[Any, EntriesCertificate]) -> None:
     A, c = genuine
     changed = A.copy()
@@ -286,6 +287,7 @@ def test_masks_and_missing_entries_are_one(p: float) -> None:
     np.testing.assert_allclose(c.cost, b.cost, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [8.0, 100.0])
 def test_missing_entries_cost_nothing_though_their_powers_overflow(p: float) -> None:
     """Few entries are there: a fit may be 10^6 where nothing is, and that to the p-th infinite."""
