@@ -173,6 +173,7 @@ def test_tangent_meets_its_ends() -> None:
     assert near_two == pytest.approx(all_bounds(A, 2, 2.0)["spectral"].value, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_fast_search_stops_near_the_tight_one() -> None:
     rng = np.random.default_rng(0)
     A = rng.standard_normal((6000, 60)) * np.linspace(1.0, 3.0, 60)  # searched in float32

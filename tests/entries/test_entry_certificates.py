@@ -234,6 +234,7 @@ def weighted_median_fit(A: Any, v: Any) -> float:
     return float(total)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_rank_one_vertices(seed: int) -> None:
     """n x 2, p = 1: with ``v = (1, t)``, row i costs ``|a_i2 - t a_i1|`` for ``|t| <= 1``.
@@ -372,6 +373,7 @@ def test_bad_data() -> None:
         lpgeom.approx_factors(infinite, 2, missing="ignore")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", [np.asfortranarray, lambda A: A[::-1, ::-1], np.float32, np.int64])
 def test_layouts_and_types(turn: Any) -> None:
     A = turn(np.round(10.0 * np.nan_to_num(problem(n=15)["A"])))

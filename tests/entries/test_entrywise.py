@@ -150,6 +150,7 @@ def test_column_sets() -> None:
 # ---------------------------------------------------------------- compare
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [1.0, 3.0])
 def test_compare(p: float) -> None:
     C, _ = corrupted(40, 9, 2, seed=3)
