@@ -15,7 +15,7 @@ from lpgeom.groups.base import GroupSolver, Labels, each, is_large
 from lpgeom.groups.splits import Searched, searched
 from lpgeom.io import validation
 from lpgeom.progress import Progress
-from lpgeom.records.base import p_norm
+from lpgeom.records.base import LARGEST, p_norm
 from lpgeom.records.groups import ClusterResult, Part
 from lpgeom.records.subspace import SubspaceResult
 from lpgeom.rows import device
@@ -273,7 +273,7 @@ class _ClusterTask(GroupSolver):
             parts=tuple(Part(V, result) for V, result in pairs),
             single_cost=single.cost,
             svd_cost=single.svd_cost,
-            history=history,
+            history=tuple(min(cost, LARGEST) for cost in history),  # as the record's cost is
             p=p,
             shape=single.shape,
             method=method,
