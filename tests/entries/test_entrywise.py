@@ -175,6 +175,7 @@ def test_compare(p: float) -> None:
         np.testing.assert_allclose(stated, naive(C, svd.left, svd.right, p), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_callables_give_factors() -> None:
     def half(A: Any, k: int, p: float, seed: int) -> Any:
         return A[:, :k], np.eye(k, A.shape[1])
@@ -197,6 +198,7 @@ def test_exact_rank_costs_nothing() -> None:
     assert [row["cost"] for row in tables.records(table)] == [0.0] * 4
 
 
+@pytest.mark.slow
 def test_a_bound_above_a_cost_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = judges.JUDGES["entries"].own
 
@@ -253,6 +255,7 @@ def test_slow_methods_run_only_if_named() -> None:
 # ---------------------------------------------------------------- command line
 
 
+@pytest.mark.needs("matplotlib")
 def test_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,7 @@ def naive(A: np.ndarray, result: Any, omega: Any = 1.0) -> float:
     return float(np.sum(np.reshape(omega, (-1, 1)) * residual))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("p", "k"), [(1.0, 1), (1.5, 2), (2.0, 3), (3.0, 1)])
 def test_cost_bound_and_portfolio(kind: str, p: float, k: int) -> None:

@@ -67,6 +67,7 @@ def extremes(A: Any, f: Any, p: float, seed: int) -> tuple[float, float]:
     return low, high
 
 
+@pytest.mark.slow
 @few
 @given(
     st.sampled_from(KINDS),

@@ -297,6 +297,7 @@ def test_permuted_rows_have_permuted_labels(p: float) -> None:
         assert np.mean(together == (again[:, None] == again)) > 0.97
 
 
+@pytest.mark.slow
 def test_the_same_twice_and_for_every_layout(tmp_path: Any) -> None:
     A = matrix("gauss", 60, 6, 9)
     one = lpgeom.approx_mixed(A, 150, 2.0)
@@ -325,6 +326,7 @@ def environment(threads: int) -> dict[str, str]:
     return {**paths, **{f"{name}_NUM_THREADS": str(threads) for name in names}}
 
 
+@pytest.mark.slow
 def test_threads_do_not_matter() -> None:
     """Large enough for several workers, float32."""
     code = """

@@ -88,6 +88,7 @@ def test_finds_what_was_planted(p: float, weighted: bool) -> None:
     assert np.mean(np.array(names)[truth] == found.labels) > 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("p", "slack"), [(1.0, 0.02), (2.0, 1e-6)])
 @pytest.mark.parametrize("seed", [7, 8])
 def test_against_every_split(p: float, slack: float, seed: int) -> None:
@@ -130,6 +131,7 @@ def test_bound_does_not_claim_other_labels() -> None:
     assert found.lower_bound > by_definition(A, truth, bases, 1.0)
 
 
+@pytest.mark.slow
 def test_every_row_is_in_its_nearest_subspace() -> None:
     A, _, _ = planted(200, 6, 2, 4, noise=0.2)
     for p in (1.0, 2.0, 3.0):
@@ -161,6 +163,7 @@ def test_as_many_subspaces_as_rows_over_k_cost_nothing(p: float, j: int) -> None
     assert found.converged
 
 
+@pytest.mark.slow
 def test_duplicates_count_once() -> None:
     rng = np.random.default_rng(0)
     A = rng.standard_normal((6, 5))[rng.integers(0, 6, 200)]
@@ -234,6 +237,7 @@ def test_any_scale(scale: float, p: float) -> None:
     assert found.ratio == pytest.approx(plain.ratio, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_high_powers_and_tiny_weights_keep_their_costs() -> None:
     """Powers of small residuals leave float64 where they are not taken relative to the largest."""
     A, _, _ = planted(60, 5, 1, 2, noise=1e-5)
@@ -253,6 +257,7 @@ def test_high_powers_and_tiny_weights_keep_their_costs() -> None:
             found.verify(A, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_fewer_rows_than_columns() -> None:
     A = np.random.default_rng(0).standard_normal((12, 40))
     found = checked(A, 3, 1.0, 2)
@@ -276,6 +281,7 @@ def test_more_starts_never_end_higher_for_a_seed() -> None:
     assert costs[1] <= costs[0] * (1.0 + 0.02)
 
 
+@pytest.mark.slow
 def test_threads_do_not_matter() -> None:
     """Large enough for several workers, float32 and the quick road."""
     code = """
