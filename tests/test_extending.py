@@ -280,7 +280,7 @@ def test_a_kind_of_row_weights_joins_by_one_entry(monkeypatch: pytest.MonkeyPatc
     import torch
 
     from lpgeom import nn
-    from lpgeom.nn.plan.row_weights import WEIGHTS
+    from lpgeom.nn.plan.row_weights import ROW_WEIGHTS
 
     torch.manual_seed(0)
     first = torch.nn.ModuleDict({"tokens": torch.nn.Embedding(60, 8)})
@@ -289,8 +289,8 @@ def test_a_kind_of_row_weights_joins_by_one_entry(monkeypatch: pytest.MonkeyPatc
     options: dict[str, Any] = {"rank": 2, "subspaces": 1, "progress": False}
     with pytest.raises(ValueError, match="row_weights"):
         nn.compress(first, row_weights="ten", **options)
-    monkeypatch.setitem(WEIGHTS, "ten", lambda n: (np.arange(n) < 10).astype(float))
+    monkeypatch.setitem(ROW_WEIGHTS, "ten", lambda n: (np.arange(n) < 10).astype(float))
     (ours,) = nn.compress(first, row_weights="ten", **options).layers
-    (given,) = nn.compress(second, row_weights=WEIGHTS["ten"](60), **options).layers
+    (given,) = nn.compress(second, row_weights=ROW_WEIGHTS["ten"](60), **options).layers
     assert ours.cost == given.cost
     assert ours.weights == given.weights

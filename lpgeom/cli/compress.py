@@ -108,21 +108,20 @@ def _compress(options: argparse.Namespace) -> int:
         )
     if options.report is not None:
         _check_report(Path(options.report), options.out)
-    weights = options.row_weights
-    if weights == "none":
-        weights = None
-    elif weights not in ("auto", "frequency"):
-        weights = read_vector(weights)
     vocabulary = Path(options.model, "tokenizer.json")
     tokenizer = vocabulary if options.row_weights == "auto" and vocabulary.is_file() else None
     try:
         from lpgeom.nn.compression import compress_directory
         from lpgeom.nn.plan.options import Options
+        from lpgeom.nn.plan.row_weights import ROW_WEIGHTS
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise UsageError("lpgeom compress needs torch: pip install 'lpgeom[hf]'") from error
     _quiet_libraries()
+    weights = None if options.row_weights == "none" else options.row_weights
+    if weights not in (None, "auto", *ROW_WEIGHTS):
+        weights = read_vector(weights)
     layers = options.layers[0] if len(options.layers) == 1 else options.layers
     asked = Options.checked(
         ratio=options.ratio, rank=options.rank, max_norm_error=options.max_norm_error,

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from lpgeom.nn.modules.embedding import LowRankEmbedding as LowRankEmbedding
     from lpgeom.nn.modules.linear import LowRankLinear as LowRankLinear
     from lpgeom.nn.modules.parameter import LowRankParameter as LowRankParameter
-    from lpgeom.nn.plan.vocabulary import frequency_weights as frequency_weights
-    from lpgeom.nn.plan.vocabulary import token_weights as token_weights
+    from lpgeom.nn.plan.token_weights import frequency_weights as frequency_weights
+    from lpgeom.nn.plan.token_weights import token_weights as token_weights
     from lpgeom.nn.stored.checkpoint import load_pretrained as load_pretrained
     from lpgeom.nn.stored.checkpoint import save_pretrained as save_pretrained
 
@@ -39,7 +39,7 @@ _PUBLIC = {
     "modules.embedding": "LowRankEmbedding",
     "modules.linear": "LowRankLinear",
     "modules.parameter": "LowRankParameter",
-    "plan.vocabulary": "frequency_weights token_weights",
+    "plan.token_weights": "frequency_weights token_weights",
     "stored.checkpoint": "load_pretrained save_pretrained",
 }
 _LAZY = {name: f"lpgeom.nn.{module}" for module, names in _PUBLIC.items() for name in names.split()}

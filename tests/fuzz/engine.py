@@ -25,7 +25,7 @@ HANG = 20
 LARGEST = 1 << 16
 """Bytes of an input."""
 
-FILES = ("io.readers.door", "io.readers.names", "io.readers.numpy_files",
+FILES = ("io.readers.read", "io.readers.names", "io.readers.numpy_files",
          "io.readers.safetensors_file", "io.readers.delimited", "io.readers.chunked",
          "io.sources", "io.npy")  # fmt: skip
 RECORDS = ("records.files", "io.npy", "records.fields", "records.result", "coresets.streaming")

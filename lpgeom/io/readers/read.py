@@ -31,11 +31,14 @@ class Reader:
         Whether the arrays in such a file have names.
     least_columns : int
         A matrix of fewer columns was not read as it was meant.
+    package : str
+        What to install where the library that reads such a file is missing.
     """
 
     read: Callable[[str | os.PathLike[str], str | None], NDArray | Stored]
     names: bool = True
     least_columns: int = 1
+    package: str = "lpgeom[chunked]"
 
 
 READERS = {
@@ -144,7 +147,7 @@ def _read(path: str | os.PathLike[str], tensor: str | None) -> NDArray | Stored:
     except ImportError as error:
         raise ReadError(
             f"{path}: a {suffix} file is read with {error.name or 'a library'}, which is not "
-            "installed: pip install 'lpgeom[chunked]'"
+            f"installed: pip install '{READERS[suffix].package}'"
         ) from error
 
 
