@@ -119,8 +119,10 @@ def _compress(options: argparse.Namespace) -> int:
             raise
         raise UsageError("lpgeom compress needs torch: pip install 'lpgeom[hf]'") from error
     _quiet_libraries()
-    weights = None if options.row_weights == "none" else options.row_weights
-    if weights not in (None, "auto", *ROW_WEIGHTS):
+    weights: Any = options.row_weights
+    if weights == "none":
+        weights = None
+    elif weights not in ("auto", *ROW_WEIGHTS):
         weights = read_vector(weights)
     layers = options.layers[0] if len(options.layers) == 1 else options.layers
     asked = Options.checked(
