@@ -33,7 +33,7 @@ VARIABLES = {
 }  # fmt: skip
 """What the page, in light or in dark, writes for a colour that the pictures are drawn in."""
 
-ROW_WEIGHTS = {
+WEIGHED_BY = {
     "tokens": "rows weighted by how often their tokens occur",
     "given": "rows weighted as the call says",
 }
@@ -148,7 +148,7 @@ def _about(layer: LayerReport) -> str:
             (
                 layer.kind,
                 f"metric: {layer.metric}" if layer.metric != "weights" else "",
-                ROW_WEIGHTS.get(layer.weights or "", ""),
+                WEIGHED_BY.get(layer.weights or "", ""),
                 f"shared with {', '.join(layer.tied)}" if layer.tied else "",
                 layer.method,
                 layer.note,
