@@ -27,6 +27,9 @@ SERIAL_SIZE = 2e5
 SMALL_PROBLEM, SMALL_WIDTH = 1 << 20, 512
 """Up to this many entries of A, and this many columns, everything runs on one thread."""
 
+RELEASE = "clear_controlling_thread"
+"""What threadpoolctl calls it since 3.8 to let other threads set the limit of a process."""
+
 T = TypeVar("T")
 
 
@@ -56,53 +59,116 @@ def _blas() -> Any:
     return ThreadpoolController().select(user_api="blas")
 
 
-class _Limits:
-    """What callers want the BLAS held at; the least of it is what holds.
+class _Held:
+    """What callers want some libraries held at: the least of it holds.
 
-    The setting belongs to the process: callers in several threads must not restore it in the wrong
-    order. The first one in keeps what it was, the last one out restores that.
+    The first one in keeps what was allowed, the last one out restores that, whatever their order.
+    """
+
+    def __init__(self, of_the_thread: bool) -> None:
+        self.of_the_thread = of_the_thread
+        self.wanted: dict[object, int] = {}
+        self._least = 0
+        self._before: list[tuple[Any, int]] = []
+
+    def enter(self, caller: object, n: int) -> None:
+        if not self.wanted:
+            self._before = self.settings()
+        self.wanted[caller] = n
+        self._set()
+
+    def leave(self, caller: object) -> None:
+        self.wanted.pop(caller, None)
+        self._set()
+
+    def settings(self) -> list[tuple[Any, int]]:
+        """The libraries, and the threads that each is allowed where nobody holds it."""
+        if self.wanted:
+            return self._before
+        found = [
+            lib for lib in _blas().lib_controllers if _of_the_thread(lib) == self.of_the_thread
+        ]
+        return [(library, int(n)) for library in found if (n := library.num_threads)]
+
+    def _set(self) -> None:
+        least = min(self.wanted.values(), default=0)
+        if least != self._least or not least:
+            self._least = least  # before the rest, which Ctrl-C may cut short
+            for library, before in self._before:
+                _allow(library, least or before)
+        if not least:
+            self._before = []
+
+
+class _Mine(threading.local):
+    """What the callers in one thread want."""
+
+    def __init__(self) -> None:
+        self.held = _Held(of_the_thread=True)
+
+
+class _Limits:
+    """Holds the BLAS for callers in any thread.
+
+    The setting of most libraries belongs to the process, and is one for all callers; that of some
+    belongs to the calling thread (`_of_the_thread`).
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._wanted: dict[object, int] = {}
-        self._held = 0
-        self._limiter: Any = None
+        self.lock = threading.Lock()
+        self.all = _Held(of_the_thread=False)
+        self.mine = _Mine()
 
     @contextmanager
     def __call__(self, n: int) -> Iterator[None]:
         caller = object()
         try:  # Ctrl-C may come at any place from here on
-            with self._lock:
-                if not self._wanted:
-                    self._limiter = _blas().limit(limits=n)
-                    self._held = n
-                self._wanted[caller] = n
-                self._set()
+            self.mine.held.enter(caller, n)
+            with self.lock:
+                self.all.enter(caller, n)
             yield
         finally:
-            with self._lock:
-                self._wanted.pop(caller, None)
-                if self._wanted:
-                    self._set()
-                elif self._limiter is not None:
-                    self._limiter.restore_original_limits()
-                    self._limiter = None
+            with self.lock:
+                self.all.leave(caller)
+            self.mine.held.leave(caller)
 
-    def _set(self) -> None:
-        least = min(self._wanted.values())
-        if least != self._held:
-            for library in _blas().lib_controllers:
-                library.set_num_threads(least)
-            self._held = least
+    def allowed(self) -> int:
+        """Threads that this thread's work may use, whatever other threads hold the BLAS at."""
+        mine = self.mine.held
+        if mine.wanted:
+            return min(mine.wanted.values())
+        with self.lock:
+            return max((n for _, n in self.all.settings() + mine.settings()), default=1)
 
     def forget(self) -> None:
         """In a forked child: the callers are other threads of the parent, which are not here."""
-        self._lock = threading.Lock()
-        self._wanted = {}
-        if self._limiter is not None:
-            self._limiter.restore_original_limits()
-            self._limiter = None
+        self.lock, self.mine = threading.Lock(), _Mine()
+        self.all.wanted.clear()
+        self.all.leave(None)
+
+
+def _of_the_thread(library: Any) -> bool:
+    """Whether a limit is the calling thread's own.
+
+    So it is since threadpoolctl 3.8 with MKL, and with an OpenBLAS over OpenMP.
+    """
+    from threadpoolctl import OpenBLASController as OpenBLAS
+
+    openmp = isinstance(library, OpenBLAS) and library.threading_layer == "openmp"
+    return hasattr(OpenBLAS, RELEASE) and (openmp or library.internal_api == "mkl")
+
+
+def _allow(library: Any, n: int) -> None:
+    """Allow it n threads, whoever asks.
+
+    Since threadpoolctl 3.8 the thread that has set a limit of the process keeps it, and what others
+    set is dropped without a word. Here they wait for one another at `_Limits`: the right is taken,
+    and given back.
+    """
+    release = getattr(library, RELEASE, lambda **_: None)
+    release(force=True)
+    library.set_num_threads(n)
+    release(force=True)
 
 
 _hold = _Limits()
@@ -144,9 +210,8 @@ def sized(n: int, d: int) -> Iterator[None]:
 
 
 def blas_threads() -> int:
-    """Threads that the BLAS is allowed now."""
-    counts = [library.num_threads for library in _blas().lib_controllers]
-    return max([int(c) for c in counts if c], default=1)
+    """Threads that the BLAS is allowed now, other threads' callers left aside."""
+    return _hold.allowed()
 
 
 def spread(work: Callable[[int, int, Callable[[], bool]], T], size: float) -> list[T]:
@@ -166,25 +231,25 @@ def spread(work: Callable[[int, int, Callable[[], bool]], T], size: float) -> li
 
     def run(i: int) -> None:
         try:
-            results[i] = work(i, workers, stop.is_set)
+            with _hold(max(1, threads // workers)):
+                results[i] = work(i, workers, stop.is_set)
         except BaseException as error:
             errors.append(error)
             stop.set()
 
     others = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(1, workers)]
-    with _hold(max(1, threads // workers)):
-        try:
-            for thread in others:
-                thread.start()
-            run(0)
-            for thread in others:
+    try:
+        for thread in others:
+            thread.start()
+        run(0)
+        for thread in others:
+            thread.join()
+    except BaseException:  # Ctrl-C while waiting
+        stop.set()
+        for thread in others:  # each ends with its block: none runs on in results given up
+            if thread.ident is not None:
                 thread.join()
-        except BaseException:  # Ctrl-C while waiting
-            stop.set()
-            for thread in others:  # each ends with its block: none runs on in results given up
-                if thread.ident is not None:
-                    thread.join()
-            raise
+        raise
     if errors:
         raise errors[0]
     return results

@@ -100,7 +100,119 @@ def test_threads_that_hold_different_limits(monkeypatch: pytest.MonkeyPatch) -> 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     assert pools() == before
-    assert not threads._hold._wanted
+    assert not threads._hold.all.wanted
+
+
+def in_a_thread(function: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result(120)
+
+
+def test_a_limit_holds_in_whatever_thread_it_is_set() -> None:
+    """threadpoolctl 3.8 leaves the setting to the thread that came first."""
+    solve(0)
+    library = _obedient()[0]
+    before = library.num_threads
+
+    def held() -> list[int]:
+        with threads.serial_blas():
+            return pools()
+
+    assert set(held()) == set(in_a_thread(held)) == {1}
+    library.set_num_threads(before + 1)  # now this thread has the say
+    try:
+        assert set(in_a_thread(held)) == {1}
+        assert library.num_threads == before + 1
+    finally:
+        library.set_num_threads(before)
+    with threads._blas().limit(limits=1):  # as others do it
+        assert set(pools()) == {1}
+    assert set(in_a_thread(lambda: limited_by_others(1))) == {1}
+
+
+def limited_by_others(n: int) -> list[int]:
+    with threads._blas().limit(limits=n):
+        return pools()
+
+
+class PerThread:
+    """A library whose limit is the calling thread's own."""
+
+    internal_api = "mkl"
+
+    def __init__(self) -> None:
+        self._own = threading.local()
+
+    @property
+    def num_threads(self) -> int:
+        return int(getattr(self._own, "n", 6))
+
+    def set_num_threads(self, n: int) -> None:
+        self._own.n = n
+
+
+def test_limits_of_a_library_that_has_one_for_every_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = PerThread()
+    blas = type("Blas", (), {"lib_controllers": [library]})
+    monkeypatch.setattr(threads, "_blas", lambda: blas)
+    monkeypatch.setattr(threads, "_of_the_thread", lambda _: True)
+    assert threads.blas_threads() == 6
+    with threads.serial_blas():
+        assert library.num_threads == threads.blas_threads() == 1
+        assert in_a_thread(threads.blas_threads) == 6
+    seen = threads.spread(lambda i, workers, stopped: (library.num_threads, workers), 1e9)
+    assert seen == [(1, 6)] * 6
+    assert library.num_threads == 6
+
+
+def test_other_threads_do_not_change_how_work_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(threads.VARIABLE, "3")
+
+    def workers() -> int:
+        with threads.limited():
+            return len(threads.spread(lambda i, workers, stopped: i, 1e9))
+
+    with threads.serial_blas():
+        assert in_a_thread(workers) == 3
+        assert workers() == 1
+    assert workers() == 3
+
+
+def digest(name: str) -> bytes:
+    return np.ascontiguousarray(CALLS[name]()).tobytes()
+
+
+def digests() -> list[bytes]:
+    return [digest(name) for name in CALLS]
+
+
+@pytest.mark.slow
+def test_who_calls_does_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    joblib, dask = pytest.importorskip("joblib"), pytest.importorskip("dask")
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setenv(threads.VARIABLE, "2")
+    expected = digests()
+    assert digests() == expected
+    assert in_a_thread(digests) == expected
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(digest, list(CALLS) * 2)) == expected * 2
+    for backend in ("threading", "loky"):
+        found = joblib.Parallel(n_jobs=2, backend=backend)(joblib.delayed(digests)() for _ in "ab")
+        assert found == [expected] * 2, backend
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True)
+    tasks = [dask.delayed(digest)(name) for name in CALLS]
+    assert list(dask.compute(*tasks, scheduler="threads")) == expected
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        assert list(client.gather(client.map(digest, list(CALLS)))) == expected
 
 
 def test_an_error_in_a_pass_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +372,7 @@ for name in names:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
         assert threading.active_count() == 1, (name, threading.enumerate())
         assert pools() == before, (name, pools(), before)
-        assert not threads._hold._wanted, name
+        assert not threads._hold.all.wanted, name
         assert sorted(os.listdir(out)) in ([], ["a.npz"]), os.listdir(out)
         if os.path.exists(os.path.join(out, "a.npz")):
             lpgeom.SubspaceResult.load(os.path.join(out, "a.npz"))
