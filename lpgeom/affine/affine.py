@@ -21,6 +21,8 @@ from lpgeom.subspace.approx import approx_rows
 from lpgeom.subspace.certify import certify as certify_given
 from lpgeom.subspace.certify import cost as given_cost
 from lpgeom.subspace.exact import EXACT
+from lpgeom.subspace.search import ENTRIES, THROUGH, cheapest_spans
+from lpgeom.subspace.solve import METHODS
 
 CENTRES = ("median", "mean", None)
 
@@ -151,8 +153,10 @@ def approx_affine(
     Notes
     -----
     `approx_subspace` on the lifted rows, then reweighted steps on centre and subspace together,
-    then Newton steps on the centre. The cheapest of all is kept, PCA among them, so that the result
-    never costs more than PCA. The certificate is the best of a few values of s.
+    then Newton steps on the centre. For few rows and p < 2 the spans of k + 1 rows are tried, too
+    (methods that search): at p = 1, k = d - 1 one of them is an optimum. The cheapest of all is
+    kept, PCA among them, so that the result never costs more than PCA. The certificate is the best
+    of a few values of s.
 
     Examples
     --------
@@ -269,17 +273,27 @@ class _Problem:
         if not self.large:  # a search through the centre alone may meet a better local minimum
             through = self.through(c0, "median")
             starts.append((np.zeros(len(mean)), through.basis, math.inf, through.method))
-        costs = [residual_cost(B, c, V, self.omega, self.p) for c, V, *_ in starts]
-        best = int(np.argmin(costs))
-        c, V, _, name = starts[best]
         promise = starts[0][2]  # kept by whatever costs no more
+        ends = [self._descended(B, min(starts, key=lambda start: self._cost(B, *start[:2])))]
+        if METHODS[self.method].searches and self.p < 2.0 and B.size <= ENTRIES:
+            spans = cheapest_spans(B, self.k, self.p, omega=self.omega, affine=True)
+            ends += [self._descended(B, (c, V.V, math.inf, THROUGH)) for c, V in spans]
+        c, V, name, _ = min(ends, key=lambda end: self._cost(B, *end[:2]))
+        n_iter = r.n_iter + sum(steps for *_, steps in ends)
+        return _Found(c * unit + c0, V, promise, f"{name}, lifted", n_iter, r.converged)
+
+    def _cost(self, B: Array, c: Array, V: Array) -> float:
+        return residual_cost(B, c, V, self.omega, self.p)
+
+    def _descended(
+        self, B: Array, start: tuple[Array, Array, float, str]
+    ) -> tuple[Array, Array, str, int]:
+        c, V, _, name = start
         c, V, steps = joint_descent(
             B, c, V, self.omega, self.p,
             tol=1e-7 if self.large else 1e-12, max_iter=20 if self.large else 150,
         )  # fmt: skip
-        c = self._centred(B, c, V)
-        n_iter = r.n_iter + steps
-        return _Found(c * unit + c0, V, promise, f"{name}, lifted", n_iter, r.converged)
+        return self._centred(B, c, V), V, name, steps
 
     def _centred(self, B: Array, c: Array, V: Array) -> Array:
         """The best centre for V; within span V, where it is free, the median of the projections."""
@@ -288,9 +302,7 @@ class _Problem:
         off = lp_median(B @ W, self.p, row_weights=self.omega, tol=tol)
         along = lp_median(B @ V, self.p, row_weights=self.omega, tol=tol)
         moved = W @ off.point
-        if residual_cost(B, moved, V, self.omega, self.p) > residual_cost(
-            B, c, V, self.omega, self.p
-        ):
+        if self._cost(B, moved, V) > self._cost(B, c, V):
             moved = W @ (W.T @ c)
         return np.asarray(moved + V @ along.point)
 

@@ -277,23 +277,54 @@ def through_rows(rows: Rows, k: int, p: float, count: int = CHEAPEST) -> list[Fr
     if near is None:
         return []
     A = gathered(near, np.flatnonzero(fetched(near.squared_norms()) > 0.0))
+    return [frame for _, frame in cheapest_spans(A, k, p, count=count)]
+
+
+def cheapest_spans(
+    A: Array,
+    k: int,
+    p: float,
+    *,
+    omega: Array | None = None,
+    affine: bool = False,
+    count: int = CHEAPEST,
+) -> list[tuple[Array, Frame]]:
+    """As `through_rows`, of weighted rows in memory: (0, V), or (c, V) of spans through k + 1 rows.
+
+    An affine hyperplane that is optimal at p = 1 holds d of the rows, too: of the pairs (normal v,
+    offset b) with ``sum omega_i |a_i v - b| <= 1``, a polytope, one with the longest v is a vertex.
+    """
+    n, d = A.shape
     different = np.unique(A, axis=0)
-    size = math.comb(len(different), k)
-    if not 0 < size <= SETS or size * d * (len(A) * (d - k) + d * d) > SETS_WORK:
+    size = math.comb(len(different), k + affine)
+    if not 0 < size <= SETS or size * d * (n * (d - k) + d * d) > SETS_WORK:
         return []
-    sets = _sets(len(different), k)
+    sets = _sets(len(different), k + affine)
+
+    def spans(chosen: NDArray[np.intp]) -> tuple[Array, Array]:
+        points = different[chosen]
+        c = points[:, :1] if affine else np.zeros((len(chosen), 1, d))
+        return c, _completed(points[:, 1:] - c if affine else points)
+
+    def costs(c: Array, Q: Array) -> Array:
+        W = Q[:, :, k:]
+        Y = A @ W - c @ W
+        t = np.einsum("sij,sij->si", Y, Y) ** (p / 2.0)
+        return np.asarray(t.sum(axis=1) if omega is None else t @ omega)
+
     cost = np.concatenate(
-        [
-            _costs(A, _completed(different, sets[lo : lo + CHUNK])[:, :, k:], p)
-            for lo in range(0, len(sets), CHUNK)
-        ]
+        [costs(*spans(sets[lo : lo + CHUNK])) for lo in range(0, len(sets), CHUNK)]
     )
     order = np.argsort(cost, kind="stable")[:LOOKED_AT]
-    found: list[Frame] = []
-    for Q in _completed(different, sets[order]):
+    near = SAME * math.sqrt(float(np.einsum("ij,ij->", A, A)) / n)
+    found: list[tuple[Array, Frame]] = []
+    for (c,), Q in zip(*spans(sets[order]), strict=True):
         frame = Frame(np.ascontiguousarray(Q[:, :k]), np.ascontiguousarray(Q[:, k:]))
-        if all(largest_sine(other.V, frame.V) >= SAME for other in found):
-            found.append(frame)
+        if all(
+            largest_sine(V.V, frame.V) >= SAME or np.linalg.norm((c - o) @ frame.W) > near
+            for o, V in found
+        ):
+            found.append((c, frame))
         if len(found) == count:
             break
     return found
@@ -305,14 +336,6 @@ def _sets(n: int, k: int) -> NDArray[np.intp]:
     return np.fromiter(flat, dtype=np.intp, count=math.comb(n, k) * k).reshape(-1, k)
 
 
-def _completed(A: Array, sets: NDArray[np.intp]) -> Array:
-    """Orthogonal (d, d) matrices whose first k columns hold the rows of a set."""
-    return np.linalg.qr(A[sets].transpose(0, 2, 1), mode="complete")[0]
-
-
-def _costs(A: Array, W: Array, p: float) -> Array:
-    """``sum_i ||a_i W||^p`` for every W of shape (d, m) in a stack."""
-    Y = A @ W
-    t = np.einsum("sij,sij->si", Y, Y)
-    cost: Array = (t ** (p / 2.0)).sum(axis=1)
-    return cost
+def _completed(X: Array) -> Array:
+    """Orthogonal (d, d) matrices whose first k columns hold the rows of each (k, d) in a stack."""
+    return np.linalg.qr(X.transpose(0, 2, 1), mode="complete")[0]
