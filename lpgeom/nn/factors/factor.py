@@ -7,6 +7,7 @@ judged as stored.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from lpgeom.entries.factors import approx_factors
 from lpgeom.groups.clusters import approx_clusters
 from lpgeom.groups.mixed import approx_mixed
 from lpgeom.nn.factors.factored import Factored, Proved, Spec
-from lpgeom.nn.factors.groups import Factors, label_dtype, places_of
+from lpgeom.nn.factors.groups import Factors
 from lpgeom.nn.factors.seen import Seen, check_finite, exactly, rounded
 from lpgeom.records.subspace import Array
 from lpgeom.subspace.approx import approx_rows
@@ -33,13 +34,16 @@ search for better minima take minutes for the layers of a model, and bring 5e-4 
 BRISK: dict[str, Any] = {"method": "irls", "tol": 1e-5}
 """Options of `approx_subspace` for those."""
 
+WHOLE = Proved(
+    lower_bound=0.0, svd_cost=0.0, failure_probability=0.0, method="full rank", note="exact"
+)
+"""What is known of the weight itself."""
+
 
 def factorise(weight: Tensor, k: int, spec: Spec, curve: SvdCurve | None = None) -> Factored:
     """Factors of rank k of a weight (n, d), in its dtype and on its device.
 
-    The right factor is rounded first; the left one is then what fits it best (rows) or what makes
-    the same product (entries), so that rounding of the right factor does no harm. `cost` is that of
-    the stored numbers, summed in float64. `curve` is `curve_of` the same, if it is known already.
+    `curve` is `curve_of` the same, if it is known already.
 
     Raises
     ------
@@ -48,25 +52,7 @@ def factorise(weight: Tensor, k: int, spec: Spec, curve: SvdCurve | None = None)
         costs leave that of float64.
     """
     seen = Seen(weight, spec)
-    found = _solved(seen.rows, k, spec)
-    lossless = k >= weight.shape[1]  # the identity, and the weight itself
-    right = found.right
-    if spec.metric is not None and not lossless:
-        right = right @ spec.metric.inverse
-    stored = rounded(right, weight)
-    exact = exactly(stored)
-    if found.left is not None:
-        # left R = (left R S^+) S for the rounded S: S has the same row space up to rounding.
-        turn: Any = np.linalg.lstsq(exact.T, right.T, rcond=None)[0].T
-        left = seen.turned(found.left, turn)
-    else:
-        left = seen.itself() if lossless else seen.nearest(exact, found.labels)
-    check_finite(left, stored)
-    cost = seen.cost(left, exact, found.labels)
-    labels = found.labels
-    index = None if labels is None else torch.from_numpy(labels).to(weight.device)
-    factors = Factors.split(left.to(weight.device), stored, index)
-    return _judged(seen, factors, cost, found.proved, curve)
+    return _stored(weight, seen, _solved(seen.rows, k, spec), curve)
 
 
 def factorise_mixed(
@@ -78,31 +64,12 @@ def factorise_mixed(
     """
     seen = Seen(weight, spec)
     curve = _curve(seen) if curve is None else curve
-    d, j = weight.shape[1], spec.subspaces
-    found = approx_mixed(seen.rows, budget, spec.p, subspaces=j, **_options(spec))
+    found = approx_mixed(seen.rows, budget, spec.p, subspaces=spec.subspaces, **_options(spec))
     order = sorted(range(found.subspaces), key=lambda c: -found.ranks[c])
+    rights = [found.bases[c].T[: None if found.sizes[c] else 0] for c in order]
+    rights += [np.empty((0, weight.shape[1]))] * (spec.subspaces - found.subspaces)
     labels = np.argsort(order)[found.labels]
-    lefts, rights, cost = [], [], 0.0
-    for c in range(j):
-        rows = np.flatnonzero(labels == c)
-        k = found.ranks[order[c]] if rows.size else 0
-        own = seen.take(rows)
-        basis = found.bases[order[c]] if 0 < k < d else np.empty((d, 0))
-        right = rounded(basis.T, weight)
-        exact = exactly(right)
-        left = own.itself() if k == d else own.nearest(exact, None)
-        if k < d:
-            cost += own.cost(left, exact, None)
-        check_finite(left, right)
-        lefts.append(left.to(weight.device))
-        rights.append(right)
-    kept = torch.from_numpy(labels).to(label_dtype(j))
-    index = kept.to(weight.device), places_of(kept, j).to(weight.device)
-    proved = _proved(found, found, spec, exact=cost == 0.0)
-    if proved.lower_bound is not None:
-        # Both are sums in float64, in another order.
-        proved = replace(proved, lower_bound=min(proved.lower_bound, cost))
-    return _judged(seen, Factors(tuple(lefts), tuple(rights), *index), cost, proved, curve)
+    return _stored(weight, seen, _Solved(rights, labels, _proved(found, found, spec)), curve)
 
 
 def curve_of(weight: Tensor, spec: Spec) -> SvdCurve:
@@ -128,32 +95,58 @@ def _curve(seen: Seen) -> SvdCurve:
     return curve
 
 
-def _judged(
-    seen: Seen, factors: Factors, cost: float, proved: Proved, curve: SvdCurve | None
-) -> Factored:
-    """Factors as they are stored, beside what is known of the weight."""
+@dataclass(frozen=True)
+class _Solved:
+    """A right factor in float64 for each group of rows; `left` None: each row's own projection."""
+
+    rights: Sequence[Array]
+    labels: NDArray[Any] | None
+    proved: Proved
+    left: Array | None = None
+
+
+def _stored(weight: Tensor, seen: Seen, found: _Solved, curve: SvdCurve | None) -> Factored:
+    """A solution in the weight's dtype, beside what is known of the weight.
+
+    Of each group the right factor is rounded first; the left one is then what fits it best (rows)
+    or what makes the same product (entries), so that rounding of the right factor does no harm. The
+    cost is that of the stored numbers, summed in float64.
+    """
     curve = _curve(seen) if curve is None else curve
-    entries = seen.spec.objective == "entries"
+    spec, proved, (n, d) = seen.spec, found.proved, weight.shape
+    lefts, rights, cost = [], [], 0.0
+    for c, right in enumerate(found.rights):
+        own = seen if found.labels is None else seen.take(np.flatnonzero(found.labels == c))
+        if len(right) >= d:  # the weight itself, and the identity where there is one group
+            stored = rounded(right[: d if found.labels is None else 0], weight)
+            left = own.itself()
+        else:
+            right = right if spec.metric is None else right @ spec.metric.inverse
+            stored = rounded(right, weight)
+            exact = exactly(stored)
+            if found.left is None:
+                left = own.nearest(exact)
+            else:
+                # left R = (left R S^+) S for the rounded S, of the same row space up to rounding.
+                left = own.turned(found.left, np.linalg.lstsq(exact.T, right.T, rcond=None)[0].T)
+            cost += own.cost(left, exact)
+        check_finite(left, stored)
+        lefts.append(left.to(weight.device))
+        rights.append(stored)
+    labels = None if found.labels is None else torch.from_numpy(found.labels).to(weight.device)
+    if labels is not None and proved.lower_bound is not None:
+        # Both are sums in float64, in another order.
+        proved = replace(proved, lower_bound=min(proved.lower_bound, cost))
     return Factored(
         **vars(proved),
-        factors=factors,
+        factors=Factors.grouped(lefts, rights, labels),
         cost=cost,
-        size=seen.cost_of_zero() if entries else float(curve.cost[0]),
-        spectrum=tuple(float(s) for s in curve.singular_values[: min(seen.weight.shape)]),
+        size=seen.cost_of_zero() if spec.objective == "entries" else float(curve.cost[0]),
+        spectrum=tuple(float(s) for s in curve.singular_values[: min(n, d)]),
     )
 
 
 # ---------------------------------------------------------------------------------------- solvers
-
-
-@dataclass(frozen=True)
-class _Solved:
-    """Factors in float64; `left` None: each row's own projection."""
-
-    right: Array
-    left: Array | None
-    labels: NDArray[Any] | None
-    proved: Proved
 
 
 def _solved(A: Any, k: int, spec: Spec) -> _Solved:
@@ -181,12 +174,15 @@ def _in_span(A: Any, k: int, spec: Spec) -> _Solved:
         span, R = torch.linalg.qr(A.double().T / scale)
         lengths = torch.linalg.vector_norm(R, dim=0).cpu().numpy() * scale
         found = _in_place((R.T * scale).contiguous(), k, spec)
-        right = (torch.from_numpy(found.right.copy()).to(span.device) @ span.T).cpu().numpy()
+        rights = [
+            (torch.from_numpy(right.copy()).to(span.device) @ span.T).cpu().numpy()
+            for right in found.rights
+        ]
     else:
         span, R = np.linalg.qr(np.asarray(A, np.float64).T / scale)
         lengths = np.linalg.norm(R, axis=0) * scale
         found = _in_place(R.T * scale, k, spec)
-        right = found.right @ span.T
+        rights = [right @ span.T for right in found.rights]
     bound = found.proved.lower_bound
     if bound:
         # The coordinates' rounding moves each distance by some eps of its row's length.
@@ -194,40 +190,28 @@ def _in_span(A: Any, k: int, spec: Spec) -> _Solved:
         weights = 1.0 if spec.row_weights is None else spec.row_weights
         size = float((weights * lengths**spec.p).sum())
         bound = max(0.0, float(bound - off * size))
-    return replace(found, right=right, proved=replace(found.proved, lower_bound=bound))
+    return replace(found, rights=rights, proved=replace(found.proved, lower_bound=bound))
 
 
 def _in_place(A: Any, k: int, spec: Spec) -> _Solved:
-    if k >= A.shape[1]:
-        return _whole(A, spec.subspaces)
+    n, d = A.shape
+    if k >= d:
+        if not _finite(A):
+            raise ValueError("has entries that are not finite")
+        labels = None if spec.subspaces == 1 else np.arange(n) % spec.subspaces
+        return _Solved([np.eye(d)] * spec.subspaces, labels, WHOLE)
     found: Any
-    left = labels = None
     if spec.subspaces > 1:
         found = approx_clusters(A, k, spec.p, subspaces=spec.subspaces, **_options(spec))
-        right, labels = found.bases.transpose(0, 2, 1), found.labels
-    elif spec.objective == "entries":
+        rights = found.bases.transpose(0, 2, 1)
+        return _Solved(rights, found.labels, _proved(found, found, spec))
+    if spec.objective == "entries":
         found = approx_factors(A, k, spec.p, **_options(spec))
-        right, left = found.right, found.left
-    else:
-        brisk: dict[str, Any] = BRISK if MANY_STEPS[0] <= math.prod(A.shape) < MANY_STEPS[1] else {}
-        found = approx_rows(A, k, spec.p, **_options(spec), **brisk)
-        right = found.components
-    proof = found if spec.subspaces > 1 else found.certificate
-    return _Solved(right, left, labels, _proved(found, proof, spec, exact=found.cost == 0.0))
-
-
-def _whole(A: Any, subspaces: int) -> _Solved:
-    """The identity, and the matrix itself."""
-    if not _finite(A):
-        raise ValueError("has entries that are not finite")
-    n, d = A.shape
-    right, labels = np.eye(d), None
-    if subspaces > 1:
-        right, labels = np.broadcast_to(right, (subspaces, d, d)), np.arange(n) % subspaces
-    proved = Proved(
-        lower_bound=0.0, svd_cost=0.0, failure_probability=0.0, method="full rank", note="exact"
-    )
-    return _Solved(right, None, labels, proved)
+        proved = _proved(found, found.certificate, spec)
+        return _Solved([found.right], None, proved, found.left)
+    brisk: dict[str, Any] = BRISK if MANY_STEPS[0] <= n * d < MANY_STEPS[1] else {}
+    found = approx_rows(A, k, spec.p, **_options(spec), **brisk)
+    return _Solved([found.components], None, _proved(found, found.certificate, spec))
 
 
 def _options(spec: Spec) -> dict[str, Any]:
@@ -235,14 +219,14 @@ def _options(spec: Spec) -> dict[str, Any]:
     return {name: getattr(spec, name) for name in ("row_weights", "certify", "seed")}
 
 
-def _proved(found: Any, proof: Any, spec: Spec, *, exact: bool) -> Proved:
+def _proved(found: Any, proof: Any, spec: Spec) -> Proved:
     """What a solver's result says; `proof`, which may be None, knows how surely."""
     return Proved(
         lower_bound=found.lower_bound if spec.certify else None,
         svd_cost=found.svd_cost,
         failure_probability=0.0 if proof is None else proof.failure_probability,
         method=found.method,
-        note="exact" if exact else "",
+        note="exact" if found.cost == 0.0 else "",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,29 +98,32 @@ class Factors:
         """
         if isinstance(left, Tensor) and isinstance(right, Tensor):
             _check_equal(left, right, labels)
-            return Factors.split(left, right, labels)
-        lefts, j = tuple(left), len(left)
+            if labels is None:
+                return Factors((left,), (right,))
+            kept = right.shape[1] >= right.shape[2]  # then the rows are multiplied out
+            pairs = [Pair(left[labels == c], R.contiguous()) for c, R in enumerate(right)]
+            lefts = (pair.dense() if kept else pair.left for pair in pairs)
+            rights = (pair.right[:0] if kept else pair.right for pair in pairs)
+            return Factors.grouped(lefts, rights, labels)
         if labels is None:
             raise ValueError("factors of several groups go with labels")
-        rights = _checked_rights(lefts, tuple(right), labels, places)
-        index = places_of(labels, j) if places is None else places.to(PLACES)
-        return Factors(lefts, rights, labels.to(label_dtype(j)), index)
+        rights = _checked_rights(left, right, labels, places)
+        return Factors.grouped(left, rights, labels, places)
 
     @staticmethod
-    def split(left: Tensor, right: Tensor, labels: Tensor | None) -> Factors:
-        """Groups from ``left[i] @ right[labels[i]]``, with left (n, k) and right (j, k, d).
-
-        Where k reaches d the rows are multiplied out, and kept as they are.
-        """
-        if labels is None:
-            return Factors((left,), (right,))
-        j, k, d = right.shape
-        groups = [Pair(left[labels == c], right[c].contiguous()) for c in range(j)]
-        if k >= d:
-            groups = [Pair(pair.dense(), pair.right[:0]) for pair in groups]
-        lefts = tuple(pair.left for pair in groups)
-        rights = tuple(pair.right for pair in groups)
-        return Factors(lefts, rights, labels.to(label_dtype(j)), places_of(labels, j))
+    def grouped(
+        lefts: Iterable[Tensor],
+        rights: Iterable[Tensor],
+        labels: Tensor | None,
+        places: Tensor | None = None,
+    ) -> Factors:
+        """Factors of each group; the rows of one are in their order if no places are given."""
+        made = Factors(tuple(lefts), tuple(rights))
+        if labels is not None:
+            j = len(made.lefts)
+            made.labels = labels.to(label_dtype(j))
+            made.places = places_of(labels, j) if places is None else places.to(PLACES)
+        return made
 
     @property
     def pairs(self) -> list[Pair]:

@@ -61,14 +61,12 @@ class Seen:
         """The left factor of the identity."""
         return self.weight.clone()
 
-    def nearest(self, right: Array, labels: NDArray[Any] | None) -> Tensor:
-        """The left factor that has each row nearest, for a right one (k, d) or (j, k, d)."""
+    def nearest(self, right: Array) -> Tensor:
+        """The left factor that has each row nearest, for a right one (k, d)."""
         inverse = self._beside(np.linalg.pinv(self._in_metric(right)))
-        left = self._empty(right.shape[-2])
+        left = self._empty(len(right))
         for rows in self._blocks():
-            block = self._rows[rows].double()
-            for c, of_c in self._labelled(labels, rows):
-                left[rows][of_c] = (block[of_c] @ inverse[c]).to(left.dtype)
+            left[rows] = (self._rows[rows].double() @ inverse).to(left.dtype)
         return left
 
     def turned(self, left: Array, turn: Array) -> Tensor:
@@ -79,16 +77,13 @@ class Seen:
             out[rows] = (self._beside(left[rows]) @ there).to(out.dtype)
         return out
 
-    def cost(self, left: Tensor, right: Array, labels: NDArray[Any] | None) -> float:
+    def cost(self, left: Tensor, right: Array) -> float:
         """The cost of ``left @ right`` in float64, in units of the largest residual meanwhile."""
         p, row_weights = self.spec.p, self.spec.row_weights
         there = self._beside(self._in_metric(right))
         largest, total = 0.0, 0.0
         for rows in self._blocks():
-            z = left[rows].double()
-            residual = self._rows[rows].to(torch.float64, copy=True)
-            for c, of_c in self._labelled(labels, rows):
-                residual[of_c] -= z[of_c] @ there[c]
+            residual = self._rows[rows].double() - left[rows].double() @ there
             top = float(residual.abs().max()) if residual.numel() else 0.0
             if top == 0.0:
                 continue
@@ -109,7 +104,7 @@ class Seen:
         """What the rows cost where nothing is kept of them."""
         n, d = self.weight.shape
         nothing = torch.zeros(n, 1, device=self.weight.device)
-        return self.cost(nothing, np.zeros((1, d)), None)
+        return self.cost(nothing, np.zeros((1, d)))
 
     def _beside(self, values: Any) -> Tensor:
         """A float64 array on the weight's device.
@@ -118,16 +113,6 @@ class Seen:
         """
         plain = np.ascontiguousarray(values, np.float64)
         return torch.tensor(plain, device="cpu").to(self.weight.device)
-
-    def _labelled(
-        self, labels: NDArray[Any] | None, rows: slice
-    ) -> Iterator[tuple[Any, Tensor | slice]]:
-        """Each label that occurs in a block, and the mask of its rows; without labels, all."""
-        if labels is None:
-            yield ..., slice(None)
-            return
-        for c in np.unique(labels[rows]).tolist():
-            yield c, torch.from_numpy(labels[rows] == c).to(self.weight.device)
 
     def _empty(self, k: int) -> Tensor:
         w = self.weight
