@@ -35,25 +35,10 @@ def allocated(
     multipliers), so that ranks within the budget cost no less than that minimum less
     ``price * budget``, which is C(budget).
     """
-    corners = [_corners(curve, n, d) for curve, n in zip(curves, counts, strict=True)]
-    at = [0] * len(corners)
-    ranks = [0] * len(corners)
-    left = float(budget)
-    heap = [(slope(c[0][0], c[1][0]), i) for i, c in enumerate(corners) if len(c) > 1]
-    heapq.heapify(heap)
-    refused: list[tuple[float, int]] = []
-    while heap:
-        steep, i = heapq.heappop(heap)
-        (here, _), (there, k) = corners[i][at[i] : at[i] + 2]
-        cost = there[0] - here[0]
-        if cost > left:
-            refused.append((steep, i))
-            continue
-        left -= cost
-        ranks[i] = k
-        at[i] += 1
-        if at[i] + 1 < len(corners[i]):
-            heapq.heappush(heap, (slope(there, corners[i][at[i] + 1][0]), i))
+    hulls = [lower_hull(_choices(*group, d)) for group in zip(curves, counts, strict=True)]
+    at, left, refused = climbed(hulls, float(budget))
+    reached = zip((hull[i][0] for hull, i in zip(hulls, at, strict=True)), counts, strict=True)
+    ranks = [d if 0 < n * d <= numbers else round(numbers / (n + d)) for numbers, n in reached]
     for _, i in refused:
         n = counts[i]
         more = int(left // (n + d))
@@ -65,16 +50,41 @@ def allocated(
     return ranks, -refused[0][0] if refused else 0.0
 
 
-def _corners(curve: Array, n: int, d: int) -> list[tuple[Point, int]]:
-    """Corners ((storage, cost), rank) of the hull, rank 0 first."""
+def climbed(
+    hulls: Sequence[Sequence[Point]], left: float
+) -> tuple[list[int], float, list[tuple[float, int]]]:
+    """How far a budget reaches along convex hulls, always going on where a number takes off most.
+
+    Returns
+    -------
+    tuple
+        Which corner of each hull is reached, what is left, and (slope, hull) of the steps that did
+        not fit, the steepest first: other hulls may still reach corners of their own.
+    """
+    at = [0] * len(hulls)
+    heap = [(slope(*hull[:2]), i) for i, hull in enumerate(hulls) if len(hull) > 1]
+    heapq.heapify(heap)
+    refused: list[tuple[float, int]] = []
+    while heap:
+        steep, i = heapq.heappop(heap)
+        here, there = hulls[i][at[i] : at[i] + 2]
+        price = there[0] - here[0]
+        if price > left:
+            refused.append((steep, i))
+            continue
+        left -= price
+        at[i] += 1
+        if at[i] + 1 < len(hulls[i]):
+            heapq.heappush(heap, (slope(*hulls[i][at[i] : at[i] + 2]), i))
+    return at, left, refused
+
+
+def _choices(curve: Array, n: int, d: int) -> list[Point]:
+    """(storage, cost) at every rank that is smaller than the rows, and of these as they are."""
     if n == 0:
-        return [((0.0, 0.0), 0)]
-    last = _below_dense(n, d)
-    points = [(float(storage(n, d, k)), float(curve[k])) for k in range(last + 1)]
-    rank_of = {point[0]: k for k, point in enumerate(points)}
-    points.append((float(n * d), 0.0))
-    rank_of[float(n * d)] = d
-    return [(point, rank_of[point[0]]) for point in lower_hull(points)]
+        return [(0.0, 0.0)]
+    ranks = range(_below_dense(n, d) + 1)
+    return [*((float(storage(n, d, k)), float(curve[k])) for k in ranks), (float(n * d), 0.0)]
 
 
 def _below_dense(n: int, d: int) -> int:

@@ -6,12 +6,11 @@ rank is where these reach n d.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lpgeom.groups.allocation import lower_hull, slope
+from lpgeom.groups.allocation import Point, climbed, lower_hull, slope
 from lpgeom.records.subspace import Array
 
 
@@ -88,76 +87,41 @@ def share_budget(curves: Sequence[Array], sizes: Sequence[Size], budget: float) 
     ValueError
         If not even rank 1 everywhere fits.
     """
-    hulls = [_hull(curve, size) for curve, size in zip(curves, sizes, strict=True)]
-    at = [0] * len(hulls)
+    choices = [_choices(curve, size) for curve, size in zip(curves, sizes, strict=True)]
+    hulls = [lower_hull(points) for points in choices]
     left = budget - sum(hull[0][0] for hull in hulls)
     if left < 0:
         raise ValueError(
             f"rank 1 everywhere takes {budget - left:.0f} parameters, more than the {int(budget)} "
             "allowed"
         )
-    heap = [(slope(*hull[:2]), i) for i, hull in enumerate(hulls) if len(hull) > 1]
-    heapq.heapify(heap)
-    while heap:
-        _, i = heapq.heappop(heap)
-        hull = hulls[i]
-        price = hull[at[i] + 1][0] - hull[at[i]][0]
-        if price <= left:  # else a later layer may still reach one of its own corners
-            left -= price
-            at[i] += 1
-            if at[i] + 1 < len(hull):
-                heapq.heappush(heap, (slope(*hull[at[i] : at[i] + 2]), i))
-    ranks = [
-        None if hull[j][0] >= size.dense else round(hull[j][0] / size.per_rank)
-        for hull, size, j in zip(hulls, sizes, at, strict=True)
-    ]
-    return _rest_spent(ranks, curves, sizes, left)
-
-
-def _rest_spent(
-    ranks: list[int | None], curves: Sequence[Array], sizes: Sequence[Size], left: float
-) -> list[int | None]:
-    """More ranks for what no corner could use."""
-    steps = [_best_step(*layer, left) for layer in zip(ranks, curves, sizes, strict=True)]
-    while steps:
+    corners, left, _ = climbed(hulls, left)
+    at = [hull[corner] for hull, corner in zip(hulls, corners, strict=True)]
+    while True:  # what no corner could use
+        steps = [_best_step(here, points, left) for here, points in zip(at, choices, strict=True)]
         i = max(range(len(steps)), key=lambda i: steps[i][0])
-        gain, k, price = steps[i]
+        gain, there = steps[i]
         if gain <= 0.0:
             break
-        if price <= left:
-            left -= price
-            ranks[i] = k
-        steps[i] = _best_step(ranks[i], curves[i], sizes[i], left)
-    return ranks
-
-
-def _best_step(
-    k: int | None, curve: Array, size: Size, left: float
-) -> tuple[float, int | None, float]:
-    """(share taken off for each parameter, new rank, price) of the best affordable step from k."""
-    if k is None or curve[k] == 0.0:
-        return 0.0, k, 0.0
-    last = min(size.full, len(curve) - 1, k + int(left // size.per_rank))
-    best: tuple[float, int | None, float] = (0.0, k, 0.0)
-    for more in range(k + 1, last + 1):
-        if not size.worthwhile(more):
-            break
-        price = float((more - k) * size.per_rank)
-        best = max(best, (float((curve[k] - curve[more]) / curve[0]) / price, more, price))
-    price = float(size.dense - size.parameters(k))
-    if 0.0 < price <= left:
-        gain = float(curve[k] / curve[0]) / price
-        best = (gain, None, price) if gain > best[0] else best
-    return best
-
-
-def _hull(curve: Array, size: Size) -> list[tuple[float, float]]:
-    """Corners (parameters, share of the cost lost) of the lower convex hull, rank 1 first."""
-    total = float(curve[0]) or 1.0
-    points = [
-        (float(size.parameters(k)), float(curve[k]) / total)
-        for k in range(1, min(size.full, len(curve) - 1) + 1)
-        if size.worthwhile(k)
+        left -= there[0] - at[i][0]
+        at[i] = there
+    return [
+        None if parameters >= size.dense else round(parameters / size.per_rank)
+        for (parameters, _), size in zip(at, sizes, strict=True)
     ]
-    points.append((float(size.dense), 0.0))
-    return lower_hull(points)
+
+
+def _best_step(here: Point, points: Sequence[Point], left: float) -> tuple[float, Point]:
+    """(share taken off for each parameter, where to) of the best affordable step."""
+    affordable = (there for there in points if 0.0 < there[0] - here[0] <= left)
+    return max(((-slope(here, there), there) for there in affordable), default=(0.0, here))
+
+
+def _choices(curve: Array, size: Size) -> list[Point]:
+    """(parameters, share of the cost lost) of factors smaller than the weight, and of itself."""
+    total = float(curve[0]) or 1.0
+    ranks = range(1, min(size.full, len(curve) - 1) + 1)
+    points = [
+        (float(size.parameters(k)), float(curve[k]) / total) for k in ranks if size.worthwhile(k)
+    ]
+    return [*points, (float(size.dense), 0.0)]
