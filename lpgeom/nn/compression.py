@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lpgeom.nn.factors.factored import FLOATING
-from lpgeom.nn.factors.groups import PLACES, Factors, label_dtype
+from lpgeom.nn.factors.groups import Factors
 from lpgeom.nn.model.replace import build, install
 from lpgeom.nn.model.sites import Group, Site, groups
 from lpgeom.nn.plan.calibration import metrics_of
@@ -402,12 +402,9 @@ def _written(
 
 def _outline(item: Item) -> Factors:
     """Factors with the names that an item's will have, without data."""
-    size, groups = item.size, item.size.subspaces
-    counts = (size.n, *[0] * (groups - 1))
+    n, d, j = item.size.n, item.size.d, item.size.subspaces
     with torch.device("meta"):
-        lefts = tuple(torch.empty(n_c, 1) for n_c in counts)
-        rights = tuple(torch.empty(1, size.d) for _ in counts)
-        if groups == 1 and item.budget is None:
-            return Factors(lefts, rights)
-        index = (torch.empty(size.n, dtype=dtype) for dtype in (label_dtype(groups), PLACES))
-        return Factors(lefts, rights, *index)
+        lefts = (torch.empty(n if c == 0 else 0, 1) for c in range(j))
+        rights = (torch.empty(1, d) for _ in range(j))
+        labels = torch.empty(n, dtype=torch.int32)
+        return Factors.grouped(lefts, rights, None if j == 1 and item.budget is None else labels)

@@ -299,12 +299,12 @@ class LowRankEmbedding(LowRank):
 
     def _index(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """(labels, places) of rows; index_select, unlike [], takes no ids below 0."""
-        assert self.labels is not None
-        assert self.places is not None
+        if self.labels is None or self.places is None:
+            return torch.zeros_like(ids), ids
         return self.labels.index_select(0, ids), self.places.index_select(0, ids)
 
     def _rows(self, ids: Tensor) -> Tensor:
-        """Rows of a table in groups."""
+        """Rows of a table, group by group."""
         labels, places = self._index(ids)
         # In graphs no shape may depend on values, and without data there are none.
         if torch.compiler.is_compiling() or torch.jit.is_tracing() or labels.is_meta:
@@ -334,7 +334,7 @@ class LowRankEmbedding(LowRank):
     def _masked(self, ids: Tensor, labels: Tensor, places: Tensor) -> Tensor:
         """The rows with shapes that no value decides: every id is looked up in every group."""
         share = self._gradient_share(ids)
-        rows = self.lefts[0].new_zeros(ids.shape[0], self.embedding_dim)
+        rows = self.pairs[0].left.new_zeros(ids.shape[0], self.embedding_dim)
         for c, pair in enumerate(self.pairs):
             if len(pair.left) == 0:
                 rows = rows + pair.right[:0].sum()  # a gradient of zeros, not None
@@ -356,7 +356,7 @@ class LowRankEmbedding(LowRank):
         """
         if self.padding_idx is None and not self.scale_grad_by_freq:
             return None
-        share = torch.ones_like(ids, dtype=self.lefts[0].dtype)
+        share = torch.ones_like(ids, dtype=self.pairs[0].left.dtype)
         if self.scale_grad_by_freq:
             index = ids.long()
             found = torch.zeros(self.num_embeddings, dtype=torch.int64, device=ids.device)
@@ -371,15 +371,10 @@ class LowRankEmbedding(LowRank):
         if input.is_meta:
             return
         ids = torch.unique(input)
-        grouped = self.labels is not None
-        rows = self._rows(ids) if grouped else self.left[ids] @ self.right
-        norms = rows.norm(p=self.norm_type, dim=1, keepdim=True)
+        norms = self._rows(ids).norm(p=self.norm_type, dim=1, keepdim=True)
         scale = torch.where(norms > max_norm, max_norm / (norms + 1e-7), torch.ones_like(norms))
-        if not grouped:
-            self.left[ids] = self.left[ids] * scale
-            return
         labels, places = self._index(ids)
-        for c, left in enumerate(self.lefts):
+        for c, left in enumerate(self.factors.lefts):
             of_c = labels == c
             at = places[of_c].long()
             left[at] = left[at] * scale[of_c]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lpgeom.io import validation
-from lpgeom.nn.factors.groups import PLACES, Factors, Pair, label_dtype
+from lpgeom.nn.factors.groups import Factors, Pair
 
 
 class LowRank(nn.Module, ABC):
@@ -57,26 +57,22 @@ class LowRank(nn.Module, ABC):
         Rows are given to equal subspaces in turn; with `counts`, to one group after another.
         """
         options = {"device": device, "dtype": dtype}
+        labels = None
         if counts is None:
             k = validation.check_positive_int("rank", rank)
             j = validation.check_positive_int("subspaces", subspaces)
-            if j == 1:
-                made = Factors((torch.empty(n, k, **options),), (torch.empty(k, d, **options),))
-                self.take(made)
-                return
-            ranks: Sequence[int] = [min(k, d)] * j
             counts = [len(range(c, n, j)) for c in range(j)]
-            line = torch.arange(n, device=device)
-            labels, places = line % j, line // j
+            ranks: Sequence[int] = [k if j == 1 else min(k, d)] * j
+            if j > 1:
+                labels = torch.arange(n, device=device) % j
         else:
             ranks = _checked_sizes(n, d, rank, counts)
             parts = [torch.full((n_c,), c, device=device) for c, n_c in enumerate(counts)]
             labels = torch.cat(parts)
-            places = torch.cat([torch.arange(n_c, device=device) for n_c in counts])
         lefts = (torch.empty(n_c, k, **options) for n_c, k in zip(counts, ranks, strict=True))
-        rights = (torch.empty(k if k < d else 0, d, **options) for k in ranks)
-        index = labels.to(label_dtype(len(ranks))), places.to(PLACES)
-        self.take(Factors(tuple(lefts), tuple(rights), *index))
+        kept = d if labels is not None else 0  # the rank of rows that need no right factor
+        rights = (torch.empty(0 if k == kept else k, d, **options) for k in ranks)
+        self.take(Factors.grouped(lefts, rights, labels))
 
     def take(self, factors: Factors) -> None:
         """Use these factors as they are: Parameters stay shared."""
