@@ -39,11 +39,7 @@ FULL = {"lpgeom/heuristics": "one file a method, all of one signature"}
 LONG: dict[str, str] = {}
 """Longer modules, and why they are."""
 
-SHARED = {
-    frozenset(("lpgeom/kernels/cpu/regression.py", "lpgeom/kernels/cuda/regression.py")): (
-        "one loop, of a thread for each row and of a warp for each row; its formulas are shared"
-    ),
-}
+SHARED: dict[frozenset[str], str] = {}
 """Modules that share a block, and why it is written twice."""
 
 

@@ -1,29 +1,36 @@
-"""The step that minimises a sum of q-th powers along a line, for many lines at once."""
+"""The step that minimises a sum of q-th powers along a line, for many lines at once.
+
+Written in the words of `lanes`, so that a device runs the same text.
+"""
 
 from __future__ import annotations
 
 from numba import njit
 
+from lpgeom.kernels.cpu.lanes import LANES, added, most, position
 from lpgeom.kernels.scalar import DOUBLINGS, LINE_STEPS, line_narrow, line_newton, line_terms
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _slope(r, along, q, t):  # type: ignore[no-untyped-def]
-    """-1/q times the derivative of ``sum |r - t along|^q`` at t, and the Newton step from there.
+def slope(r, along, i, q, t):  # type: ignore[no-untyped-def]
+    """-1/q times the derivative of ``sum_j |r_ij - t along_ij|^q`` at t, and the Newton step there.
 
     Residuals are divided by their largest, so that no power overflows; the sign is what counts.
     """
+    lane = position(LANES)[2]
     top = 0.0
-    for j in range(r.size):
-        top = max(top, abs(r[j] - t * along[j]))
+    for j in range(lane, r.shape[1], LANES):
+        top = max(top, abs(r[i, j] - t * along[i, j]))
+    top = most(top)
     if top == 0.0:
         return 0.0, 0.0
     first, second = 0.0, 0.0
-    for j in range(r.size):
-        f, s = line_terms((r[j] - t * along[j]) / top, along[j], q)
+    for j in range(lane, r.shape[1], LANES):
+        f, s = line_terms((r[i, j] - t * along[i, j]) / top, along[i, j], q)
         first += f
         second += s
-    return first, line_newton(top, first, second, q)
+    first = added(first)
+    return first, line_newton(top, first, added(second), q)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -32,17 +39,19 @@ def line_search(r, along, q, length):  # type: ignore[no-untyped-def]
 
     From below: a step too short never raises the sum.
     """
-    for i in range(r.shape[0]):
+    row, rows, lane = position(LANES)
+    for i in range(row, r.shape[0], rows):
         low, high = 0.0, 1.0
         for _ in range(DOUBLINGS):
-            first, _step = _slope(r[i], along[i], q[i], high)
+            first, _step = slope(r, along, i, q[i], high)
             if not first > 0.0:
                 break
             low, high = high, 2.0 * high
         t = low
         for turn in range(LINE_STEPS):
-            first, step = _slope(r[i], along[i], q[i], t)
+            first, step = slope(r, along, i, q[i], t)
             t, low, high, done = line_narrow(t, low, high, first, step, turn)
             if done:
                 break
-        length[i] = low
+        if lane == 0:
+            length[i] = low

@@ -10,13 +10,17 @@ every p a Newton step comes down to one normal matrix ``Q^T W Q``, with ``W = 1 
 and ``Du = w f''(u) + zu / u``. The matrices Q^T W Q and the products with Q are left to the BLAS;
 these kernels are what lies between. Arrays are (m, d): m problems of d entries each; where w = 0
 the entry takes no part. Directions need no exact arithmetic: what is certified is computed anew.
+
+Written in the words of `lanes`, so that a device runs the same text.
 """
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 from numba import njit
 
+from lpgeom.kernels.cpu.lanes import LANES, added, lanes_for, least, most, position, sync
 from lpgeom.kernels.scalar import (
     BACK,
     BACK_LINEAR,
@@ -38,8 +42,10 @@ from lpgeom.kernels.scalar import (
 def begin(r, w, p, off, u, v, zu, zv, y):  # type: ignore[no-untyped-def]
     """A start that fulfils all but the products: y = 0, u and v by `off` above the parts of r."""
     m, d = r.shape
-    for i in range(m):
-        for j in range(d):
+    lanes = lanes_for(d)
+    row, rows, lane = position(lanes)
+    for i in range(row, m, rows):
+        for j in range(lane, d, lanes):
             u[i, j] = max(r[i, j], 0.0) + off
             v[i, j] = max(-r[i, j], 0.0) + off
             zu[i, j] = w[i, j] * slopes(u[i, j], p)[0]
@@ -51,8 +57,10 @@ def begin(r, w, p, off, u, v, zu, zv, y):  # type: ignore[no-untyped-def]
 def predict(u, v, zu, zv, y, w, p, Du, Dv, gu, gv, W, Wh):  # type: ignore[no-untyped-def]
     """Weights W of the normal matrix and W h of its right side, for the step to mu = 0."""
     m, d = u.shape
-    for i in range(m):
-        for j in range(d):
+    lanes = lanes_for(d)
+    row, rows, lane = position(lanes)
+    for i in range(row, m, rows):
+        for j in range(lane, d, lanes):
             if w[i, j] == 0.0:
                 W[i, j] = Wh[i, j] = 0.0
                 continue
@@ -69,9 +77,10 @@ def correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, Qdx, p):  # type: ignore[no-
     `Qdx` is Q times the first direction of x.
     """
     m, d = u.shape
-    for i in range(m):
+    row, rows, lane = position(LANES)
+    for i in range(row, m, rows):
         primal, dual = 1.0, 1.0
-        for j in range(d):
+        for j in range(lane, d, LANES):
             if w[i, j] == 0.0:
                 continue
             dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
@@ -79,10 +88,11 @@ def correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, Qdx, p):  # type: ignore[no-
             # Relative steps of zu and zv are -1 - ru and -1 - rv.
             primal = min(primal, 1.0 / max(1.0, -ru, -rv))
             dual = min(dual, 1.0 / max(1.0, 1.0 + ru, 1.0 + rv))
+        primal, dual = least(primal), least(dual)
         if p != 1.0:
             primal = dual = min(primal, dual)
         now, then, count = 0.0, 0.0, 0
-        for j in range(d):
+        for j in range(lane, d, LANES):
             if w[i, j] == 0.0:
                 continue
             dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
@@ -92,8 +102,8 @@ def correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, Qdx, p):  # type: ignore[no-
             then += a * (1.0 + primal * ru) * (1.0 - dual * (1.0 + ru))
             then += b * (1.0 + primal * rv) * (1.0 - dual * (1.0 + rv))
             count += 2
-        mu = aimed_product(now, then, count)
-        for j in range(d):
+        mu = aimed_product(added(now), added(then), added(count))
+        for j in range(lane, d, LANES):
             if w[i, j] == 0.0:
                 continue
             dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
@@ -113,9 +123,10 @@ def advance(u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, Qdx, p, x, dx, gap, cost)
     """
     m, d = u.shape
     back = BACK_LINEAR if p == 1.0 else BACK
-    for i in range(m):
+    row, rows, lane = position(LANES)
+    for i in range(row, m, rows):
         primal, dual = 1.0 / back, 1.0 / back
-        for j in range(d):
+        for j in range(lane, d, LANES):
             if w[i, j] == 0.0:
                 continue
             dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
@@ -127,12 +138,13 @@ def advance(u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, Qdx, p, x, dx, gap, cost)
             gu[i, j], gv[i, j], Du[i, j], Dv[i, j], W[i, j] = du, dv, dzu, dzv, dy
             primal = shorten(shorten(primal, u[i, j], du), v[i, j], dv)
             dual = shorten(shorten(dual, zu[i, j], dzu), zv[i, j], dzv)
+        primal, dual = least(primal), least(dual)
         if p != 1.0:
             primal = dual = min(primal, dual)
         primal *= back
         dual *= back
         products, defect, total = 0.0, 0.0, 0.0
-        for j in range(d):
+        for j in range(lane, d, LANES):
             if w[i, j] == 0.0:
                 continue
             u[i, j] += primal * gu[i, j]
@@ -145,10 +157,12 @@ def advance(u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, Qdx, p, x, dx, gap, cost)
             defect += du
             defect += dv
             total += w[i, j] * abs(u[i, j] - v[i, j]) ** p
-        for a in range(x.shape[1]):
+        products, total = added(products + defect), added(total)
+        for a in range(lane, x.shape[1], LANES):
             x[i, a] += primal * dx[i, a]
-        gap[i] = products + defect
-        cost[i] = total
+        if lane == 0:
+            gap[i] = products
+            cost[i] = total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -159,49 +173,63 @@ def cholesky(G):  # type: ignore[no-untyped-def]
     of any solution is 0.
     """
     m, k = G.shape[:2]
-    for i in range(m):
-        U = G[i]
+    row, rows, lane = position(LANES)
+    for i in range(row, m, rows):
         largest = 0.0
+        for a in range(lane, k, LANES):
+            largest = max(largest, G[i, a, a])
+        largest = most(largest)
         for a in range(k):
-            largest = max(largest, U[a, a])
-        for a in range(k):
-            if not U[a, a] > TINY_PIVOT * largest:
-                for b in range(a + 1, k):
-                    U[a, b] = 0.0
-                U[a, a] = 1e150
+            pivot = G[i, a, a]
+            sync()  # all lanes have read it
+            if not pivot > TINY_PIVOT * largest:
+                for b in range(a + lane, k, LANES):
+                    G[i, a, b] = 1e150 if b == a else 0.0
+                sync()
                 continue
-            root = np.sqrt(U[a, a])
-            for b in range(a, k):
-                U[a, b] /= root
+            root = math.sqrt(pivot)
+            for b in range(a + lane, k, LANES):
+                G[i, a, b] /= root
+            sync()
             for c in range(a + 1, k):
-                factor = U[a, c]
-                for b in range(c, k):
-                    U[c, b] -= factor * U[a, b]
+                factor = G[i, a, c]
+                for b in range(c + lane, k, LANES):
+                    G[i, c, b] -= factor * G[i, a, b]
+            sync()
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def unpack(packed, G):  # type: ignore[no-untyped-def]
     """Symmetric matrices stored as their upper triangles row by row, into a stack (m, k, k)."""
     m, k = G.shape[:2]
-    for i in range(m):
+    row, rows, lane = position(LANES)
+    for i in range(row, m, rows):
         at = 0
         for a in range(k):
-            for b in range(a, k):
-                G[i, a, b] = packed[i, at]
-                at += 1
+            for b in range(a + lane, k, LANES):
+                G[i, a, b] = packed[i, at + b]
+            at += k - a - 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def solve(U, x):  # type: ignore[no-untyped-def]
     """``U^T U x = right side`` for a stack of factors, x (m, k) in place of the right sides."""
     m, k = x.shape
-    for i in range(m):
+    row, rows, lane = position(LANES)
+    for i in range(row, m, rows):
         for a in range(k):
-            x[i, a] /= U[i, a, a]
-            for b in range(a + 1, k):
-                x[i, b] -= x[i, a] * U[i, a, b]
+            xa = x[i, a] / U[i, a, a]
+            sync()
+            if lane == 0:
+                x[i, a] = xa
+            for b in range(a + 1 + lane, k, LANES):
+                x[i, b] -= xa * U[i, a, b]
+            sync()
         for a in range(k - 1, -1, -1):
-            total = x[i, a]
-            for b in range(a + 1, k):
-                total -= U[i, a, b] * x[i, b]
-            x[i, a] = total / U[i, a, a]
+            known = 0.0
+            for b in range(a + 1 + lane, k, LANES):
+                known += U[i, a, b] * x[i, b]
+            known = added(known)
+            if lane == 0:
+                x[i, a] = (x[i, a] - known) / U[i, a, a]
+            sync()

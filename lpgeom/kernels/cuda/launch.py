@@ -105,15 +105,6 @@ def by_rows(lanes: int | None = None) -> Callable[[Any], Any]:
     return launcher
 
 
-@cuda.jit(device=True)
-def row_lanes(width):  # type: ignore[no-untyped-def]
-    """`lanes_for`, on the device."""
-    lanes = 1
-    while lanes < min(width, WARP):
-        lanes *= 2
-    return lanes
-
-
 def lanes_for(width: int) -> int:
     """Threads for a row of `width` entries: a power of two, at most a warp.
 
@@ -124,6 +115,9 @@ def lanes_for(width: int) -> int:
     while lanes < min(width, WARP):
         lanes *= 2
     return lanes
+
+
+row_lanes = cuda.jit(device=True)(lanes_for)
 
 
 @lru_cache(maxsize=1024)
