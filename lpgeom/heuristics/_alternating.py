@@ -96,7 +96,8 @@ def alternating_l1(task: RowsTask) -> BasisFound:
         converged = value - new <= task.tol * value
         value = min(new, value)
         history.append(value)
-    return BasisFound(np.linalg.qr(V)[0], n_iter, converged, history=tuple(history))
+    V = np.linalg.qr(V)[0]
+    return BasisFound(V, n_iter=n_iter, converged=converged, history=tuple(history))
 
 
 def _regress(B: Array, basis: Array, x: Array, duals: Array) -> float:

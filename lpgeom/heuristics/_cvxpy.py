@@ -83,9 +83,8 @@ def cvxpy_reaper(task: RowsTask) -> BasisFound:
             raise ValueError(f"{FAILED}: {error}") from error
     if Q.value is None:
         raise ValueError(f"{FAILED}: it ended with status {program.status!r}")
-    U = np.linalg.eigh(0.5 * (Q.value + Q.value.T))[1]
-    V = np.ascontiguousarray(U[:, : task.k])
+    V = np.linalg.eigh(0.5 * (Q.value + Q.value.T))[1][:, : task.k]
     stats = program.solver_stats
     n_iter = int(stats.num_iters) if stats.num_iters is not None else 0
-    value = float(program.value) * unit
-    return BasisFound(V, n_iter, program.status == cvxpy.OPTIMAL, history=(value,))
+    history, converged = (float(program.value) * unit,), program.status == cvxpy.OPTIMAL
+    return BasisFound(V, n_iter=n_iter, converged=converged, history=history)

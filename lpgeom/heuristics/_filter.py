@@ -75,7 +75,7 @@ def outlier_filter_svd(task: RowsTask) -> BasisFound:
             kept = passing
     dropped = int(np.count_nonzero(alive & ~kept))
     note = f"{dropped} of {alive.size} rows dropped"
-    return BasisFound(frame.V, n_iter, converged, note)
+    return BasisFound(frame.V, n_iter=n_iter, converged=converged, note=note)
 
 
 def _passing(values: Array, alive: NDArray[np.bool_], slack: float) -> NDArray[np.bool_]:

@@ -140,9 +140,8 @@ def grassmann_descent(task: RowsTask) -> BasisFound:
             recent, lowest_value = deque([value], maxlen=MEMORY), value
             step, idle = step if moved else np.inf, 0
     scale = float(np.sqrt(unit))
-    return BasisFound(
-        best.V, n_iter, converged, history=tuple(to_cost_units(c, scale, p) for c in history)
-    )
+    costs = tuple(to_cost_units(c, scale, p) for c in history)
+    return BasisFound(best.V, n_iter=n_iter, converged=converged, history=costs)
 
 
 def _smoothed(t: Array, p: float, eps: float) -> float:

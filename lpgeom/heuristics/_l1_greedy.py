@@ -82,7 +82,7 @@ def l1_pca(task: RowsTask) -> BasisFound:
         history.append(value)
         n_iter += steps
         converged = converged and ended
-    return BasisFound(V, n_iter, converged, history=tuple(history))
+    return BasisFound(V, n_iter=n_iter, converged=converged, history=tuple(history))
 
 
 def _direction(

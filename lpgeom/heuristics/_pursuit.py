@@ -109,7 +109,7 @@ def outlier_pursuit(task: RowsTask) -> BasisFound:
         G = _gram_of_next(A, R, short)
     outliers = int(np.count_nonzero(short < 1.0))
     note = f"rank of L {rank}, rows in S {outliers}"
-    return BasisFound(np.ascontiguousarray(U[:, d - task.k :]), n_iter, converged, note)
+    return BasisFound(U[:, d - task.k :], n_iter=n_iter, converged=converged, note=note)
 
 
 def _next(A: Array, R: Array, short: Array, rows: slice) -> tuple[Array, Array]:

@@ -68,6 +68,4 @@ def reaper(task: RowsTask) -> BasisFound:
         return (U, C), objective(t)
 
     start = np.empty((0, 0)), rows.weighted_gram()
-    return monotone(
-        task, start, np.inf, step, lambda state: np.ascontiguousarray(state[0][:, d - k :])
-    )
+    return monotone(task, start, np.inf, step, lambda state: state[0][:, d - k :])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lpgeom.geometry.spectrum import eigen
-from lpgeom.heuristics.base import TINY, BasisFound, RowsTask, heuristic
+from lpgeom.heuristics.base import TINY, BasisFound, RowsTask, heuristic, leading
 from lpgeom.rows.base import Array
 
 FLOOR = 1e-14
@@ -77,6 +77,5 @@ def tyler(task: RowsTask) -> BasisFound:
         n_iter += 1
         converged = bool(np.linalg.norm(G - S) <= task.tol * np.linalg.norm(S))
         S = G
-    U = eigen(S)[1]
-    V = np.ascontiguousarray(U[:, U.shape[1] - task.k :])
-    return BasisFound(V, n_iter, converged, history=tuple(history))
+    V = leading(S, task.k)
+    return BasisFound(V, n_iter=n_iter, converged=converged, history=tuple(history))

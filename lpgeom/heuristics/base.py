@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -155,10 +155,10 @@ class HeuristicResult:
     """
 
     V: Array = field(repr=False)
-    method: str
-    n_iter: int
-    converged: bool
-    passes: float
+    method: str = ""
+    n_iter: int = 0
+    converged: bool = True
+    passes: float = 0.0
     note: str = ""
     history: tuple[float, ...] = field(default=(), repr=False)
 
@@ -194,15 +194,8 @@ class RowsTask:
         return Frame.leading(spectrum(self.rows).U, self.k)
 
 
-@dataclass(frozen=True)
-class BasisFound:
-    """The answer in the task's coordinates; fields as in `HeuristicResult`."""
-
-    V: Array
-    n_iter: int = 0
-    converged: bool = True
-    note: str = ""
-    history: tuple[float, ...] = ()
+BasisFound = HeuristicResult
+"""What a solver of tasks gives back: V in the task's coordinates, without `method` and `passes`."""
 
 
 def heuristic(
@@ -224,24 +217,17 @@ def heuristic(
             n, d = problem.rows.shape
             k = validation.check_k(k, d)
             if not problem.A.any():
-                return HeuristicResult(np.eye(d, k), name, 0, True, 0.0, "all rows are zero")
+                return HeuristicResult(np.eye(d, k), name, note="all rows are zero")
             with sized(n, d):
-                span = None
-                if invariant:
-                    inner, span = in_span(problem)
-                    problem = inner
-                if span is not None and k >= span.shape[1]:
-                    V = completed(span, k)
-                    passes = problem.rows.n_passes
-                    return HeuristicResult(V, name, 0, True, passes, "k >= n: spans the rows")
+                problem, span = in_span(problem) if invariant else (problem, None)
                 task = RowsTask(problem.rows, k, problem.p, *limits)
-                found = solve(task)
-                V = found.V if span is None else span @ found.V
+                if span is not None and k >= span.shape[1]:
+                    found = BasisFound(completed(span, k), note="k >= n: spans the rows")
+                else:
+                    found = solve(task)
+                    found = found if span is None else replace(found, V=span @ found.V)
                 passes = task.rows.n_passes + task.swept
-        V = np.ascontiguousarray(V)
-        return HeuristicResult(
-            V, name, found.n_iter, found.converged, passes, found.note, found.history
-        )
+        return replace(found, V=np.ascontiguousarray(found.V), method=name, passes=passes)
 
     return lambda solve: method_of(solve, road, steps, tol)
 
@@ -272,7 +258,8 @@ def monotone(
         state, value = trial, new
         history.append(value)
         converged = gain <= task.tol * value
-    return BasisFound(basis(state), n_iter, converged, history=tuple(history))
+    V = basis(state)
+    return BasisFound(V, n_iter=n_iter, converged=converged, history=tuple(history))
 
 
 def leading(G: Array, k: int) -> Array:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lpgeom.entries.splitting import split
 from lpgeom.heuristics.entrywise.base import EntriesTask, FactorsFound, entrywise
 
@@ -52,6 +50,4 @@ def admm(task: EntriesTask) -> FactorsFound:
     """
     if task.k >= len(task.B):
         return FactorsFound(*task.svd_start(), note="k >= n: exact")
-    found = split(task.B, *task.svd_start(), task.p, max_iter=task.max_iter, tol=task.tol)
-    left, right = np.asarray(found.left), np.asarray(found.right)
-    return FactorsFound(left, right, found.n_iter, found.converged, "", found.history)
+    return task.followed(split)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lpgeom.entries.alternating import alternate
 from lpgeom.heuristics.entrywise.base import EntriesTask, FactorsFound, entrywise
 
@@ -49,9 +51,4 @@ def alternating(task: EntriesTask) -> FactorsFound:
     >>> (found.left @ found.right)[2].round(6).tolist()
     [3.0, 3.0, 3.0]
     """
-    found = alternate(
-        task.B, *task.svd_start(), task.p, max_iter=task.max_iter, tol=max(task.tol, 1e-8)
-    )
-    return FactorsFound(
-        found.left, found.right, found.n_iter, found.converged, "", tuple(found.history)
-    )
+    return replace(task, tol=max(task.tol, 1e-8)).followed(alternate)

@@ -66,4 +66,4 @@ def column_selection(task: EntriesTask) -> FactorsFound:
     assert best is not None
     everything = is_exhaustive(task.B.shape[1], task.k)
     note = f"{'all ' if everything else ''}{len(history)} sets of columns"
-    return FactorsFound(*best, len(history), True, note, tuple(history))
+    return FactorsFound(*best, n_iter=len(history), note=note, history=tuple(history))

@@ -50,5 +50,4 @@ def irls(task: EntriesTask) -> FactorsFound:
     >>> (found.left @ found.right)[2].round(3).tolist()
     [3.0, 3.0, 3.0]
     """
-    found = reweight(task.B, *task.svd_start(), task.p, max_iter=task.max_iter, tol=task.tol)
-    return FactorsFound(found.left, found.right, found.n_iter, found.converged, "", found.history)
+    return task.followed(reweight)

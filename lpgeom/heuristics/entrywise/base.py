@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lpgeom.entries.problem import open_entries
+from lpgeom.entries.run import FactorsRun
 from lpgeom.heuristics.base import HeuristicMethod, Limits, method_of
 from lpgeom.rows.base import Array
 from lpgeom.threads import limited, sized
@@ -46,7 +47,7 @@ class HeuristicFactors:
 
     left: Array = field(repr=False)
     right: Array = field(repr=False)
-    method: str
+    method: str = ""
     n_iter: int = 0
     converged: bool = True
     note: str = ""
@@ -70,17 +71,15 @@ class EntriesTask:
     tol: float
     svd_start: Callable[[], tuple[Array, Array]]
 
+    def followed(self, descend: Callable[..., FactorsRun]) -> FactorsFound:
+        """The end of a descent of `lpgeom.entries` from the SVD."""
+        start, limits = self.svd_start(), {"max_iter": self.max_iter, "tol": self.tol}
+        run = descend(self.B, *start, self.p, **limits)
+        return FactorsFound(run.left, run.right, "", run.n_iter, run.converged, "", run.history)
 
-@dataclass(frozen=True)
-class FactorsFound:
-    """The answer for ``task.B``; fields as in `HeuristicFactors`."""
 
-    left: Array
-    right: Array
-    n_iter: int = 0
-    converged: bool = True
-    note: str = ""
-    history: tuple[float, ...] = ()
+FactorsFound = HeuristicFactors
+"""What a solver of tasks gives back: factors of the scaled matrix, without `method`."""
 
 
 def entrywise(
@@ -98,8 +97,6 @@ def entrywise(
             found = solve(EntriesTask(entries.B, entries.k, entries.p, *limits, start))
         left = entries.in_user_units(found.left, found.right)
         right = np.ascontiguousarray(found.right)
-        return HeuristicFactors(
-            left, right, solve.__name__, found.n_iter, found.converged, found.note, found.history
-        )
+        return replace(found, left=left, right=right, method=solve.__name__)
 
     return lambda solve: method_of(solve, road, steps, tol)
