@@ -318,8 +318,7 @@ def compress_directory(
         keys = keys_of(model, stored, source)
 
         def entry(group: Group) -> str:
-            head = group.head
-            return keys[head.name if head.kind == "parameter" else f"{head.name}.{head.attribute}"]
+            return keys[group.head.keys[0]]
 
         def read(group: Group) -> Tensor:
             tensor = stored.tensor(entry(group))

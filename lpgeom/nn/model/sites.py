@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -46,6 +47,13 @@ class Site:
     paths: tuple[str, ...] = ()
     obstacle: str = ""
     fatal: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The weight's names in the model's state."""
+        if self.kind == "parameter":
+            return self.paths
+        return tuple(f"{path}.{self.attribute}".lstrip(".") for path in self.paths)
 
     @property
     def weight(self) -> Tensor:
@@ -127,19 +135,18 @@ def groups(model: nn.Module, *, meta: bool = False) -> list[Group]:
 
     `meta` lets in a model without data, of which only the structure is wanted.
     """
-    sites = list(_sites(model, meta))
-    holders = _holders(model)
-    by_weight: dict[int, list[Site]] = {}
-    for site in sites:
-        key = id(site.owner) if site.obstacle else id(site.weight)
-        by_weight.setdefault(key, []).append(site)
+    holders: dict[int, list[str]] = defaultdict(list)
+    for key, parameter in model.named_parameters(remove_duplicate=False):
+        holders[id(parameter)].append(key)
+    by_weight: dict[int, list[Site]] = defaultdict(list)
+    for site in _sites(model, meta):
+        by_weight[id(site.owner) if site.obstacle else id(site.weight)].append(site)
     found = []
     for same in by_weight.values():
         same.sort(key=lambda site: site.kind != "embedding")  # stable: else in the model's order
         if not same[0].obstacle:
-            mine = {(id(site.owner), site.attribute) for site in same}
-            held = holders[id(same[0].weight)]
-            others = [path for owner, key, path in held if (owner, key) not in mine]
+            mine = {key for site in same for key in site.keys}
+            others = [key for key in holders[id(same[0].weight)] if key not in mine]
             kinds = {site.kind for site in same}
             bare = len(same) > 1 and "parameter" in kinds
             reason = ""
@@ -152,31 +159,19 @@ def groups(model: nn.Module, *, meta: bool = False) -> list[Group]:
     return found
 
 
-def _holders(model: nn.Module) -> dict[int, list[tuple[int, str, str]]]:
-    """id of each parameter -> (id of a module that holds it, key, path)."""
-    found: dict[int, list[tuple[int, str, str]]] = {}
-    for path, module in model.named_modules():
-        for key, parameter in module._parameters.items():
-            if parameter is not None:
-                place = (id(module), key, f"{path}.{key}".lstrip("."))
-                found.setdefault(id(parameter), []).append(place)
-    return found
-
-
 def _sites(model: nn.Module, meta: bool) -> Iterator[Site]:
-    modules = list(model.named_modules())
-    places: dict[int, list[tuple[nn.Module, str]]] = {}
-    for _, parent in modules:
+    modules = list(model.modules())
+    places: dict[int, list[tuple[nn.Module, str]]] = defaultdict(list)
+    for parent in modules:
         for key, child in parent._modules.items():
-            if child is not None:
-                places.setdefault(id(child), []).append((parent, key))
-    paths: dict[int, list[str]] = {}
+            places[id(child)].append((parent, key))
+    paths: dict[int, list[str]] = defaultdict(list)
     for path, module in model.named_modules(remove_duplicate=False):
-        paths.setdefault(id(module), []).append(path)
-    attentions = (module for _, module in modules if isinstance(module, nn.MultiheadAttention))
+        paths[id(module)].append(path)
+    attentions = (module for module in modules if isinstance(module, nn.MultiheadAttention))
     in_attention = {id(child) for attention in attentions for child in attention.modules()}
-    for _, module in modules:
-        where, kind = places.get(id(module), []), kind_of(module)
+    for module in modules:
+        where, kind = places[id(module)], kind_of(module)
         weights = [("weight", kind, where, tuple(paths[id(module)]))] if kind else []
         for key in BARE.get(type(module).__name__, ()):
             if key in module._parameters:
