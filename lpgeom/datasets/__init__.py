@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -156,66 +157,49 @@ def load(name: str, *, seed: int = 0, **options: Any) -> Dataset:
     >>> data.A.shape, data.truth.shape
     ((200, 10), (10, 2))
     """
-    description, random, loader = _known(name)
-    if random:
-        A, truth = loader(seed=seed, **options)
-        return Dataset(name, A, description, truth, seed)
-    A, truth = loader(**options)
-    return Dataset(name, A, description, truth)
+    description, loader = _known(name)
+    seeded: dict[str, Any] = {"seed": seed} if name in _GENERATED else {}
+    found = loader(**seeded, **options)
+    A, truth = found if isinstance(found, tuple) else (found, None)
+    return Dataset(name, A, description, truth, **seeded)
 
 
-def _alone(loader: Callable[..., NDArray]) -> Callable[..., tuple[NDArray, None]]:
-    """A loader of a matrix of which no true subspace is known."""
-    return lambda **options: (loader(**options), None)
+_Known = tuple[str, Callable[..., NDArray | tuple[NDArray, Matrix]]]
+"""A line about a data set; what gives its rows, and the basis of the true subspace if known."""
 
-
-_LOADERS: dict[str, tuple[str, bool, Callable[..., tuple[NDArray, Matrix | None]]]] = {
+_GENERATED: dict[str, _Known] = {
     "contaminated": (
         "inliers near a subspace, 5% of the rows ten times as long in random directions",
-        True,
         contaminated,
     ),
     "heavy-tailed": (
         "multivariate t with 3 degrees of freedom and a power-law spectrum",
-        True,
-        _alone(heavy_tailed),
+        heavy_tailed,
     ),
-    "power-law": ("Gaussian rows with singular values like 1/j", True, _alone(power_law)),
+    "power-law": ("Gaussian rows with singular values like 1/j", power_law),
+}
+_PACKAGED: dict[str, _Known] = {
     "digits": (
         "scikit-learn's handwritten digits, 1797 x 64 pixels",
-        False,
-        _alone(lambda: from_sklearn("digits")),
+        partial(from_sklearn, "digits"),
     ),
     "breast-cancer": (
         "scikit-learn's breast cancer data, 569 x 30, columns in their own units",
-        False,
-        _alone(lambda: from_sklearn("breast_cancer")),
+        partial(from_sklearn, "breast_cancer"),
     ),
-    "breast-cancer-standardised": (
-        "the same with columns of mean 0 and variance 1",
-        False,
-        _alone(standardised),
-    ),
-    "minilm": ("word embedding of all-MiniLM-L6-v2, 30522 x 384", False, _alone(minilm)),
-    "minilm-ffn": (
-        "feed-forward weight of layer 0 of all-MiniLM-L6-v2, 1536 x 384",
-        False,
-        _alone(minilm_ffn),
-    ),
+    "breast-cancer-standardised": ("the same with columns of mean 0 and variance 1", standardised),
+    "minilm": ("word embedding of all-MiniLM-L6-v2, 30522 x 384", minilm),
+    "minilm-ffn": ("feed-forward weight of layer 0 of all-MiniLM-L6-v2, 1536 x 384", minilm_ffn),
     "mpnet-ffn": (
         "feed-forward output weight of layer 5 of all-mpnet-base-v2, 768 x 3072, very heavy tails",
-        False,
-        _alone(mpnet_ffn),
+        mpnet_ffn,
     ),
-    "wordllama": (
-        "word embedding of wordllama (l2_supercat), 32000 x 256",
-        False,
-        _alone(wordllama),
-    ),
+    "wordllama": ("word embedding of wordllama (l2_supercat), 32000 x 256", wordllama),
 }
+_LOADERS = _GENERATED | _PACKAGED
 
 
-def _known(name: str) -> tuple[str, bool, Callable[..., tuple[NDArray, Matrix | None]]]:
+def _known(name: str) -> _Known:
     if name not in _LOADERS:
         raise ValueError(f"there is no data set {name!r}; known: {', '.join(_LOADERS)}")
     return _LOADERS[name]

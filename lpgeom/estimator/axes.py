@@ -55,30 +55,20 @@ def distinct_rows(X: Array, omega: Array | None) -> DistinctRows:
     return DistinctRows(rows / unit, None if equal else weights / largest, unit, largest)
 
 
-@dataclass(frozen=True, eq=False)
-class Axes:
-    """An orthonormal basis in order, and what each axis takes away.
-
-    Attributes
-    ----------
-    components : ndarray, shape (k, d)
-    shares : ndarray, shape (k,)
-        Share of the cost around the centre that an axis takes away after those before it.
-    norms : ndarray, shape (k,)
-        ``(sum_i omega_i |z_ij|^p)^(1/p)`` of the scores z.
-    """
-
-    components: Array = field(repr=False)
-    shares: Array
-    norms: Array
-
-
-def ordered_axes(B: Array, omega: Array | None, V: Array, p: float) -> Axes:
+def ordered_axes(B: Array, omega: Array | None, V: Array, p: float) -> tuple[Array, Array, Array]:
     """Principal axes of the l_p scatter ``sum_i omega_i ||b_i||^(p-2) b_i b_i^T`` within span V.
 
     Its trace is ``sum_i omega_i ||b_i||^p``: what a row adds is its cost around the centre, in its
     own direction; at p = 2 these are the principal axes. Each axis points where its largest entry
     is positive.
+
+    Returns
+    -------
+    components : ndarray, shape (k, d)
+    shares : ndarray, shape (k,)
+        Share of the cost around the centre that an axis takes away after those before it.
+    norms : ndarray, shape (k,)
+        ``(sum_i omega_i |z_ij|^p)^(1/p)`` of the scores z.
     """
     weights = np.ones(len(B)) if omega is None else omega
     Z = B @ V
@@ -98,7 +88,7 @@ def ordered_axes(B: Array, omega: Array | None, V: Array, p: float) -> Axes:
     shares = np.maximum(costs[:-1] - costs[1:], 0.0) / (float(costs[0]) or 1.0)
     size = float(np.abs(scores).max(initial=0.0)) or 1.0
     norms = (weights @ np.abs(scores / size) ** p) ** (1.0 / p) * size
-    return Axes(components, shares, norms)
+    return components, shares, norms
 
 
 def scatter_weights(norms: Array, p: float) -> Array:

@@ -306,21 +306,23 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         distinct = distinct_rows(X, omega)
         unit = distinct.unit
         search = ComponentSearch(
-            distinct, self.p, self.center, self.refine, self.method, seed,
-            None if mean is None else mean / unit,
+            distinct, self.p, self.center if mean is None else mean / unit, seed,
+            {"refine": self.refine, "method": self.method},
         )  # fmt: skip
         k = search.n_components(self.n_components)
         found = search.solve(k)
-        axes = ordered_axes(distinct.rows - found.centre, distinct.weights, found.basis, found.p)
+        components, shares, norms = ordered_axes(
+            distinct.rows - found.centre, distinct.weights, found.basis, found.p
+        )
         result = rejudged(
-            replace(found, centre=found.centre * unit, basis=axes.components.T.copy()),
+            replace(found, centre=found.centre * unit, basis=components.T.copy()),
             X,
             row_weights=omega,
             certify=self.certify,
         )
         norm = unit * distinct.weight ** (1.0 / found.p)
         total = search.total_cost
-        self.components_ = axes.components
+        self.components_ = components
         self.mean_ = result.centre
         self.n_components_ = k
         self.cost_ = result.cost
@@ -332,8 +334,8 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         self.pca_cost_ = result.pca_cost
         self.total_cost_ = to_cost_units(total, norm, found.p)
         self.explained_cost_ = 1.0 - found.cost / total if total > 0.0 else 1.0
-        self.explained_cost_ratio_ = axes.shares
-        self.score_norms_ = axes.norms * norm
+        self.explained_cost_ratio_ = shares
+        self.score_norms_ = norms * norm
         self.certificate_ = result.certificate
         self.linear_certificate_ = result.linear_certificate
         self.result_: AffineResult = result

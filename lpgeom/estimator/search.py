@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -23,31 +24,32 @@ Costs = Callable[[int], float]
 
 @dataclass
 class ComponentSearch:
-    """Solutions by rank, each found once; costs are those of the scaled rows."""
+    """Solutions by rank, each found once; costs are those of the scaled rows.
+
+    Attributes
+    ----------
+    data : DistinctRows
+    p : float
+    center : str, array or None
+        The centre that is asked for.
+    options : dict
+        Options of `approx_affine`.
+    """
 
     data: DistinctRows
     p: float
-    center: str | None
-    refine: bool
-    method: str
+    center: str | Array | None
     seed: int
-    mean: Array | None = None
+    options: dict[str, Any]
     found: dict[int, AffineResult] = field(default_factory=dict)
 
     def solve(self, k: int) -> AffineResult:
         """The subspace of dimension k, without a certificate."""
         if k not in self.found:
             self.found[k] = approx_affine(
-                self.data.rows,
-                k,
-                self.p,
-                centre=self.center if self.mean is None else self.mean,
-                refine=self.refine,
-                method=self.method,
-                row_weights=self.data.weights,
-                certify=False,
-                seed=self.seed,
-            )
+                self.data.rows, k, self.p, row_weights=self.data.weights, centre=self.center,
+                certify=False, seed=self.seed, **self.options,
+            )  # fmt: skip
         return self.found[k]
 
     def n_components(self, wanted: int | float | str | None) -> int:
@@ -71,10 +73,10 @@ class ComponentSearch:
     def centre(self) -> Array:
         """The best point alone, or the given one."""
         rows, weights = self.data.rows, self.data.weights
-        if self.mean is not None:
-            return self.mean
         if self.center is None:
             return np.zeros(rows.shape[1])
+        if not isinstance(self.center, str):
+            return self.center
         if self.center == "mean":
             return np.asarray(np.average(rows, axis=0, weights=weights))
         return lp_median(rows, self.p, row_weights=weights).point

@@ -128,7 +128,8 @@ def _stored(weight: Tensor, seen: Seen, found: _Solved, curve: SvdCurve | None) 
                 left = own.nearest(exact)
             else:
                 # left R = (left R S^+) S for the rounded S, of the same row space up to rounding.
-                left = own.turned(found.left, np.linalg.lstsq(exact.T, right.T, rcond=None)[0].T)
+                turn: Any = np.linalg.lstsq(exact.T, right.T, rcond=None)[0].T
+                left = own.turned(found.left, turn)
             cost += own.cost(left, exact)
         check_finite(left, stored)
         lefts.append(left.to(weight.device))

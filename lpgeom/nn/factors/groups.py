@@ -102,9 +102,11 @@ class Factors:
                 return Factors((left,), (right,))
             kept = right.shape[1] >= right.shape[2]  # then the rows are multiplied out
             pairs = [Pair(left[labels == c], R.contiguous()) for c, R in enumerate(right)]
-            lefts = (pair.dense() if kept else pair.left for pair in pairs)
-            rights = (pair.right[:0] if kept else pair.right for pair in pairs)
-            return Factors.grouped(lefts, rights, labels)
+            return Factors.grouped(
+                (pair.dense() if kept else pair.left for pair in pairs),
+                (pair.right[:0] if kept else pair.right for pair in pairs),
+                labels,
+            )
         if labels is None:
             raise ValueError("factors of several groups go with labels")
         rights = _checked_rights(left, right, labels, places)
