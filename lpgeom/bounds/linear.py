@@ -98,7 +98,10 @@ def lewis_bounds_at(
     kappa = lewis.kappa * (1.0 + off) * math.exp(room)
     # Directions that the metric does not see shorten row i by e_i: in norms the cost is off by at
     # most (sum ||e_i||^p)^(1/p).
-    outside = 0.0 if r == d else _norm(rows.quadratic_form(spec.U[:, : d - r]), p)
+    outside = 0.0
+    if r < d:
+        lost = 4.0 * EPS * math.sqrt(d) * _norm(rows.squared_norms(), p)
+        outside = _norm(rows.quadratic_form(spec.U[:, : d - r]), p) + lost
     R = sigma[:, None] * spec.U[:, d - r :][:, ::-1].T
     witness = {"R": R, "kappa": kappa}
     bounds = []

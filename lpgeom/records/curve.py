@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.records.base import Array, CertificateError, jsonable, norm_ratio
-from lpgeom.records.fields import Cost, Saved, Size
+from lpgeom.records.check.verify import check_total
+from lpgeom.records.fields import Cost, Saved, Size, check_fields
 from lpgeom.records.subspace import SubspaceResult
 
 
@@ -28,10 +29,8 @@ class CostCurve(Saved):
         One for each rank, ascending, each with its certificate.
     total : float
         What rank 0 costs: ``sum_i omega_i ||a_i||^p``, the largest norm at p = inf.
-    n_passes : float
-        Passes over A in the whole call.
-    seconds : float
-        Wall time of the call.
+    n_passes, seconds : float
+        Passes over A in the whole call, and its wall time.
 
     Examples
     --------
@@ -136,10 +135,8 @@ class CostCurve(Saved):
         return least, found
 
     def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
-        """Recompute every cost and every lower bound from A with independent NumPy code.
-
-        As `Certificate.verify`; the error names the rank.
-        """
+        """As `Certificate.verify`, of every rank and of the total; the error names the rank."""
+        check_fields(self)
         self._check_ranks(CertificateError)
         for r in self.results:
             if r.certificate is None:
@@ -148,6 +145,7 @@ class CostCurve(Saved):
                 r.certificate.verify(A, rtol=rtol)
             except CertificateError as error:
                 raise CertificateError(f"rank {r.k}: {error}") from error
+        check_total(self.total, self.results[0].statement, A, rtol)
 
     def _check_ranks(self, error: type[ValueError]) -> None:
         """One problem, and each rank once."""
@@ -179,10 +177,7 @@ class CostCurve(Saved):
         return frame(columns, {"p": self.p, "shape": self.shape, "total": self.total})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and strings, ready for JSON (arrays left out).
-
-        p = inf, for which JSON has no number, is the string "inf".
-        """
+        """Plain numbers and strings, ready for JSON (arrays left out; p = inf is "inf")."""
         names = ("ks", "cost", "lower_bound", "ratio", "svd_cost")
         return {
             "shape": list(self.shape),

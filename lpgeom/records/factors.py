@@ -8,20 +8,9 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lpgeom.records import fields
 from lpgeom.records.base import Array, Certified, Proved, jsonable, to_cost_units
 from lpgeom.records.check.entries import verify_entries
-from lpgeom.records.fields import (
-    Cost,
-    Exponent,
-    Rank,
-    RowWeights,
-    Shape,
-    Size,
-    array,
-    index_vector,
-    one_of,
-    real,
-)
 from lpgeom.records.result import Result
 from lpgeom.records.subspace import Certificate
 
@@ -39,7 +28,7 @@ class EntriesBlock:
         weights at most ``min over J of omega_ij``.
     """
 
-    indices: Annotated[NDArray[np.intp], index_vector] = field(repr=False)
+    indices: Annotated[NDArray[np.intp], fields.index_vector] = field(repr=False)
     certificate: Certificate
 
     def scaled_value(self, unit: float) -> float:
@@ -68,10 +57,10 @@ class EntriesBound(Proved):
     """
 
     name: str
-    axis: Annotated[str, one_of("rows", "columns")]
+    axis: Annotated[str, fields.one_of("rows", "columns")]
     blocks: tuple[EntriesBlock, ...] = field(repr=False)
-    p: Exponent
-    unit: Size
+    p: fields.Exponent
+    unit: fields.Size
 
     _FIGURES: ClassVar[tuple[str, ...]] = ("value", "failure_probability")
 
@@ -105,28 +94,28 @@ class EntriesCertificate(Certified[EntriesBound]):
         Whether NaN in the data stands for a missing entry.
     """
 
-    p: Annotated[float, real(1.0)]
-    k: Rank
-    shape: Shape
-    left: Annotated[Array, array(lambda known: (known["shape"][0], known["k"]))] = field(repr=False)
-    right: Annotated[Array, array(lambda known: (known["k"], known["shape"][1]))] = field(
+    p: Annotated[float, fields.real(1.0)]
+    k: fields.Rank
+    shape: fields.Shape
+    left: Annotated[Array, fields.array(lambda known: (known["shape"][0], known["k"]))] = field(
         repr=False
     )
-    scaled_cost: Size
+    right: Annotated[Array, fields.array(lambda known: (known["k"], known["shape"][1]))] = field(
+        repr=False
+    )
+    scaled_cost: fields.Size
     bounds: tuple[EntriesBound, ...]
-    unit: Size = 1.0
-    row_weights: RowWeights = field(default=None, repr=False)
-    entry_weights: Annotated[Array, array(lambda known: known["shape"])] | None = field(
+    unit: fields.Size = 1.0
+    row_weights: fields.RowWeights = field(default=None, repr=False)
+    entry_weights: Annotated[Array, fields.array(lambda known: known["shape"])] | None = field(
         default=None, repr=False
     )
     missing: str = "raise"
 
     def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
-        """Recompute the cost and every bound from A with independent NumPy code.
-
-        As `Certificate.verify`; A has NaN for what is missing if `missing` is "ignore".
-        """
+        """As `Certificate.verify`; A has NaN for what is missing if `missing` is "ignore"."""
         verify_entries(self, A, rtol=rtol)
+        fields.check_fields(self)
 
     def table(self) -> str:
         """The bounds as text, largest first."""
@@ -150,9 +139,8 @@ class FactorResult(Result[EntriesCertificate]):
         The a-priori ratio ``(kappa rank)^|1/p-1/2| d^|1/p-1/2|`` of the Lewis projection, which
         this one costs no more than; inf with entry weights or missing entries.
     certificate : EntriesCertificate or None
-        ``certificate.verify(A)`` re-checks cost and bounds.
     history : tuple of float
-        Cheapest cost so far, step by step: it never rises.
+        Cheapest cost so far, step by step.
     method : str
         Start (``"svd"``, ``"lewis"``, ``"rows"``, ``"columns"``, ``"clipped"``, ``"random 3"``) and
         what was done from there: ``"admm"``, ``"alternating"``.
@@ -160,7 +148,6 @@ class FactorResult(Result[EntriesCertificate]):
         As in `SubspaceResult`; `svd_cost` is the entrywise cost of the truncated SVD (missing
         entries filled in from its own fit).
     statement, certified : EntriesCertificate, bool
-        What the figures follow from; the certificate if `certified`.
 
     Examples
     --------
@@ -172,7 +159,7 @@ class FactorResult(Result[EntriesCertificate]):
     """
 
     statement: EntriesCertificate
-    guarantee: Cost
+    guarantee: fields.Cost
 
     _STATEMENT = EntriesCertificate
     _WORD = "factorisation"

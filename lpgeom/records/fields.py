@@ -17,7 +17,7 @@ from typing import Annotated, Any, Self, Union, get_args, get_origin, get_type_h
 
 import numpy as np
 
-from lpgeom.records.base import Array
+from lpgeom.records.base import Array, CertificateError
 from lpgeom.records.files import read_record, write_record
 
 Known = Mapping[str, Any]
@@ -70,7 +70,7 @@ def array(shape: Callable[[Known], tuple[int | None, ...]]) -> Check:
 
     def check(value: Any, known: Known) -> Array:
         wanted = shape(known)
-        good = isinstance(value, np.ndarray) and value.dtype == np.float64
+        good = type(value) is np.ndarray and value.dtype == np.float64  # no mask
         if (
             not good
             or value.ndim != len(wanted)
@@ -85,7 +85,7 @@ def array(shape: Callable[[Known], tuple[int | None, ...]]) -> Check:
 
 
 def _vector(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype == np.int64 and value.ndim == 1
+    return type(value) is np.ndarray and value.dtype == np.int64 and value.ndim == 1
 
 
 def _pair(value: Any) -> bool:
@@ -130,8 +130,23 @@ def _check_of(hint: Any) -> Check:
     if origin is Mapping:
         return fits(lambda value: type(value) is dict, "a mapping")
     if dataclasses.is_dataclass(hint):
-        return lambda value, known: value if type(value) is hint else built(hint, value)
+        return lambda value, known: built(hint, _values(value) if type(value) is hint else value)
     return BASIC[hint]
+
+
+def _values(record: Any) -> dict[str, Any]:
+    """The fields of a record, NumPy's numbers as Python's."""
+    found = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+    return {name: x.item() if isinstance(x, np.generic) else x for name, x in found.items()}
+
+
+def check_fields(record: Any) -> None:
+    """Every field of a record, and of those in it, is what its annotation says, or a
+    CertificateError names the first that is not."""
+    try:
+        built(type(record), _values(record))
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise CertificateError(str(error)) from error
 
 
 @cache

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.io.interchange import as_numpy
+from lpgeom.records import fields
 from lpgeom.records.base import LARGEST, Array, p_norm, plain, to_cost_units
 from lpgeom.records.check.groups import verify_groups
 from lpgeom.records.subspace import SubspaceResult
@@ -23,18 +24,17 @@ class Part:
     Attributes
     ----------
     basis : ndarray, shape (d, k)
-        Orthonormal; the identity where the rows are kept as they are, no columns where they become
-        zero.
+        Orthonormal; the identity where rows are kept as they are, no columns where they become 0.
     result : SubspaceResult or None
         For this group's rows alone. None for ranks 0 and d, and where no row has a positive weight.
     norm, p : float
         Without a result, what rows that become zero cost, as a norm, and the exponent.
     """
 
-    basis: Array = field(repr=False)
+    basis: Annotated[Array, fields.array(lambda known: (None, None))] = field(repr=False)
     result: SubspaceResult | None = field(default=None, repr=False)
-    norm: float = 0.0
-    p: float = 2.0
+    norm: fields.Size = 0.0
+    p: fields.Exponent = 2.0
 
     @property
     def rank(self) -> int:
@@ -69,24 +69,21 @@ class Part:
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Grouping:
-    """Rows in groups: row i is approximated in the subspace of part ``labels[i]``.
+    """Rows in groups, each in the subspace of its part: every figure follows from the parts."""
 
-    Every figure of the whole follows from the parts.
-    """
-
-    labels: NDArray[np.int64]
+    labels: Annotated[NDArray[np.int64], fields.index_vector]
     parts: tuple[Part, ...]
-    single_cost: float
-    svd_cost: float
-    history: tuple[float, ...]
-    p: float
-    shape: tuple[int, int]
+    single_cost: fields.Cost
+    svd_cost: fields.Cost
+    history: tuple[fields.Cost, ...]
+    p: fields.Exponent
+    shape: fields.Shape
     method: str
-    n_iter: int
+    n_iter: fields.Count
     converged: bool
-    seconds: float
+    seconds: fields.Size
     seed: int
-    row_weights: Array | None = None
+    row_weights: fields.RowWeights = None
 
     _WORD: ClassVar[str]
     """What error messages call a part."""
@@ -140,11 +137,10 @@ class Grouping:
         return min(1.0, sum(c.failure_probability for c in found if c is not None))
 
     def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
-        """Recompute everything from A: labels, costs, and each certificate on the rows it is about.
-
-        As `Certificate.verify`; parts that do not fit together are an error, too.
-        """
+        """Recompute everything from A, as `Certificate.verify`: labels, costs, each certificate on
+        the rows that it is about; and that the parts fit together."""
         verify_groups(self, A, rtol=rtol)
+        fields.check_fields(self)
 
     def _data(self, A: Any) -> NDArray[Any]:
         """The matrix that the result is about."""
@@ -158,7 +154,6 @@ class Grouping:
         return ""
 
     def _method(self) -> str:
-        """A line of `summary`."""
         return f"  method       {self.method}: {self.n_iter} rounds, {self.seconds:.2f} s" + (
             "" if self.converged else ", not converged"
         )
@@ -186,30 +181,24 @@ class ClusterResult(Grouping):
     ----------
     labels : ndarray of int64, shape (n,)
         Row i is approximated in subspace ``labels[i]``.
-    parts : tuple of Part
-        For each subspace the basis, and the result for the rows of its label alone.
+    parts, results : tuple of Part, tuple of SubspaceResult or None
+        For each subspace the basis, and the result for the rows of its label alone, certificate
+        included: None where no row has a positive weight.
     bases : ndarray, shape (j, d, k), float64
         An orthonormal basis of each subspace. One without rows has some basis.
-    results : tuple of SubspaceResult or None
-        For each subspace the result for the rows of its label alone, certificate included. None
-        where there are no rows of positive weight.
     cost, norm_error : float
-        ``sum_i omega_i dist(a_i, V_labels[i])^p``: the sum of the costs in `results`; its p-th
-        root, finite even where `cost` overflows.
+        ``sum_i omega_i dist(a_i, V_labels[i])^p``, and its p-th root, which is always finite.
     lower_bound, ratio : float
         The sum of the lower bounds in `results`. No choice of j subspaces of dimension k costs
         less *with these labels*; other labels may. 0.0 and inf when not certified.
     single_cost, svd_cost : float
-        What `approx_subspace` reaches with one subspace of dimension k: at least `cost`; what the
-        SVD's costs.
+        What `approx_subspace` reaches with one subspace of dimension k, and what the SVD's costs.
     history, n_iter, converged : tuple of float, int, bool
-        The least cost so far, from `single_cost` on, after each round and the last solves, which
-        never rises; rounds; whether another would bring less than the tolerance.
-    p, k, shape
-        The problem solved.
-    method : str
-        What the split came from: the start whose descent ended lowest, "single" where nothing beat
-        one subspace, "rank" where one subspace holds all rows.
+        The least cost so far, from `single_cost` on, after each round and the last solves; rounds;
+        whether another would bring less than the tolerance.
+    p, k, shape, method : float, int, tuple of int, str
+        The problem, and what the split came from: the start whose descent ended lowest, "single"
+        where nothing beat one subspace, "rank" where one subspace holds all rows.
     seconds, seed, row_weights : float, int, ndarray of shape (n,) or None
 
     Examples
@@ -282,10 +271,8 @@ class MixedResult(Grouping):
 
     Attributes
     ----------
-    labels : ndarray of int64, shape (n,)
-        Row i is approximated in the subspace of part ``labels[i]``.
-    parts : tuple of Part
-        For each label the basis, the cost and the certificate for its rows alone.
+    labels, parts : ndarray of int64, shape (n,), tuple of Part
+        Row i is approximated in the subspace of part ``labels[i]``, which holds the certificate.
     cost, norm_error, lower_bound, ratio : float
         As in `ClusterResult`, of all parts: no choice of subspaces of these ranks costs less than
         the bound *with these labels*; other labels or ranks may.
@@ -293,11 +280,9 @@ class MixedResult(Grouping):
         Numbers allowed, and those that `factors` has: at most the budget.
     single_rank, single_cost, svd_cost : int, float, float
         The rank of one subspace for all rows within the budget, what `approx_subspace` reaches with
-        it (at least `cost`), and what the SVD of that rank costs.
-    history : tuple of float
-        The least cost so far after each round, from `single_cost` on: never rises.
-    p, shape, method, n_iter, converged, seconds, seed, row_weights
-        As in `ClusterResult`; method "single": nothing beat one subspace.
+        it, and what the SVD of that rank costs.
+    p, shape, method, history, n_iter, converged, seconds, seed, row_weights
+        As in `ClusterResult`.
 
     Examples
     --------
@@ -311,8 +296,8 @@ class MixedResult(Grouping):
     True
     """
 
-    budget: int
-    single_rank: int
+    budget: fields.Count
+    single_rank: fields.Count
 
     _WORD = "part"
     _FIGURES = (*Grouping._FIGURES, "budget", "storage", "single_rank", "ranks")
@@ -341,10 +326,8 @@ class MixedResult(Grouping):
         return over if self.storage > self.budget else ""
 
     def factors(self, A: ArrayLike) -> tuple[tuple[Array, ...], tuple[Array | None, ...]]:
-        """What is stored: for each part (n_c, k_c) and (k_c, d), rows of a label in their order.
-
-        The right factor is None where the rows are kept as they are.
-        """
+        """What is stored: for each part (n_c, k_c) and (k_c, d), rows of a label in their order;
+        None for a right factor where the rows are kept as they are."""
         A = self._data(A)
         lefts, rights = [], []
         for c, part in enumerate(self.parts):

@@ -45,8 +45,7 @@ class Result(Saved, Generic[C]):
 
     @property
     def certificate(self) -> C | None:
-        """The statement, with every bound and what is needed to re-check it; None without bounds
-        (certify=False)."""
+        """The statement, with every bound; None without bounds (certify=False)."""
         return self.statement if self.certified else None
 
     @property
@@ -107,10 +106,7 @@ class Result(Saved, Generic[C]):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and strings, ready for JSON (arrays left out; bounds by name).
-
-        p = inf, for which JSON has no number, is the string "inf".
-        """
+        """Plain numbers and strings, ready for JSON (arrays left out; bounds by name; "inf")."""
         values = {name: getattr(self, name) for name in self._FIGURES}
         values |= {"shape": list(self.shape), "p": jsonable(self.p), "history": list(self.history)}
         bounds = self.statement.bounds if self.certified else ()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lpgeom.io.interchange import as_numpy
+from lpgeom.records import fields
 from lpgeom.records.base import (
     Array,
     CertificateError,
@@ -20,7 +21,6 @@ from lpgeom.records.base import (
     to_cost_units,
 )
 from lpgeom.records.check.verify import verify
-from lpgeom.records.fields import Cost, Exponent, Rank, RowWeights, Shape, Size, array, real
 from lpgeom.records.result import Result
 
 __all__ = [
@@ -62,10 +62,10 @@ class Bound(Proved):
     name: str
     theorem: str
     scaled_value: float
-    failure_probability: Annotated[float, real(0.0, 1.0)] = 0.0
+    failure_probability: Annotated[float, fields.real(0.0, 1.0)] = 0.0
     witness: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    unit: Size = 1.0
-    p: Exponent = 1.0
+    unit: fields.Size = 1.0
+    p: fields.Exponent = 1.0
 
     _FIGURES: ClassVar[tuple[str, ...]] = ("value", "theorem", "failure_probability")
 
@@ -102,17 +102,17 @@ class Certificate(Certified[Bound]):
     >>> certificate.verify(A)  # an error if it does not hold
     """
 
-    p: Exponent
-    k: Rank
-    shape: Shape
-    basis: Annotated[Array, array(lambda known: (known["shape"][1], known["k"]))] = field(
+    p: fields.Exponent
+    k: fields.Rank
+    shape: fields.Shape
+    basis: Annotated[Array, fields.array(lambda known: (known["shape"][1], known["k"]))] = field(
         repr=False
     )
-    scaled_cost: Size
+    scaled_cost: fields.Size
     bounds: tuple[Bound, ...]
-    guarantee: Cost = math.inf
-    unit: Size = 1.0
-    row_weights: RowWeights = field(default=None, repr=False)
+    guarantee: fields.Cost = math.inf
+    unit: fields.Size = 1.0
+    row_weights: fields.RowWeights = field(default=None, repr=False)
 
     def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
         """Recompute cost and bounds from A with independent NumPy code.
@@ -131,6 +131,7 @@ class Certificate(Certified[Bound]):
             follow from its witness.
         """
         verify(self, A, rtol=rtol)
+        fields.check_fields(self)
 
     def table(self) -> str:
         """The bounds as text, largest first."""
@@ -156,9 +157,8 @@ class SubspaceResult(Result[Certificate]):
     guarantee : float
         The a-priori ratio of theory 2 (of norms), with the measured kappa.
     certificate : Certificate or None
-        Every bound by name, with what is needed to re-check it; None with ``certify=False``.
+        Every bound by name, and what re-checks it; None with ``certify=False``.
     p, k, shape, objective
-        The problem solved.
     statement, certified : Certificate, bool
         What all of the above follow from: the basis, its cost, the bounds. It is the certificate if
         `certified`; else it has no bounds that count, and says nothing of row weights.
@@ -183,7 +183,7 @@ class SubspaceResult(Result[Certificate]):
     """
 
     statement: Certificate
-    n_passes: Size
+    n_passes: fields.Size
 
     _FIGURES = (*Result._FIGURES, "n_passes")
     _STATEMENT = Certificate

@@ -184,12 +184,13 @@ def with_bounds(
     """The certificate of V, at its (scaled) cost, with these bounds.
 
     It stands alone: what it says of n rows is brought here. And it promises no ratio that no bound
-    of it stands for: rounding may have left less of them, and for p > 2 bound 3a has weights of its
-    own, kappa away from those of the promise. With None for bounds, where none are wanted, row
-    weights stay where they are.
+    of it, one that holds always, stands for: rounding may have left less of them, and for p > 2
+    bound 3a has weights of its own, kappa away from those of the promise. With None for bounds,
+    where none are wanted, row weights stay where they are.
     """
     if bounds:
-        proved = norm_ratio(cost, max(b.scaled_value for b in bounds), problem.p)
+        always = [b.scaled_value for b in bounds if b.failure_probability == 0.0]
+        proved = norm_ratio(cost, max(always, default=0.0), problem.p)
         promise = proved if proved > promise * (1.0 + 1e-9) else promise
     in_units = (replace(b, unit=problem.unit, p=problem.p) for b in bounds or ())
     return Certificate(

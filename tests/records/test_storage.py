@@ -390,7 +390,11 @@ def test_fields_that_cannot_be_are_refused(tmp_path: Path, saved: bytes, change:
 def test_fields_of_old_files_that_cannot_be_are_refused(tmp_path: Path, change: str) -> None:
     path, old = tmp_path / "r.npz", (FOLDER / "invented.npz").read_bytes()
     path.write_bytes(rewrite(old, lambda result, arrays: None))
-    assert_same(load_result(path), make_result())
+    loaded, wanted = load_result(path), make_result()
+    # LAPACK's QR has other last bits on other processors.
+    np.testing.assert_allclose(loaded.basis, wanted.basis, rtol=1e-14)
+    statement = dataclasses.replace(wanted.statement, basis=loaded.basis)
+    assert_same(loaded, dataclasses.replace(wanted, statement=statement))
     path.write_bytes(rewrite(old, (CHANGES | OLD_CHANGES)[change]))
     with pytest.raises(ValueError, match=r"r\.npz: not a readable lpgeom result"):
         load_result(path)

@@ -2,47 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.records.base import EPS, Array, CertificateError
+from lpgeom.records.base import EPS, Array, CertificateError, p_norm, to_cost_units
 
 if TYPE_CHECKING:
     from lpgeom.records.subspace import Bound, Certificate
 
 BLOCK_BYTES = 8 << 20
 
-NEGLIGIBLE = 1e-6
-"""Slack up to this share of a bound, or of a cost, is not asked about."""
+SHORTEST = 1e-30
+"""Some entry is this long in the certificate's units: shorter ones, to a power, leave float64."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What a witness proves: the bound `value`, give or take `slack` of rounding.
-
-    `low` is what is left if rounding took all that it may; without it, `value` less `slack`.
-    """
+    """What a witness proves: the bound `value`, of which `slack` may be rounding."""
 
     value: float
     slack: float = 0.0
     failure_probability: float = 0.0
-    low: float | None = None
 
     def most(self, rtol: float) -> float:
-        """The largest statement that is proved.
-
-        A genuine one lies below the truth by several times this allowance. Where that is small
-        beside the bound it is given; elsewhere a witness may have been made to have it so.
-        """
-        low = self.value - self.slack if self.low is None else self.low
-        high = self.value * (1.0 + rtol) + self.slack
-        return high if high - low <= NEGLIGIBLE * max(low, 0.0) else low
+        """The largest statement that is proved, rounding taken off: a genuine one lies below the
+        truth by several times that."""
+        return (self.value - self.slack) * (1.0 + rtol)
 
 
 class Data:
@@ -50,11 +42,12 @@ class Data:
 
     def __init__(self, A: NDArray[Any], certificate: Certificate) -> None:
         self.A = A
+        self.longest = 0.0  # entry in the blocks so far, weights apart
         self.n, self.d = A.shape
         self.k = certificate.k
         self.m = self.d - certificate.k
         self.p = certificate.p
-        omega = certificate.row_weights
+        omega = self.omega = certificate.row_weights
         top = 1.0 if omega is None else float(omega.max())
         self._roots = None if omega is None else (omega / top) ** (1.0 / self.p)
         if omega is not None and math.isinf(self.p):
@@ -71,31 +64,40 @@ class Data:
             part = slice(lo, min(lo + step, self.n))
             block = np.array(self.A[part], dtype=np.float64)
             block = np.ldexp(block, -self._exponent) * self._mantissa
-            if self._roots is not None:
-                roots = self._roots[part, None]
-                block = np.where(roots > 0.0, block, 0.0) * roots  # what weighs 0 may be anything
-            yield part, block
+            roots = 1.0 if self._roots is None else self._roots[part, None]
+            block = np.where(roots > 0.0, block, 0.0)  # what weighs 0 may be anything
+            self.longest = max(self.longest, float(np.abs(block).max(initial=0.0)))
+            yield part, block * roots
+
+    def distances(self, V: Array) -> tuple[float, float, float]:
+        """The p-norm of the distances from the span of V: the least and the most that it may be,
+        and between them what is computed. Each row is known to its own rounding."""
+        y, off = np.zeros(self.n), np.zeros(self.n)
+        for part, block in self.blocks():
+            # At a length near 1: squares of short rows leave float64.
+            e = np.frexp(np.abs(block).max(axis=1, initial=0.0))[1]
+            block = np.ldexp(block, -e[:, None])
+            residual = block - (block @ V) @ V.T
+            y[part] = np.ldexp(np.linalg.norm(residual, axis=1), e)
+            norms = np.ldexp(np.linalg.norm(block, axis=1), e)
+            off[part] = 8.0 * EPS * math.sqrt(self.d) * norms
+        least, found, most = (p_norm(np.maximum(x, 0.0), self.p) for x in (y - off, y, y + off))
+        return least, found, most
 
     def rounding(self, size: float) -> float:
         """Rounding of a sum over the rows whose terms total `size`.
 
-        An eighth of what bounds are lowered by (see `rounding.py`) when they are stated: that
-        leaves room for both computations, and a claim little to hide in where one row is so long
-        that rounding of its terms is as large as the cost.
+        An eighth of what bounds are lowered by when they are stated (docs/theory/rounding.md), so
+        that a genuine statement passes although this is taken off.
         """
         return 0.5 * EPS * (math.sqrt(self.n) + self.d + 64.0) * size
 
-    def tail(self, R: Array, rows: int, size: float) -> tuple[float, float, float]:
-        """Sum of the m smallest squared singular values of R, its slack, and what is left of it:
-        statements are lowered by all of `off`, the check by half."""
-        sigma = np.zeros(self.d)
-        found = np.linalg.svd(R, compute_uv=False)
-        sigma[: found.size] = found
-        off = EPS * (math.sqrt(rows) + self.d) * math.sqrt(size)
-        sigma = sigma[self.k :]
-        value = float((sigma**2).sum())
-        low = float((np.maximum(sigma - 0.5 * off, 0.0) ** 2).sum())
-        return value, float(((sigma + off) ** 2).sum()) - value, low
+    def tail(self, R: Array, rows: int, size: float) -> float:
+        """Sum of the m smallest squared singular values of R, each less half of what statements
+        take off them."""
+        off = 0.5 * EPS * (math.sqrt(rows) + self.d) * math.sqrt(size)
+        sigma = np.linalg.svd(R, compute_uv=False)[self.k :]
+        return float((np.maximum(sigma - off, 0.0) ** 2).sum())
 
     def smallest(self, G: Array) -> float:
         """Sum of the m smallest eigenvalues of G."""
@@ -103,16 +105,10 @@ class Data:
 
 
 def check_problem(c: Any, A: NDArray[Any]) -> None:
-    """A certificate speaks of data of this shape, in units that are numbers, and so do its bounds.
-
-    Raises
-    ------
-    CertificateError
-        Names what does not fit.
-    """
+    """A certificate, and its bounds, speak of data of this shape, in units that are numbers."""
     for x, names in ((c, ("p", "unit", "scaled_cost")), *((b, ("p", "unit")) for b in c.bounds)):
         for name in names:
-            check_number(name, getattr(x, name))
+            number(name, getattr(x, name))
     if not isinstance(c.k, int) or isinstance(c.k, bool):
         raise CertificateError(f"k = {c.k!r} is not an integer")
     if A.ndim != 2 or A.dtype.kind not in "fiub":
@@ -128,21 +124,62 @@ def check_problem(c: Any, A: NDArray[Any]) -> None:
             raise CertificateError(f"bound {b.name!r} is for p = {b.p:g}, unit {b.unit:g}")
 
 
-def check_number(name: str, value: Any) -> None:
+@contextlib.contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Whatever a field that is no such thing leads to is a CertificateError."""
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        if isinstance(error, CertificateError):
+            raise
+        raise CertificateError(f"{what}: {error}") from error
+
+
+def number(name: str, value: Any) -> float:
     """A real number that is a float, possibly inf or NaN."""
     try:
         good = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        float(value if good else "")
+        return float(value if good else "")
     except (ValueError, OverflowError):
         raise CertificateError(f"{name} is {str(value)[:40]!r}, which is no number") from None
+
+
+LEAST = 5e-324
+"""The cost that is stated of what underflows, and is not 0."""
+
+
+def check_cost(stated: float, norms: tuple[float, float, float], p: float, rtol: float) -> None:
+    """A cost is between the least and the most that it may be, which are given as norms: these
+    neither overflow nor underflow."""
+    least, norm, most = norms
+    root = 1.0 if math.isinf(p) else 1.0 / p
+    found, share = float(stated) ** root if stated >= 0.0 else math.nan, rtol * root
+    above = found <= most * (1.0 + share) or stated == LEAST
+    if not (least * (1.0 - share) <= found and above):
+        cost = to_cost_units(1.0, norm, p)
+        raise CertificateError(f"cost is stated as {stated!r}, recomputed {cost!r}")
 
 
 def check_arrays(**arrays: Any) -> None:
     """Plain arrays of real numbers: none that hides some of them behind a mask."""
     for name, x in arrays.items():
-        plain = isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray)
-        if not plain or x.dtype.kind not in "fiub":
+        if type(x) is not np.ndarray or x.dtype.kind not in "fiub":
             raise CertificateError(f"{name} is not a plain array of real numbers")
+
+
+def check_witness(bound: Bound) -> None:
+    """Finite numbers and plain arrays of them, whatever they are for."""
+    if not isinstance(bound.witness, Mapping):
+        raise CertificateError(f"witness of {bound.name!r} is not a mapping")
+    for key, x in bound.witness.items():
+        name = f"witness {key} of {bound.name!r}"
+        if isinstance(x, np.ndarray):
+            check_arrays(**{name: x})
+        elif not isinstance(x, bool):
+            number(name, x)
+        if not np.isfinite(x).all() or (isinstance(x, np.ndarray) and x.ndim == 0):
+            raise CertificateError(f"{name} is not finite, or an array of no dimension")
 
 
 def check_weights(name: str, w: Array | None, shape: tuple[int, ...]) -> None:
@@ -160,7 +197,7 @@ Checker = Callable[[Data, "Bound"], Checked]
 
 def square(data: Data, matrix: Any, name: str) -> Array:
     """A witness that must be a finite symmetric (d, d) matrix."""
-    M = np.asarray(matrix, dtype=np.float64)
+    M: Array = np.asarray(matrix, dtype=np.float64)
     if M.shape != (data.d, data.d) or not np.isfinite(M).all():
         raise CertificateError(f"witness {name} is not a finite ({data.d}, {data.d}) matrix")
     return 0.5 * (M + M.T)

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.io.interchange import as_numpy
-from lpgeom.records.base import EPS, Array, CertificateError, p_norm
+from lpgeom.records.base import Array, CertificateError
+from lpgeom.records.check.data import Data, check_arrays, check_cost, check_weights, refusing
 from lpgeom.records.check.verify import verify
 
 if TYPE_CHECKING:
     from lpgeom.records.groups import Grouping, Part
 
-BLOCK = 4096
-"""Rows of one block."""
 
-TINY = float(np.finfo(np.float64).tiny)
+class _Rows(NamedTuple):
+    """What `Data` has to know of rows that no certificate is about."""
+
+    p: float
+    k: int
+    row_weights: Array | None
+    unit: float
 
 
 def verify_groups(found: Grouping, A: ArrayLike, *, rtol: float = 1e-9) -> None:
     """Recompute labels, costs and certificates of rows in groups; raise on what does not hold."""
+    if isinstance(A, np.ma.MaskedArray):
+        raise CertificateError("A is masked: what is behind a mask is not said")
     array = np.asarray(as_numpy(A, "A"))
+    with refusing("a field is not what it should be"):
+        _check(found, array, rtol)
+
+
+def _check(found: Grouping, array: NDArray[Any], rtol: float) -> None:
     if array.shape != found.shape:
         raise CertificateError(f"A has shape {array.shape}; the result is for {found.shape}")
     _check_statement(found)
@@ -35,14 +47,14 @@ def verify_groups(found: Grouping, A: ArrayLike, *, rtol: float = 1e-9) -> None:
 def _check_statement(found: Grouping) -> None:
     """The parts fit together, and the cost never rose on the way."""
     (n, d), j, labels = found.shape, found.subspaces, found.labels
+    check_arrays(labels=labels)
     if labels.shape != (n,) or labels.dtype.kind not in "iu":
         raise CertificateError(f"labels are not {n} integers")
     if int(labels.min()) < 0 or int(labels.max()) >= j:
         raise CertificateError(f"labels are not all between 0 and {j - 1}")
-    omega = found.row_weights
-    if omega is not None and not (omega.shape == (n,) and (omega >= 0.0).all()):
-        raise CertificateError(f"row weights are not {n} numbers >= 0")
+    check_weights("row", found.row_weights, (n,))
     for c, V in enumerate(part.basis for part in found.parts):
+        check_arrays(basis=V)
         if V.ndim != 2 or V.shape[0] != d or V.shape[1] > d:
             raise CertificateError(f"basis {c} has shape {V.shape}")
         defect = float(np.abs(V.T @ V - np.eye(V.shape[1])).max(initial=0.0))
@@ -69,13 +81,16 @@ def _check_part(
         raise CertificateError(f"{name} states a lower bound and has no certificate")
     if result is not None and not (result.p == found.p and np.array_equal(result.basis, V)):
         raise CertificateError(f"the certificate of {name} is about another subspace")
+    if result is None and part.norm > 0.0 and part.p != found.p:
+        raise CertificateError(f"the norm error of {name} is for p = {part.p!r}")
     if result is None or not result.certified:
-        weights = np.ones(index.size) if omega is None else omega
-        norm, slack = distance_norm(A[index], V, weights, found.p)
-        if not abs(part.norm_error - norm) <= rtol * norm + slack:
-            raise CertificateError(
-                f"{name} is stated to have norm error {part.norm_error!r}, recomputed {norm!r}"
-            )
+        norms = (0.0, 0.0, 0.0)
+        unit, stated, p = 1.0, part.norm, math.inf  # a norm is a cost at p = inf
+        if result is not None:
+            unit, stated, p = result.statement.unit, result.statement.scaled_cost, found.p
+        if omega is None or omega.any():
+            norms = Data(A[index], _Rows(found.p, part.rank, omega, unit)).distances(V)
+        check_cost(stated, norms, p, rtol)
         return
     theirs = result.statement.row_weights
     if (theirs is None) != (omega is None) or not np.array_equal(
@@ -83,24 +98,3 @@ def _check_part(
     ):
         raise CertificateError(f"the certificate of {name} has other row weights")
     verify(result.statement, A[index], rtol=rtol)
-
-
-def distance_norm(A: NDArray[Any], V: Array, weights: Array, p: float) -> tuple[float, float]:
-    """The p-norm of the distances of rows A (m, d) from the span of V (d, k), and what rounding may
-    hide of it, as for the rank of a matrix: ``max(m, d) eps`` times its norm, row by row, and what
-    has few digits in float64. Nothing is farther from all of space than 0."""
-    m, d = A.shape
-    if V.shape[1] == d:
-        return 0.0, 0.0
-    y = np.zeros(m)
-    frobenius = 0.0
-    for lo in range(0, m, BLOCK):
-        block = A[lo : lo + BLOCK].astype(np.float64)
-        top = float(np.abs(block).max(initial=0.0)) or 1.0
-        block /= top
-        residual = block - (block @ V) @ V.T
-        y[lo : lo + BLOCK] = top * np.sqrt(np.einsum("ij,ij->i", residual, residual))
-        frobenius = math.hypot(frobenius, top * float(np.linalg.norm(block)))
-    root = weights ** (1.0 / p)
-    off = max(m, d) * EPS * frobenius
-    return p_norm(root * y, p), p_norm(root * off, p) + TINY

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lpgeom.records.base import EPS, Array, CertificateError
-from lpgeom.records.check.data import Checked, Checker, Data, square
+from lpgeom.records.check.data import Checked, Checker, Data, number, square
 
 if TYPE_CHECKING:
     from lpgeom.records.subspace import Bound
+
+SMALLEST = 1e-100
+"""Of the singular values of a metric's root, whose squares have to be floats."""
 
 
 def check_rank(data: Data, bound: Bound) -> Checked:
@@ -26,13 +29,13 @@ def check_spectral(data: Data, bound: Bound) -> Checked:
     for _, block in data.blocks():
         G += block.T @ block
     size = float(np.trace(G))
-    value, slack, low = data.smallest(G), data.rounding(size), None
-    if slack > 1e-10 * value:
-        R: Array = np.zeros((0, data.d))
-        for _, block in data.blocks():
-            R = np.asarray(np.linalg.qr(np.concatenate([R, block]), mode="r"))
-        value, slack, low = data.tail(R, data.n, size)
-    return Checked(value, slack, low=low)
+    value, slack = data.smallest(G), data.rounding(size)
+    if slack <= 1e-10 * value:
+        return Checked(value, slack)
+    R: Array = np.zeros((0, data.d))
+    for _, block in data.blocks():
+        R = np.asarray(np.linalg.qr(np.concatenate([R, block]), mode="r"))
+    return Checked(data.tail(R, data.n, size))
 
 
 def check_chord(data: Data, bound: Bound) -> Checked:
@@ -60,13 +63,11 @@ def check_lewis(data: Data, bound: Bound) -> Checked:
     _need(data, bound, high=2.0, open_end=True)
     p = data.p
     R = np.asarray(bound.witness["R"], dtype=np.float64)
-    kappa = float(bound.witness["kappa"])
-    if R.ndim != 2 or R.shape[1] != data.d or not np.isfinite(R).all():
-        raise CertificateError(
-            f"witness R of {bound.name!r} is not a finite matrix of {data.d} columns"
-        )
+    kappa = number("kappa", bound.witness["kappa"])
+    if R.ndim != 2 or R.shape[1] != data.d:
+        raise CertificateError(f"witness R of {bound.name!r} is no matrix of {data.d} columns")
     _, sigma, Vt = np.linalg.svd(R, full_matrices=False)
-    if not sigma[-1] > 0.0:
+    if not SMALLEST < sigma[-1] <= sigma[0] < 1.0 / SMALLEST:
         raise CertificateError(f"witness R of {bound.name!r} has linearly dependent rows")
     X = Vt.T / sigma
     K = np.zeros((len(sigma),) * 2)
@@ -78,17 +79,18 @@ def check_lewis(data: Data, bound: Bound) -> Checked:
         K += (B * (tau ** (p / 2.0 - 1.0))[:, None]).T @ B
         if len(sigma) < data.d:
             e = block - (block @ Vt.T) @ Vt
-            outside += float((np.einsum("ij,ij->i", e, e) ** (p / 2.0)).sum())
+            off = EPS * math.sqrt(data.d) * np.linalg.norm(block, axis=1)
+            outside += float(((np.linalg.norm(e, axis=1) + off) ** p).sum())
     spectrum = np.linalg.eigvalsh(K)
     nu = float(spectrum[0])
     if not 0.0 < kappa < math.inf:
         raise CertificateError(f"kappa {kappa!r} of {bound.name!r} is not a positive number")
     condition = float(sigma[0] / sigma[-1])
-    relative = data.rounding(float(np.trace(K))) + 8.0 * data.d * EPS * condition
-    # In terms of nu, which is what was computed: near p = 2 it says little about kappa.
+    off, bent = data.rounding(float(np.trace(K))), data.d * EPS * condition
+    # In terms of nu, which is what was computed: near p = 2 it says little about kappa. Room for
+    # the rounding of the metric that kappa was measured in; the bound has none.
     claimed = kappa ** (p / 2.0 - 1.0)
-    # Four times the allowance of the value: the metric that kappa was measured in was rounded too.
-    if claimed > nu * (1.0 + 1e-9) + relative * float(spectrum[-1]):
+    if claimed > nu * (1.0 + 1e-9) + (off + 8.0 * bent) * float(spectrum[-1]):
         raise CertificateError(
             f"kappa of {bound.name!r} is stated as {kappa!r}: kappa^(p/2-1) is {claimed!r}, where "
             f"the rows leave {nu!r}"
@@ -102,10 +104,8 @@ def check_lewis(data: Data, bound: Bound) -> Checked:
         # Unimodal in mu: decreasing to T (2-p)/p, then increasing.
         mu = float(np.clip(T * (2.0 - p) / p, tail[0] if tail.size else 0.0, head[0]))
         base = (mu + T) * mu ** (p / 2.0 - 1.0) if mu > 0.0 else 0.0
-    value = base * min(nu, kappa ** (p / 2.0 - 1.0))
-    norm = value ** (1.0 / p) - outside ** (1.0 / p)
-    # nu is what was computed here, and caps the statement, which is lowered on its own.
-    return Checked(max(norm, 0.0) ** p, value * relative, low=max(norm, 0.0) ** p)
+    proved = base * min(max(nu * (1.0 - bent) - off, 0.0), claimed)
+    return Checked(max(proved ** (1.0 / p) - outside ** (1.0 / p), 0.0) ** p)
 
 
 def check_relaxation(data: Data, bound: Bound) -> Checked:
@@ -123,12 +123,9 @@ def check_relaxation(data: Data, bound: Bound) -> Checked:
         size += float((weights * Y * Y).sum())
     if total <= 0.0:
         return Checked(0.0)
-    smallest, off = data.smallest(Q0 @ N), data.rounding(size * max(1.0, _norm(Q0)))
-    low, value, high = (
-        x * (x / total) ** (p - 1.0) if x > 0.0 else 0.0
-        for x in (smallest - off, smallest, smallest + off)
-    )
-    return Checked(value, high - value, low=low)
+    off = data.rounding(size * max(1.0, _norm(Q0)))
+    x = max(data.smallest(Q0 @ N) - off, 0.0)
+    return Checked(x * (x / (total + off)) ** (p - 1.0))
 
 
 def check_tangent(data: Data, bound: Bound) -> Checked:
@@ -182,13 +179,12 @@ def check_power(data: Data, bound: Bound) -> Checked:
     G = np.zeros((data.d, data.d))
     for part, block in data.blocks():
         G += (block * u[part, None]).T @ block
-    smallest, off = data.smallest(G), data.rounding(float(np.trace(G)))
-    total, relative = math.log(float((x**s).sum())), 32.0 * (1.0 + data.p**2) * EPS
-    low, value, high = (
-        math.exp(min(s * math.log(y) - (s - 1.0) * total, 700.0)) if y > 0.0 else 0.0
-        for y in (smallest - off, smallest, smallest + off)
-    )
-    return Checked(value, high * (1.0 + relative) - value, low=low * (1.0 - relative))
+    smallest = data.smallest(G) - data.rounding(float(np.trace(G)))
+    if smallest <= 0.0:
+        return Checked(0.0)
+    log = s * math.log(smallest) - (s - 1.0) * math.log(float((x**s).sum()))
+    value = math.exp(min(log, 700.0))
+    return Checked(value, value * 4.0 * (1.0 + data.p**2) * EPS)
 
 
 CHECKERS: dict[str, Checker] = {
@@ -213,7 +209,7 @@ def _need(
 
 def _reference(data: Data, bound: Bound) -> tuple[Array, float]:
     Q0 = square(data, bound.witness["Q0"], "Q0")
-    floor = float(bound.witness["floor"])
+    floor = number("floor", bound.witness["floor"])
     if not 0.0 < floor <= 1.0:
         raise CertificateError(f"floor {floor!r} of {bound.name!r} is not in (0, 1]")
     return Q0, floor

@@ -45,12 +45,10 @@ def check_weighted(data: Data, bound: Bound) -> Checked:
             G += B.T @ B
         size += float((B * B).sum())
     if bound.witness["factored"]:
-        value, slack, low = data.tail(R, len(index), size)
+        value = data.tail(R, len(index), size)
     else:
-        value, slack = data.smallest(G), data.rounding(size)
-        low = value - slack
-    proved, least = (math.sqrt(max(x, 0.0) / total) for x in (value, low))
-    return Checked(proved, math.sqrt((max(value, 0.0) + slack) / total) - proved, low=least)
+        value = data.smallest(G) - data.rounding(size)
+    return Checked(math.sqrt(max(value, 0.0) / total))
 
 
 CHECKERS: dict[str, Checker] = {"john": check_weighted, "minimax": check_weighted}
