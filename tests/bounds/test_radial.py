@@ -285,3 +285,84 @@ def test_doctored_certificates_fail() -> None:
     ):
         with pytest.raises(CertificateError):
             tampered(c, **bad).verify(A)
+
+
+def tight(d: int) -> tuple[Any, Certificate]:
+    """Rows in R^d, and a certificate whose largest bound is radial: up to d = 16 the check knows
+    E2 whole, beyond it estimates from a start of its own."""
+    A = np.random.default_rng(d).standard_normal((60, d)) * np.linspace(0.5, 2.0, d)
+    V = np.linalg.svd(A)[2][:3].T
+    c = lpgeom.certify(A, V, 1.0, "tight")
+    assert c.bounds[0].name == "radial_quartic"
+    c.verify(A)
+    return A, replace(c, bounds=c.bounds[:1], guarantee=math.inf)
+
+
+def reached(c: Certificate, A: Any, monkeypatch: pytest.MonkeyPatch) -> float:
+    """What a witness would prove if its L covered E2."""
+    with monkeypatch.context() as patch, np.errstate(all="ignore"):
+        patch.setattr("lpgeom.records.check.radial._check_cover", lambda *given: None)
+        return check_radial(Data(A, c), c.bounds[0]).value
+
+
+@pytest.mark.parametrize("d", [7, 20])
+def test_steps_buy_no_probability(d: int) -> None:
+    A, c = tight(d)
+    for steps in (10**9, 10**4, 10**400):
+        for chance in (0.0, 1e-300, c.bounds[0].failure_probability):
+            with pytest.raises(CertificateError, match="steps|witness"):
+                tampered(c, failure_probability=chance, witness={"steps": steps}).verify(A)
+    with pytest.raises(CertificateError):
+        tampered(c, failure_probability=math.nan).verify(A)
+
+
+@pytest.mark.parametrize("factor", [0.9, 0.5, 0.1])
+@pytest.mark.parametrize("d", [7, 20])
+def test_a_smaller_L_is_refused_whatever_is_said_of_it(
+    d: int, factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Less of L states more; nor do a seed, an estimate or a probability buy it."""
+    A, c = tight(d)
+    w = c.bounds[0].witness
+    for more in ({}, {"ritz": w["ritz"] * 0.9}, {"theta": w["theta"] * 1.1}):
+        for seed in range(3):
+            change = {"L": factor * w["L"], "seed": seed, **more}
+            e = 1.0 - (ritz := (w | more)["ritz"] / (w | more)["theta"]) * 1.001
+            chance = (
+                1.648 * math.sqrt(d * (d + 1) / 2) * math.exp(-math.sqrt(e) * (2 * w["steps"] - 1))
+            )
+            assert 0.0 < ritz < 1.0
+            wrong = tampered(c, failure_probability=min(chance, 1.0), witness=change)
+            value = reached(wrong, A, monkeypatch)
+            assert value > c.bounds[0].scaled_value
+            with pytest.raises(CertificateError, match="cover"):
+                tampered(
+                    c, failure_probability=min(chance, 1.0), witness=change, scaled_value=value
+                ).verify(A)
+
+
+@pytest.mark.parametrize("size", [1e4, 1e8, 1e12, 1e100])
+def test_large_points_buy_no_slack(size: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    A, c = tight(7)
+    w = c.bounds[0].witness
+    wrong = tampered(c, witness={"points": size * w["points"]})
+    value = max(reached(wrong, A, monkeypatch), 1.01 * c.bounds[0].scaled_value)
+    with pytest.raises(CertificateError, match="proves no more"):
+        replace(wrong, bounds=(replace(wrong.bounds[0], scaled_value=value),)).verify(A)
+
+
+def test_the_file_chooses_no_start() -> None:
+    """Whatever stands for the seed, a genuine bound is accepted: the check does not read it."""
+    A, c = tight(20)
+    for seed in (0, 1, -5, 2**40):
+        tampered(c, witness={"seed": seed}).verify(A)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("d", [17, 30, 60])
+def test_the_start_of_the_check_finds_what_covers(d: int) -> None:
+    for n in (d // 2, 4 * d):
+        A = np.random.default_rng(n).standard_t(3.0, (n, d))
+        V = np.linalg.svd(A)[2][: d // 4].T
+        for p in (1.0, 1.5):
+            lpgeom.certify(A, V, p, "all").verify(A)

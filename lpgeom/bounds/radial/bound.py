@@ -34,9 +34,10 @@ from scipy.linalg import eigh_tridiagonal
 
 from lpgeom.bounds.radial.form import RadialForm
 from lpgeom.bounds.relaxation import next_reference
-from lpgeom.bounds.rounding import EPS
+from lpgeom.bounds.rounding import EPS, allowance
 from lpgeom.geometry.fantope import largest_sum, smallest_sum
-from lpgeom.geometry.spectrum import eigen
+from lpgeom.geometry.spectrum import eigen, eigenvalues
+from lpgeom.records.check.radial import SINGLE_SLACK, lowest
 from lpgeom.records.subspace import Bound
 from lpgeom.rows.base import Array, Rows
 
@@ -49,9 +50,6 @@ STEPS = 30
 FINAL = 3
 """Random stream of the Lanczos start on which the bound rests: no other number is drawn from
 ``default_rng([seed, FINAL])``, so the start is independent of the operator."""
-
-SINGLE_SLACK = 1e-3
-"""L is raised by this fraction for products taken in float32 (relative error about 1e-5)."""
 
 SMALL = 1 << 18
 """Below this many entries of A every pass is in float64: there is no time to be saved."""
@@ -115,7 +113,11 @@ def radial_bound(
     e = loss(d, steps, FAILURE)
     if e >= 0.9 or not ritz > 0.0:
         return empty
-    theta = ritz / (1.0 - e) * (1.0 + SINGLE_SLACK)
+    # Where L is small beside E, rounding of E X may hide what the check asks for.
+    off = allowance(n, d, problem.form.bend(rows)) / float(eigen(problem.L)[0][0])
+    if not 0.0 <= off < math.inf:
+        return empty
+    theta = ritz / (1.0 - e) * (1.0 + SINGLE_SLACK) + off
     problem = problem.scaled(theta)
     cuts = _cuts(problem, rows, view, Q)
     value = lowest_value(cuts, problem.N, problem.c0, m)
@@ -158,16 +160,16 @@ class Problem:
         return Problem(self.form, self.N, self.c0, factor * self.L, self.m)
 
     def slope(self, rows: Rows, Q: Array, features: Features) -> tuple[float, Array, float]:
-        """(h, its gradient, rounding allowance) at Q: two Grams."""
+        """(h, its gradient, size of the terms) at Q: two Grams."""
         s = float((self.N * Q).sum())
         LQ = self.L @ Q
         G = self.form.gradient(rows, *features) + (2.0 * s / self.c0) * self.N + LQ + LQ.T - self.L
         bend = float((self.L * (Q @ Q - Q)).sum())
         h = self.form.value(*features) + s * s / self.c0 + bend
-        n, d = rows.shape
-        size = self.form.magnitude(rows) + s * s / self.c0
-        size += float(np.abs(self.L * (Q @ Q)).sum() + np.abs(self.L * Q).sum())
-        return h, 0.5 * (G + G.T), 4.0 * EPS * (np.sqrt(n) + d) * size
+        norm = 1.0 + float(np.linalg.norm(Q))
+        most = float(np.linalg.norm(self.N)) * norm
+        size = 2.0 * norm * self.form.magnitude(rows) + 3.0 * most * most / self.c0
+        return h, 0.5 * (G + G.T), size + 3.0 * float(np.linalg.norm(self.L)) * norm * norm
 
     def descend(
         self, rows: Rows, Q: Array, features: Features, mu: float, steps: int
@@ -263,14 +265,16 @@ def _coverage(problem: Problem, rows: Rows, steps: int, stream: list[int], progr
 def _cuts(problem: Problem, rows: Rows, view: Rows, Q: Array) -> list[Cut]:
     """Linearisations at minimisers of ``h - mu <N, Q>``, mu chosen where the bound is attained."""
     N, c0, m = problem.N, problem.c0, problem.m
+    total = float(np.abs(eigenvalues(N)).sum())
     cuts: list[Cut] = []
     points: list[tuple[Array, Features]] = []
 
     def cut(mu: float, start: tuple[Array, Features], steps: int) -> None:
         point, features = problem.descend(view, *start, mu, steps)
         points.append((point, features))
-        h, G, allowance = problem.slope(rows, point, problem.form.features(rows, point))
-        new = Cut(point, h - float((G * point).sum()) - allowance, G)
+        h, G, size = problem.slope(rows, point, problem.form.features(rows, point))
+        size += total * (abs(mu) + total / c0)
+        new = Cut(point, h - float((G * point).sum()) - allowance(*rows.shape, size), G)
         cuts.append(new)
         new.add(mu, N, m)
 
@@ -320,7 +324,7 @@ class Cut:
 def lowest_value(cuts: list[Cut], N: Array, c0: float, m: int) -> float:
     """Minimum over s of ``max (line + mu s) - s^2 / c0``, lowered by its own rounding."""
     slopes, lines = _lines(cuts)
-    value, s = _lowest(slopes, lines, smallest_sum(N, m), largest_sum(N, m), c0)
+    value, s = lowest(slopes, lines, smallest_sum(N, m), largest_sum(N, m), c0)
     size = float(np.abs(lines).max() + np.abs(slopes).max() * abs(s)) + s * s / c0
     return value - 64.0 * EPS * size
 
@@ -330,7 +334,7 @@ def attained(
 ) -> tuple[float, float | None, float | None]:
     """The minimum over s, and the slopes next to it from below and above (None: no line there)."""
     slopes, lines = _lines(cuts)
-    value, s = _lowest(slopes, lines, smallest_sum(N, m), largest_sum(N, m), c0)
+    value, s = lowest(slopes, lines, smallest_sum(N, m), largest_sum(N, m), c0)
     height = lines + slopes * s
     meeting = slopes[height >= height.max() - 1e-9 * np.abs(height).max()]
     low, high = float(meeting.min()), float(meeting.max())
@@ -343,23 +347,6 @@ def attained(
 def _lines(cuts: list[Cut]) -> tuple[Array, Array]:
     slopes = np.array([mu for c in cuts for mu in c.slopes])
     return slopes, np.array([line for c in cuts for line in c.lines])
-
-
-def _lowest(
-    slopes: Array, lines: Array, s_min: float, s_max: float, c0: float
-) -> tuple[float, float]:
-    """Minimum over [s_min, s_max] of ``max_j (lines_j + slopes_j s) - s^2 / c0``, and where.
-
-    Between two breakpoints of the maximum the function is concave, so breakpoints and ends are
-    enough; every pair of lines is tried, so no breakpoint is missed.
-    """
-    i, j = np.triu_indices(slopes.size, 1)
-    apart = slopes[j] != slopes[i]
-    s = (lines[i] - lines[j])[apart] / (slopes[j] - slopes[i])[apart]
-    s = np.concatenate([[s_min, s_max], s[(s > s_min) & (s < s_max)]])
-    values = (lines[None, :] + np.outer(s, slopes)).max(axis=1) - s * s / c0
-    best = int(np.argmin(values))
-    return float(values[best]), float(s[best])
 
 
 def uniform_start(d: int, stream: int | list[int]) -> Array:

@@ -33,23 +33,30 @@ alpha / (2 gamma). If eta <= rho*, it is largest at rho = eta, where eta^p minus
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from lpgeom.records.check.radial import (
+    CHECKERS,
+    FLOOR,
+    coefficients,
+    row_minorants,
+)
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.pairs import Pairs
 from lpgeom.rows.vectors import each, kept
 
-FLOOR = 1e-3
-"""Tangent points stay above FLOOR ||a_i||: any positive point is valid, this one keeps E tame."""
 
-NEGLIGIBLE = 1e-70
-"""Rows up to this long, where the longest is near 1, count as nothing: 0 is a minorant too, and
-fourth powers of what is shorter leave float64."""
+class RowMinorants(NamedTuple):
+    """``y^p >= constant + linear_r r - square_r r^2 + linear_t t - square_t t^2``, t = y^2."""
 
-_MARGIN = 1e-9
-"""Conditions are asked for with this much to spare, relative, to absorb their own rounding."""
+    constant: Array
+    linear_r: Array
+    square_r: Array
+    linear_t: Array
+    square_t: Array
 
 
 class RadialForm:
@@ -91,6 +98,7 @@ class RadialForm:
         # |q_i| <= 1 is all that the proof needs: divide by a little more than ||Q0 a_i||.
         safe = np.maximum(r0 * (1.0 + 1e-9), FLOOR * Y)
         self.inverse = kept(np.where(safe > 0.0, 1.0 / np.where(safe > 0.0, safe, 1.0), 0.0))
+        self._blur = kept(1.0 + Y / (16.0 * np.where(y0 > 0.0, y0, 1.0)))
         self.parts = RowMinorants(
             *each(lambda y0, Y: row_minorants(name, y0, Y, p, parameter), y0, Y)
         )
@@ -116,12 +124,17 @@ class RadialForm:
     def magnitude(self, rows: Rows) -> float:
         """What `value` and its gradient can add up to in absolute value, for their rounding.
 
-        |r| <= Y and t <= Y^2 = ||a||^2 on the Fantope, and so for the products they come from.
+        |r| <= Y and t <= Y^2 = ||a||^2 on the Fantope. What a row's tangent point is off by,
+        relative, grows as Y / y0.
         """
-        c = self.parts
-        t = rows.squared_norms()
+        c, t = self.parts, rows.squared_norms()
         linear = np.abs(c.constant) + c.linear_r * np.sqrt(t) + c.linear_t * t
-        return float((linear + c.square_r * t + c.square_t * t * t).sum())
+        return float(((linear + c.square_r * t + c.square_t * t * t) * self._blur).sum())
+
+    def bend(self, rows: Rows) -> float:
+        """What E can add up to, in the same way."""
+        c, t = self.parts, rows.squared_norms()
+        return float(((c.square_r * t + c.square_t * t * t) * self._blur).sum())
 
     def gradient(self, rows: Rows, r: Array, t: Array) -> Array:
         """Gradient of the minorant where the features are (r, t); (d, d), symmetric."""
@@ -156,86 +169,5 @@ class RadialForm:
         return G if weight_t is None else G + rows.weighted_gram(weight_t)
 
 
-class RowMinorants(NamedTuple):
-    """``y^p >= constant + linear_r r - square_r r^2 + linear_t t - square_t t^2``, t = y^2."""
-
-    constant: Array
-    linear_r: Array
-    square_r: Array
-    linear_t: Array
-    square_t: Array
-
-
-def curvature(S: Array, p: float) -> Array:
-    """kappa = (S^p - 1 - p (S - 1)) / (S - 1)^2, p (p - 1) / 2 at S = 1; lowered by a hair."""
-    if p == 1.0:
-        return np.zeros_like(S)
-    e = S - 1.0
-    near = np.abs(e) < 1e-3
-    safe = np.where(near, 1.0, e)
-    value = (S**p - 1.0 - p * e) / safe**2
-    series = p * (p - 1.0) / 2.0 * (1.0 + (p - 2.0) / 3.0 * e + (p - 2.0) * (p - 3.0) / 12.0 * e**2)
-    return np.maximum(np.where(near, series, value) * (1.0 - 1e-7), 0.0)
-
-
-def quartic(S: Array, p: float, strength: float) -> tuple[Array, Array, Array]:
-    """(beta, gamma, C) of the quartic family, C = strength / S and beta as large as proved."""
-    kappa = curvature(S, p)
-    # At p near 2, where kappa nearly is beta, there is little left for C to do.
-    C = np.minimum(strength / S, 0.25 * (p / 2.0 - kappa)) * (1.0 - kappa)
-    low, high = kappa + C * (1.0 + 1e-3) + 1e-12, np.full_like(S, p / 2.0)
-    for _ in range(50):
-        beta = 0.5 * (low + high)
-        good = _quartic_holds(S, p, beta, beta - kappa - C, C)
-        low, high = np.where(good, beta, low), np.where(good, high, beta)
-    return low, low - kappa - C, C
-
-
-def _quartic_holds(S: Array, p: float, beta: Array, gamma: Array, C: Array) -> Array:
-    """The condition of the quartic family, with a margin; gamma = beta - kappa - C."""
-    gamma = np.maximum(gamma, 1e-300)
-    c = np.sqrt(C / gamma)
-    delta = (p - 2.0 * beta) / (2.0 * gamma)
-    b = 1.0 - np.sqrt(3.0) * c
-    gap = b * b - 4.0 * c * delta * (1.0 - _MARGIN)
-    root = (b - np.sqrt(np.maximum(gap, 0.0))) / (2.0 * np.maximum(c, 1e-300))
-    return (b <= 0.0) | (gap <= 0.0) | (root >= (S - 1.0) * (1.0 + _MARGIN))
-
-
-def two_parameter(S: Array, p: float, spread: float) -> tuple[Array, Array, Array]:
-    """(beta, gamma, 0) of theory 3h on the y-term of 3e: gamma = spread / (2 S) in its units.
-
-    ``b (S^2 - 1) + (1 - 2 b)^2 / (4 g) = S - 1`` is solved for b <= g; spread = 1 is 3g, b = g.
-    """
-    kappa = curvature(S, p)
-    lead = np.maximum(p - 2.0 * kappa, 0.0)  # weight of y in 3e: y^p >= lead y + kappa y^2 + ...
-    g = spread / (2.0 * S)
-    # b^2/g + b (S^2 - 1 - 1/g) + 1/(4 g) - (S - 1) = 0; the larger root, by the stable formula.
-    mid = S * S - 1.0 - 1.0 / g
-    tail = 1.0 / (4.0 * g) - (S - 1.0)
-    disc = np.sqrt(np.maximum(mid * mid - 4.0 * tail / g, 0.0))
-    b = np.where(mid >= 0.0, -2.0 * tail / np.maximum(mid + disc, 1e-300), (disc - mid) * g / 2.0)
-    b = np.minimum(b, g) * (1.0 - _MARGIN) if spread > 1.0 else g * (1.0 - _MARGIN)
-    b = np.maximum(b, 0.0)
-    return kappa + lead * b, lead * g, np.zeros_like(S)
-
-
-FAMILIES = {"radial": two_parameter, "radial_two": two_parameter, "radial_quartic": quartic}
+FAMILIES = {name: partial(coefficients, name) for name in CHECKERS}
 """Bound name -> family ``(S, p, parameter) -> (beta, gamma, C)``."""
-
-
-def row_minorants(name: str, y0: Array, Y: Array, p: float, parameter: float) -> RowMinorants:
-    """Minorants of a family at tangent points 0 < y0; zero where Y is `NEGLIGIBLE`."""
-    zero = Y <= NEGLIGIBLE
-    y = np.where(zero, 1.0, y0)
-    S = np.maximum(np.where(zero, 1.0, Y) / y, 1.0) * (1.0 + 1e-12)
-    beta, gamma, C = FAMILIES[name](S, p, parameter)
-    alpha = p - 2.0 * beta
-    y_p = np.where(zero, 0.0, y**p)
-    return RowMinorants(
-        constant=y_p * (1.0 - alpha - gamma - beta - C),
-        linear_r=y_p / y * (alpha + 2.0 * gamma),
-        square_r=y_p / y**2 * gamma,
-        linear_t=y_p / y**2 * (beta + 2.0 * C),
-        square_t=y_p / y**4 * C,
-    )

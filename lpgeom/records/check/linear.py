@@ -140,7 +140,7 @@ def check_tangent(data: Data, bound: Bound) -> Checked:
         block, r, t, Y = (x[Y > 0.0] for x in (block, r, t, Y))
         point = (r * Y - t) / np.maximum(Y - r, 1e-12 * Y)
         y0 = np.minimum(np.maximum(np.minimum(point, r), floor * Y), Y)
-        beta = _excess(Y / y0, p)
+        beta = excess(Y / y0, p)
         alpha = (p - 2.0 * beta) * y0 ** (p - 1.0)
         c = (1.0 - p + beta) * y0**p
         beta = beta * y0 ** (p - 2.0)
@@ -231,7 +231,7 @@ def _norm(Q: Array) -> float:
     return float(np.abs(np.linalg.eigvalsh(Q)).max())
 
 
-def _excess(S: Array, p: float) -> Array:
+def excess(S: Array, p: float) -> Array:
     """``(S^p - 1 - p (S-1)) / (S-1)^2`` as ``p (p-1) int_0^1 (1-s) (1 + s (S-1))^(p-2) ds``.
 
     Taylor's integral remainder by Gauss-Legendre quadrature near S = 1, where the quotient

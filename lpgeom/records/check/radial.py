@@ -1,21 +1,22 @@
 """Checker of the radial bounds (theory 3g, 3h, 3i).
 
 From Q0 alone the minorant of every row follows again; from the points, the linearisations; from
-the slopes, the lines and the minimum over s. That L covers E2 rests on a random start: an
-independent one must not find an eigenvalue above it, nor one well above what the first found.
+the slopes, the lines and the minimum over s. Whether L covers E2 is found out here: by the whole
+operator where it is small, else from a random start that no file chooses.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lpgeom.records.base import Array, CertificateError
 from lpgeom.records.check.data import Checked, Checker, Data, square
+from lpgeom.records.check.linear import excess
 
 if TYPE_CHECKING:
     from lpgeom.records.subspace import Bound
@@ -24,114 +25,112 @@ FLOOR = 1e-3
 SINGLE_SLACK = 1e-3
 NEGLIGIBLE = 1e-70
 """Rows up to this long count as nothing: fourth powers of what is shorter leave float64."""
-PRODUCTS = 12
-"""Lanczos products of the independent start."""
+
+WHOLE, PRODUCTS, LINES, TRIES = 16, 300, 500, 1e6
+"""Up to d = WHOLE E2 is taken as a matrix: no more work than products of vectors, of which there
+are PRODUCTS at most. Every two of the LINES meet. TRIES of a forger are allowed for."""
 
 
-@dataclass(frozen=True)
-class Quadratic:
-    """Per row: ``y^p >= const + lin_r r - sq_r r^2 + lin_t t - sq_t t^2``; q_i = inverse Q0 a_i."""
+class Quadratic(NamedTuple):
+    """The minorants of the rows, with ``q_i = inverse_i Q0 a_i`` and their norms."""
 
-    const: Array
-    lin_r: Array
-    sq_r: Array
-    lin_t: Array
-    sq_t: Array
+    Q0: Array
+    minorants: tuple[Array, ...]
     inverse: Array
     norms: Array
 
 
 def check_radial(data: Data, bound: Bound) -> Checked:
-    """Minimum over s of the highest line, minus s^2 / c0."""
+    """Minimum over s of the highest line, minus s^2 / c0, less what rounding may have added."""
     if not 1.0 <= data.p < 2.0:
         raise CertificateError(f"bound {bound.name!r} is for 1 <= p < 2, not p = {data.p:g}")
     if not bound.witness:
-        return Checked(0.0, 0.0, bound.failure_probability)
+        return Checked(0.0)
     w = bound.witness
     Q0, L = square(data, w["Q0"], "Q0"), square(data, w["L"], "L")
     points = np.asarray(w["points"], dtype=np.float64)
     slopes = np.asarray(w["slopes"], dtype=np.float64).ravel()
     owners = np.asarray(w["owners"]).astype(np.intp).ravel()
-    if points.ndim != 3 or slopes.shape != owners.shape or not np.isfinite(slopes).all():
+    matching = points.ndim == 3 and slopes.shape == owners.shape and 0 < owners.size <= LINES
+    if not (matching and np.isin(owners, range(len(points))).all() and np.isfinite(slopes).all()):
         raise CertificateError(f"witness of {bound.name!r} has points and slopes that do not match")
-    if owners.size == 0 or owners.min() < 0 or owners.max() >= len(points):
-        raise CertificateError(f"witness of {bound.name!r} names points that are not there")
     points = np.stack([square(data, Q, "points") for Q in points])
     rows = _row_quadratics(data, bound.name, Q0, float(w["parameter"]))
-    N, c0 = _direction(data, rows, Q0)
-    _check_cover(data, rows, Q0, L, N, c0, int(w["seed"]), float(w["ritz"]) / float(w["theta"]))
-    values, gradients, size = _linearise(data, rows, Q0, L, N, c0, points)
-    lines = np.empty(slopes.size)
+    N = _image(data, rows, Q0)
+    c0 = float((N * Q0).sum())
+    if not c0 > 0.0:
+        raise CertificateError("witness Q0 leaves nothing to deflate: <Q0, E Q0> is not positive")
+    steps, ritz = int(w["steps"]), float(w["ritz"]) / float(w["theta"])
+    D, e = data.d * (data.d + 1) // 2, 1.0 - ritz * (1.0 + SINGLE_SLACK)
+    if not (1 <= steps <= D and ritz > 0.0 and 0.0 < e < 1.0):
+        raise CertificateError("witness: steps, ritz and theta leave no room for the estimate")
+    chance = _chance(D, steps, e)
+    _check_cover(data, rows, L, N, c0, chance / TRIES, ritz)
+    values, gradients, sizes = _linearise(data, rows, L, N, c0, points)
+    spectrum = np.linalg.eigvalsh(N)
+    total = float(np.abs(spectrum).sum())
+    s_min, s_max = float(spectrum[: data.m].sum()), float(spectrum[data.k :].sum())
+    off = data.rounding(total)
+    lines, slack = np.empty(slopes.size), np.empty(slopes.size)
     for i, (mu, j) in enumerate(zip(slopes, owners, strict=True)):
         G = gradients[j]
         lines[i] = values[j] - float((G * points[j]).sum()) + data.smallest(G - mu * N)
-    spectrum = np.linalg.eigvalsh(N)
-    value = _lowest(
-        slopes, lines, float(spectrum[: data.m].sum()), float(spectrum[data.k :].sum()), c0
-    )
-    return Checked(value, data.rounding(size), _failure_probability(data, w))
+        slack[i] = data.rounding(sizes[j] + abs(mu) * total + total * total / c0)
+    value = lowest(slopes, lines, s_min, s_max, c0)[0]
+    low = lowest(slopes, lines - slack, s_min - off, s_max + off, c0)[0]
+    return Checked(value, value - low, chance)
 
 
-def _failure_probability(data: Data, w: Mapping[str, Any]) -> float:
-    """``1.648 sqrt(D) exp(-sqrt(e) (2 q - 1))``, 1 - e being what theta leaves to the estimate."""
-    steps, ritz, theta = int(w["steps"]), float(w["ritz"]), float(w["theta"])
-    e = 1.0 - ritz * (1.0 + SINGLE_SLACK) / theta
-    if not (steps >= 1 and ritz > 0.0 and 0.0 < e < 1.0):
-        raise CertificateError("witness: steps, ritz and theta leave no room for the estimate")
-    D = data.d * (data.d + 1) / 2
-    return min(1.0, 1.648 * math.sqrt(D) * math.exp(-math.sqrt(e) * (2 * steps - 1)))
+def _chance(D: int, steps: int, e: float) -> float:
+    return min(1.0, 1.648 * math.sqrt(D) * math.exp(-math.sqrt(max(e, 0.0)) * (2 * steps - 1)))
 
 
 def _row_quadratics(data: Data, name: str, Q0: Array, parameter: float) -> Quadratic:
-    """Tangent points from Q0, then each row's minorant by the conditions of theory 3g to 3i."""
-    n, p = data.n, data.p
-    Y, r0, t0 = np.empty(n), np.empty(n), np.empty(n)
+    """Tangent points from Q0, and each row's minorant there."""
+    Y, r0, t0 = np.empty(data.n), np.empty(data.n), np.empty(data.n)
     for part, block in data.blocks():
         B = block @ Q0
         Y[part] = np.linalg.norm(block, axis=1)
         r0[part] = np.linalg.norm(B, axis=1)
         t0[part] = np.maximum(np.einsum("ij,ij->i", B, block), 0.0)
+    y0 = np.clip(0.5 * (r0 + np.sqrt(t0)), FLOOR * Y, Y)
+    below = np.maximum(r0 * (1.0 + 1e-9), FLOOR * Y)
+    inverse = np.where(Y > NEGLIGIBLE, 1.0 / np.where(below > 0.0, below, 1.0), 0.0)
+    return Quadratic(Q0, row_minorants(name, y0, Y, data.p, parameter), inverse, Y)
+
+
+def row_minorants(name: str, y0: Array, Y: Array, p: float, parameter: float) -> tuple[Array, ...]:
+    """``y^p >= c + l r - g r^2 + l' t - g' t^2``: c, l, g, l', g' of a family at tangent points
+    0 < y0 <= Y, zero where Y is `NEGLIGIBLE`."""
     live = Y > NEGLIGIBLE
-    y0 = np.where(live, np.clip(0.5 * (r0 + np.sqrt(t0)), FLOOR * Y, Y), 1.0)
-    S = np.maximum(np.where(live, Y, 1.0) / y0, 1.0) * (1.0 + 1e-12)
-    kappa = _chord_curvature(S, p)
+    y = np.where(live, y0, 1.0)
+    S = np.maximum(np.where(live, Y, 1.0) / y, 1.0) * (1.0 + 1e-12)
+    beta, gamma, C = coefficients(name, S, p, parameter)
+    alpha, y_p = p - 2.0 * beta, np.where(live, y**p, 0.0)
+    linear_r, linear_t = y_p / y * (alpha + 2.0 * gamma), y_p / y**2 * (beta + 2.0 * C)
+    constant = y_p * (1.0 - alpha - gamma - beta - C)
+    return constant, linear_r, y_p / y**2 * gamma, linear_t, y_p / y**4 * C
+
+
+def coefficients(name: str, S: Array, p: float, parameter: float) -> tuple[Array, Array, Array]:
+    """beta, gamma and C of a family at S = Y / y0 (theory 3g to 3i), kappa rounded down."""
+    kappa = np.maximum(excess(S, p) * (1.0 - 1e-7), 0.0) if p > 1.0 else np.zeros_like(S)
     if name == "radial_quartic":
+        # At p near 2, where kappa nearly is beta, there is little left for C to do.
         C = np.minimum(parameter / S, 0.25 * (p / 2.0 - kappa)) * (1.0 - kappa)
         beta = _largest_beta(S, p, kappa, C)
         gamma = beta - kappa - C
     else:
-        C = np.zeros(n)
+        C = np.zeros_like(S)
         weight = p - 2.0 * kappa  # of the y-term that theory 3e leaves
         g = parameter / (2.0 * S)
         if parameter < 1.0 or (name == "radial" and parameter != 1.0):
             raise CertificateError(f"witness parameter {parameter!r} of {name!r} proves nothing")
         b = g if parameter == 1.0 else _two_parameter_root(S, g)
         beta, gamma = kappa + weight * b, weight * g
-    if not (np.all(gamma >= 0.0) and np.all(C >= 0.0)):
+    if not (np.all(gamma >= 0.0) and np.all(C >= 0.0) and np.all(2.0 * beta <= p)):
         raise CertificateError(f"witness parameter {parameter!r} of {name!r} proves nothing")
-    alpha = p - 2.0 * beta
-    scale = np.where(live, y0**p, 0.0)
-    below = np.maximum(r0 * (1.0 + 1e-9), FLOOR * Y)
-    return Quadratic(
-        scale * (1.0 - alpha - gamma - beta - C),
-        scale / y0 * (alpha + 2.0 * gamma),
-        scale / y0**2 * gamma,
-        scale / y0**2 * (beta + 2.0 * C),
-        scale / y0**4 * C,
-        np.where(live, 1.0 / np.where(below > 0.0, below, 1.0), 0.0),
-        Y,
-    )
-
-
-def _chord_curvature(S: Array, p: float) -> Array:
-    """Largest kappa with ``y^p >= 1 + p (y - 1) + kappa (y - 1)^2`` on [0, S] (it is at y = S)."""
-    if p == 1.0:
-        return np.zeros_like(S)
-    e = np.maximum(S - 1.0, 1e-3)
-    far = ((1.0 + e) ** p - 1.0 - p * e) / e**2
-    e = S - 1.0
-    near = p * (p - 1.0) * (0.5 + (p - 2.0) * e / 6.0 + (p - 2.0) * (p - 3.0) * e * e / 24.0)
-    return np.maximum(np.where(e < 1e-3, near, far) * (1.0 - 1e-7), 0.0)
+    return beta, gamma, C
 
 
 def _largest_beta(S: Array, p: float, kappa: Array, C: Array) -> Array:
@@ -155,130 +154,131 @@ def _largest_beta(S: Array, p: float, kappa: Array, C: Array) -> Array:
 
 def _two_parameter_root(S: Array, g: Array) -> Array:
     """The b <= g with ``b (S^2 - 1) + (1 - 2 b)^2 / (4 g) = S - 1`` (theory 3h)."""
-    low, high = np.zeros_like(S), g.copy()
-    # The left side is convex in b; its larger root is the largest b that satisfies <=.
-    turn = np.clip(0.5 - 0.5 * g * (S * S - 1.0), 0.0, g)
-    low = turn
-    for _ in range(60):
-        b = 0.5 * (low + high)
-        holds = b * (S * S - 1.0) + (1.0 - 2.0 * b) ** 2 / (4.0 * g) <= S - 1.0
-        low, high = np.where(holds, b, low), np.where(holds, high, b)
-    return low
+    mid, tail = S * S - 1.0 - 1.0 / g, 1.0 / (4.0 * g) - (S - 1.0)
+    disc = np.sqrt(np.maximum(mid * mid - 4.0 * tail / g, 0.0))
+    b = np.where(mid >= 0.0, -2.0 * tail / np.maximum(mid + disc, 1e-300), (disc - mid) * g / 2.0)
+    return np.asarray(np.clip(b, 0.0, np.minimum(g, 0.5)) * (1.0 - 1e-9))
 
 
-def _direction(data: Data, rows: Quadratic, Q0: Array) -> tuple[Array, float]:
-    """``N = E(Q0)`` and ``c0 = <Q0, N>``."""
-    N = _image(data, rows, Q0, Q0)
-    c0 = float((N * Q0).sum())
-    if not c0 > 0.0:
-        raise CertificateError("witness Q0 leaves nothing to deflate: <Q0, E Q0> is not positive")
-    return N, c0
-
-
-def _image(data: Data, rows: Quadratic, Q0: Array, X: Array) -> Array:
-    """``E X = sum sq_r r sym(q a^T) + sq_t t a a^T`` with ``r = q . X a``, ``t = a . X a``."""
+def _image(data: Data, rows: Quadratic, X: Array) -> Array:
+    """``E X = sum g r sym(q a^T) + g' t a a^T`` with ``r = q . X a``, ``t = a . X a``."""
     G = np.zeros((data.d, data.d))
     for part, block in data.blocks():
-        q = (block @ Q0) * rows.inverse[part, None]
-        Xa = block @ X
-        r = np.einsum("ij,ij->i", q, Xa) * rows.sq_r[part]
-        t = np.einsum("ij,ij->i", block, Xa) * rows.sq_t[part]
+        q, Xa = (block @ rows.Q0) * rows.inverse[part, None], block @ X
+        r = np.einsum("ij,ij->i", q, Xa) * rows.minorants[2][part]
+        t = np.einsum("ij,ij->i", block, Xa) * rows.minorants[4][part]
         G += (q * r[:, None] + block * t[:, None]).T @ block
     return 0.5 * (G + G.T)
 
 
 def _linearise(
-    data: Data, rows: Quadratic, Q0: Array, L: Array, N: Array, c0: float, points: Array
-) -> tuple[Array, Array, float]:
-    """h and its gradient at every point, in one pass; the total size of the terms."""
-    values = np.zeros(len(points))
+    data: Data, rows: Quadratic, L: Array, N: Array, c0: float, points: Array
+) -> tuple[Array, Array, Array]:
+    """h and its gradient at every point, in one pass, and the total size of the terms of each: a
+    gradient's count once for its eigenvalues, and ``||Q||`` times for ``<G, Q>``."""
+    values, sizes = np.zeros(len(points)), np.zeros(len(points))
+    norms = 1.0 + np.linalg.norm(points, axis=(1, 2))
     G = np.zeros_like(points)
-    size = 0.0
     for part, block in data.blocks():
-        q = (block @ Q0) * rows.inverse[part, None]
-        c, lr, sr = rows.const[part], rows.lin_r[part], rows.sq_r[part]
-        lt, st, Y = rows.lin_t[part], rows.sq_t[part], rows.norms[part]
-        size += float((np.abs(c) + lr * Y + (sr + lt) * Y**2 + st * Y**4).sum())
+        q, Y = (block @ rows.Q0) * rows.inverse[part, None], rows.norms[part]
+        c, lr, sr, lt, st = (x[part] for x in rows.minorants)
         for j, Q in enumerate(points):
             Qa = block @ Q
             r = np.einsum("ij,ij->i", q, Qa)
             t = np.einsum("ij,ij->i", block, Qa)
-            values[j] += float((c + lr * r - sr * r * r + lt * t - st * t * t).sum())
-            weighted = q * (lr - 2.0 * sr * r)[:, None] + block * (lt - 2.0 * st * t)[:, None]
-            G[j] += weighted.T @ block
+            terms = np.stack([c, lr * r, -sr * r * r, lt * t, -st * t * t])
+            wr, wt = lr - 2.0 * sr * r, lt - 2.0 * st * t
+            values[j] += float(terms.sum())
+            G[j] += (q * wr[:, None] + block * wt[:, None]).T @ block
+            weight = float((np.abs(wr) * Y + np.abs(wt) * Y * Y).sum())
+            sizes[j] += float(np.abs(terms).sum()) + norms[j] * weight
     for j, Q in enumerate(points):
         s = float((N * Q).sum())
         values[j] += s * s / c0 + float((L * (Q @ Q - Q)).sum())
         G[j] = 0.5 * (G[j] + G[j].T) + (2.0 * s / c0) * N + L @ Q + Q @ L - L
-        size += s * s / c0 + float(np.abs(L * (Q @ Q)).sum() + np.abs(L * Q).sum())
-    return values, G, size
+        most = float(np.linalg.norm(N)) * norms[j]
+        sizes[j] += 3.0 * most * most / c0 + 3.0 * float(np.linalg.norm(L)) * norms[j] ** 2
+    return values, G, sizes
 
 
 def _check_cover(
-    data: Data,
-    rows: Quadratic,
-    Q0: Array,
-    L: Array,
-    N: Array,
-    c0: float,
-    seed: int,
-    stated: float,
+    data: Data, rows: Quadratic, L: Array, N: Array, c0: float, wanted: float, stated: float
 ) -> None:
-    """Krylov vectors of E2 in the metric ``tr(L X^2)``, from another start, in float64."""
+    """``tr(L X^2) >= E2(X)``: the largest eigenvalue of E2 in that metric is at most 1, always or
+    but for a chance of `wanted` over the checker's start; and not far above what is `stated`."""
+    d, D = data.d, data.d * (data.d + 1) // 2
     lam, U = np.linalg.eigh(L)
     if not lam[0] > 0.0:
         raise CertificateError("witness L is not positive definite")
     half = np.sqrt(2.0 / np.add.outer(lam, lam))
-    rng = np.random.default_rng([abs(seed), 0x5E1F])
-    Z = rng.standard_normal((data.d, data.d))
-    basis = [(Z + Z.T).ravel() / np.linalg.norm(Z + Z.T)]
-    images = []
-    for _ in range(min(PRODUCTS, data.d * (data.d + 1) // 2)):
-        X = U @ (basis[-1].reshape(half.shape) * half) @ U.T
-        image = _image(data, rows, Q0, X) - N * (float((N * X).sum()) / c0)
-        images.append(((U.T @ image @ U) * half).ravel())
-        rest = images[-1].copy()
-        for _twice in range(2):
-            for z in basis:
-                rest -= (rest @ z) * z
-        if np.linalg.norm(rest) <= 1e-10 * np.linalg.norm(images[-1]):
-            break
-        basis.append(rest / np.linalg.norm(rest))
-    K = np.stack(basis[: len(images)])
-    T = K @ np.stack(images).T
-    found = float(np.linalg.eigvalsh(0.5 * (T + T.T))[-1])
-    if found > 1.0 + 1e-6:
-        raise CertificateError(f"witness L does not cover E2: an eigenvalue of {found:.6g} is over")
-    if found > stated * 1.2:
+    size = (rows.minorants[2] * rows.norms**2 + rows.minorants[4] * rows.norms**4).sum()
+    off = data.rounding(float(size)) / float(lam[0])
+
+    def operator(Z: Array) -> Array:
+        X = U @ (Z * half) @ U.T
+        image = _image(data, rows, X) - N * (float((N * X).sum()) / c0)
+        image = (U.T @ image @ U) * half
+        return 0.5 * (image + image.T)
+
+    if d <= WHOLE:
+        i, j = np.triu_indices(d)
+        basis = np.zeros((D, d, d))
+        basis[np.arange(D), i, j] = basis[np.arange(D), j, i] = np.where(i == j, 1.0, 0.5**0.5)
+        T = np.einsum("aij,bij->ab", basis, np.stack([operator(Z) for Z in basis]))
+        found, chance = float(np.linalg.eigvalsh(0.5 * (T + T.T))[-1]) + off, 0.0
+    else:
+        of = hashlib.blake2b(N.tobytes() + L.tobytes() + rows.Q0.tobytes(), digest_size=16)
+        Z = np.random.default_rng(int(of.hexdigest(), 16)).standard_normal((d, d))
+        start = (Z + Z.T) / float(np.linalg.norm(Z + Z.T))
+        found, chance = _estimate(operator, start, off, wanted)
+    if not (found <= min(1.0, 1.1 * stated) and chance <= wanted):
         raise CertificateError(
-            f"witness ritz is too small: {stated:.6g} of theta, another start finds {found:.6g}"
+            f"witness L does not cover E2: eigenvalues reach {found:.6g}, where {stated:.6g} is "
+            f"stated, rounding included, and are larger at a chance of {chance:.3g}"
         )
 
 
-def _lowest(slopes: Array, lines: Array, s_min: float, s_max: float, c0: float) -> float:
-    """Minimum over [s_min, s_max] of ``max (lines + slopes s) - s^2 / c0``.
-
-    Walks along the upper envelope from s_min: concave pieces are lowest where they end.
+def _estimate(
+    operator: Callable[[Array], Array], Z: Array, off: float, wanted: float
+) -> tuple[float, float]:
+    """The largest Ritz value, raised by `off`, of as many Lanczos products from Z as it takes to
+    know that no eigenvalue is above 1, but for a chance of `wanted`; and the chance reached.
     """
-    s, lowest = s_min, math.inf
-    active = int(np.lexsort((slopes, lines + slopes * s))[-1])
-    while True:
-        lowest = min(lowest, float((lines + slopes * s).max()) - s * s / c0)
-        if s >= s_max:
-            return lowest
-        steeper = slopes > slopes[active]
-        crossing = np.full(slopes.size, math.inf)
-        crossing[steeper] = (lines[active] - lines[steeper]) / (slopes[steeper] - slopes[active])
-        following = int(np.lexsort((-slopes, crossing))[0])
-        if not crossing[following] < s_max:
-            s = s_max
-            continue
-        s = max(s, float(crossing[following]))
-        active = following
+    D = len(Z) * (len(Z) + 1) // 2
+    vectors: list[Array] = []
+    T = np.zeros((PRODUCTS + 1, PRODUCTS + 1))
+    found, chance = math.inf, 1.0
+    for q in range(min(PRODUCTS, D)):
+        vectors.append(Z)
+        image = operator(Z)
+        T[q, q] = (image * Z).sum()
+        found = float(np.linalg.eigvalsh(T[: q + 1, : q + 1])[-1]) + off
+        chance = _chance(D, q + 1, 1.0 - found)
+        if chance <= wanted or found > 1.0:
+            break
+        for _twice in range(2):
+            for z in vectors:
+                image = image - (image * z).sum() * z
+        norm = float(np.linalg.norm(image))
+        T[q, q + 1] = T[q + 1, q] = norm
+        Z = image / (norm or 1.0)
+    return found, chance
 
 
-CHECKERS: dict[str, Checker] = {
-    "radial": check_radial,
-    "radial_two": check_radial,
-    "radial_quartic": check_radial,
-}
+def lowest(
+    slopes: Array, lines: Array, s_min: float, s_max: float, c0: float
+) -> tuple[float, float]:
+    """Minimum over [s_min, s_max] of ``max (lines + slopes s) - s^2 / c0``, and where: at an end,
+    or at a breakpoint of the maximum, between which it is concave. Every pair of lines is tried."""
+    i, j = np.triu_indices(slopes.size, 1)
+    apart = slopes[j] != slopes[i]
+    s = (lines[i] - lines[j])[apart] / (slopes[j] - slopes[i])[apart]
+    s = np.concatenate([[s_min, s_max], s[(s > s_min) & (s < s_max)]])
+    values = (lines[None, :] + np.outer(s, slopes)).max(axis=1) - s * s / c0
+    best = int(np.argmin(values))
+    return float(values[best]), float(s[best])
+
+
+CHECKERS: dict[str, Checker] = dict.fromkeys(
+    ("radial", "radial_two", "radial_quartic"), check_radial
+)
