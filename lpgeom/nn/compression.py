@@ -379,8 +379,12 @@ def _written(
                 yield name, stored.tensor(keys[name])
 
     def recipe() -> Recipe:
-        layers = tuple(layers_of(model))
-        return Recipe(kind, "transformers", layers, aliases, report=work.report())
+        held = temporary / "generation_config.json"
+        return Recipe(
+            kind, "transformers", tuple(layers_of(model)), aliases,
+            report=work.report(), config=model.config.to_json_string(),
+            generation=held.read_text(encoding="utf-8") if held.is_file() else "",
+        )  # fmt: skip
 
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
@@ -389,9 +393,13 @@ def _written(
         model.config.architectures = [kind]
         if any(item.group.kept for item in work.solvable):
             say_untied(model)
-        model.config.save_pretrained(temporary)
         written = write(temporary, names, tensors(), recipe)
-        os.rename(temporary, target)
+        try:
+            os.rename(temporary, target)
+        except OSError as error:
+            if target.exists():  # another's, in the meantime
+                raise FileExistsError(17, "exists already", str(target)) from error
+            raise
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

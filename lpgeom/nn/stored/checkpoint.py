@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
-import secrets
-from collections.abc import Callable, Iterable, Mapping
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +20,21 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.random import fork_rng
 
+from lpgeom.io.atomic import write_atomically
 from lpgeom.io.checksum import sha256_of
 from lpgeom.nn.factors.groups import PLACES, Factors, are_places
 from lpgeom.nn.modules.low_rank import regroup
 from lpgeom.nn.report.report import CompressionReport
-from lpgeom.nn.stored.huggingface import config_from, transformers_class
+from lpgeom.nn.stored.huggingface import METHOD, config_from, transformers_class
 from lpgeom.nn.stored.outline import layer_of, layers_of, prepare
 from lpgeom.nn.stored.recipe import NAME, CheckpointError, Recipe, read_recipe, refused
 from lpgeom.nn.stored.tensors import aliases_of, write_tensors
+
+DENSE = re.compile(
+    r"(model|pytorch_model|tf_model|flax_model)(\.[\w-]+?)?(-\d+-of-\d+)?(\.[\w-]+)?"
+    r"\.(safetensors|bin|h5|msgpack)(\.index(\.[\w-]+)?\.json)?|model\.ckpt\.[\w.-]+"
+)
+"""Files from which transformers would load the weights that were there before."""
 
 
 def save_pretrained(
@@ -39,9 +51,10 @@ def save_pretrained(
         Any; layers that are not in factors are stored as they are, shared tensors once.
     directory : path-like
         Made if it is not there. Tensors go into a .safetensors file named after their checksum;
-        then ``lpgeom.json``, which holds the config too, is moved over an older one in a single
-        step, so that at every moment the directory holds the old model or the new one. Other files
-        stay.
+        then ``lpgeom.json``, which holds the configs too, is moved over an older one in a single
+        step, so that at every moment the directory holds the old model or the new one, whole; of
+        two that are saved at a time, the last. Of a Hugging Face model, files with other weights
+        that transformers would load are removed. Other files stay.
     report : CompressionReport, optional
         Kept in the recipe.
 
@@ -81,21 +94,18 @@ def save_pretrained(
     library = "transformers" if transformers_class(type(model).__name__, type(model)) else None
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    others: list[Any] = []
-    config = None
+    config = generation = None
     if library:
+        register()
         model.config.architectures = [type(model).__name__]
-        config = model.config.to_json_string()
-        others = [model.config, getattr(model, "generation_config", None)]
+        config, held = model.config.to_json_string(), getattr(model, "generation_config", None)
+        generation = "" if held is None else held.to_json_string()
     recipe = Recipe(
         type(model).__name__, library, tuple(layers_of(model)), aliases,
-        report=report, config=config,
+        report=report, config=config, generation=generation,
     )  # fmt: skip
     names = [name for name in state if name not in aliases]
     write(folder, names, ((name, state[name]) for name in names), lambda: recipe)
-    for other in others:
-        if other is not None:
-            other.save_pretrained(folder)
 
 
 def write(
@@ -108,21 +118,56 @@ def write(
 
     `recipe` is asked once all tensors are written; it may depend on what their making told.
     """
-    temporary = folder / f".lpgeom.{secrets.token_hex(6)}.tmp"
+    stage = Path(tempfile.mkdtemp(".tmp", ".lpgeom.", folder))
     try:
-        write_tensors(temporary, names, tensors)
-        digest = sha256_of(temporary)
+        write_tensors(stage / "tensors", names, tensors)
+        digest = sha256_of(stage / "tensors")
         file = f"lpgeom-{digest[:8]}.safetensors"
-        os.replace(temporary, folder / file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    written = replace(recipe(), tensors=file, sha256=digest)
-    written.write(folder)
-    for old in folder.glob("lpgeom-????????.safetensors"):
-        if old.name != file:
-            old.unlink()
+        os.rename(stage / "tensors", stage / file)
+        written = replace(recipe(), tensors=file, sha256=digest)
+        written.write(stage)
+        # Copies for others to read; here the recipe's own count.
+        config, generation = written.config, written.generation
+        if config:
+            ours = {"quant_method": METHOD, "tensors": file}
+            config = json.dumps(json.loads(config) | {"quantization_config": ours}, indent=2) + "\n"
+        texts = {"config.json": config, "generation_config.json": generation}
+        copies = [(name, text.encode()) for name, text in texts.items() if text]
+        for name, data in copies:
+            write_atomically(stage / name, lambda out, data=data: out.write(data))
+        with _alone(folder) as alone:
+            for name in (file, NAME, *(name for name, _ in copies)):
+                os.replace(stage / name, folder / name)
+            for old in list(folder.iterdir()):
+                ours = re.fullmatch(r"lpgeom-[0-9a-f]{8}\.safetensors", old.name)
+                dense = written.library and DENSE.fullmatch(old.name)
+                if dense or (ours and alone and old.name != file):
+                    old.unlink()
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
     return written
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Keep other writers of a directory waiting; False where the file system has no locks.
+
+    There nothing may be removed: a writer beside this one may be about to name it.
+    """
+    held, alone = None, False
+    try:
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            held = os.open(folder, os.O_RDONLY)
+            fcntl.flock(held, fcntl.LOCK_EX)
+            alone = True
+        yield alone
+        if held is not None:
+            os.fsync(held)
+    finally:
+        if held is not None:
+            os.close(held)
 
 
 def load_pretrained(
@@ -180,14 +225,7 @@ def load_pretrained(
     True
     """
     folder = Path(directory)
-    recipe = read_recipe(folder)
-    path = folder / recipe.tensors
-    if not path.is_file():
-        raise CheckpointError(f"{folder}: {recipe.tensors} is missing")
-    if sha256_of(path) != recipe.sha256:
-        raise CheckpointError(f"{path}: damaged (its checksum is not the one in {NAME})")
-    with refused(path, SafetensorError, ValueError, OSError):
-        state = load_file(path)
+    recipe, state = _read(folder)
     recipe = _regrouped(folder, recipe, state)
     if model is None:
         model = _rebuilt(folder, recipe, state)
@@ -196,6 +234,90 @@ def load_pretrained(
     _fill(model, state, recipe)
     model.eval()
     return model if device is None else model.to(device)
+
+
+def _read(folder: Path) -> tuple[Recipe, dict[str, Tensor]]:
+    """What one writer left: read again where another came between."""
+    while True:
+        recipe = read_recipe(folder)
+        try:
+            found = _contents(folder, recipe)
+        except CheckpointError:
+            if read_recipe(folder).sha256 == recipe.sha256:
+                raise
+            continue
+        # What is read beside recipe and tensors, as of older versions, is vouched for by neither.
+        if found[0] == recipe or read_recipe(folder).sha256 == recipe.sha256:
+            return found
+
+
+def _contents(folder: Path, recipe: Recipe) -> tuple[Recipe, dict[str, Tensor]]:
+    """A recipe with its configs, and its tensors."""
+    path = folder / recipe.tensors
+    with refused(path, SafetensorError, ValueError, OSError):
+        if not path.is_file():
+            raise CheckpointError(f"{folder}: {recipe.tensors} is missing")
+        if sha256_of(path) != recipe.sha256:
+            raise CheckpointError(f"{path}: damaged (its checksum is not the one in {NAME})")
+        state = load_file(path)
+    for key, name in (("config", "config.json"), ("generation", "generation_config.json")):
+        other = folder / name
+        if recipe.library and getattr(recipe, key) is None and other.is_file():
+            with refused(other, ValueError, OSError):
+                recipe = replace(recipe, **{key: other.read_text(encoding="utf-8")})
+    return recipe, state
+
+
+@cache
+def register() -> None:
+    """Have transformers open what is written here, by its own mechanism for quantised models.
+
+    Where that is not registered, or too old, it finds no weights: never those of another model.
+    """
+    from transformers.quantizers import HfQuantizer, auto
+    from transformers.utils.quantization_config import QuantizationConfigMixin
+
+    class Config(QuantizationConfigMixin):  # type: ignore[misc]
+        def __init__(self, tensors: str, **_: Any) -> None:
+            self.quant_method, self.tensors = METHOD, tensors
+
+    class Quantizer(HfQuantizer):  # type: ignore[misc]
+        def update_attn_implementation(self, config: Any) -> Any:
+            """A first sight of the config: where the weights are."""
+            config.transformers_weights = self.quantization_config.tensors
+            return config
+
+        def _process_model_before_weight_loading(
+            self, model: Any, checkpoint_files: Any = (), **_: Any
+        ) -> None:
+            self.folder = Path(checkpoint_files[0]).parent
+            recipe, state = _read(self.folder)
+            self.recipe, self.state = _regrouped(self.folder, recipe, state), state
+            prepare(model, self.recipe.layers)
+            # What is shared, and whether all is there, is seen to below.
+            gone = {f"{layer.name}.weight" for layer in self.recipe.layers}
+            tied = getattr(model, "all_tied_weights_keys", {})
+            model.all_tied_weights_keys = {k: v for k, v in tied.items() if not gone & {k, v}}
+            model._keys_to_ignore_on_load_missing = [".*"]
+
+        def _process_model_after_weight_loading(self, model: Any, **_: Any) -> Any:
+            _check(model, self.state, self.recipe, self.folder)
+            to = model.state_dict()
+            for name, value in self.state.items():
+                dtype = to[name].dtype if value.is_floating_point() else None
+                self.state[name] = value.to(to[name].device, dtype)
+            _fill(model, self.state, self.recipe)
+            self.remove_quantization_config(model)
+            del model.config.transformers_weights, model._keys_to_ignore_on_load_missing
+            return model
+
+        def is_serializable(self) -> bool:
+            return True
+
+        is_trainable = True
+
+    auto.AUTO_QUANTIZATION_CONFIG_MAPPING[METHOD] = Config
+    auto.AUTO_QUANTIZER_MAPPING[METHOD] = Quantizer
 
 
 def _regrouped(folder: Path, recipe: Recipe, state: dict[str, Tensor]) -> Recipe:
@@ -291,11 +413,11 @@ def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Mo
     cls = transformers_class(recipe.model)
     if cls is None:
         raise CheckpointError(f"{folder}: this transformers has no model class {recipe.model}")
-    if recipe.config is None and not (folder / "config.json").is_file():
+    if recipe.config is None:
         raise CheckpointError(f"{folder}: config.json is missing")
     # Whatever a class raises that is given another one's config.
     with refused(folder, Exception, what=f"its config makes no {recipe.model}"):
-        config = config_from(cls.config_class, folder, recipe.config)
+        config = config_from(cls.config_class, recipe.config)
         with fork_rng(devices=[]):  # new weights, thrown away, disturb no seed
             with torch.device("meta"):
                 outline = cls(config)
@@ -304,6 +426,6 @@ def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Mo
             _check(outline, state, recipe, folder)
             made: nn.Module = cls(config)
         generation: Any = getattr(made, "generation_config", None)
-        if generation is not None and (folder / "generation_config.json").is_file():
-            made.generation_config = type(generation).from_pretrained(folder)
+        if generation is not None and recipe.generation:
+            made.generation_config = type(generation).from_dict(json.loads(recipe.generation))
         return made

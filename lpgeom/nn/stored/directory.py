@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.random import fork_rng
 
-from lpgeom.nn.stored.huggingface import transformers_class
+from lpgeom.nn.stored.huggingface import config_from, transformers_class
 from lpgeom.nn.stored.recipe import NAME, CheckpointError, refused
 from lpgeom.nn.stored.tensors import DTYPES
 
@@ -31,18 +31,24 @@ def structure(source: Path) -> nn.Module:
     """The model of a directory's config, without data."""
     if not source.is_dir():
         raise CheckpointError(f"{source}: there is no such directory")
+    if (source / NAME).is_file():
+        raise CheckpointError(f"{source}: is compressed already (it has {NAME})")
     path = source / "config.json"
     if not path.is_file():
         raise CheckpointError(f"{source}: no config.json; not a Hugging Face model's directory")
     with refused(path, ValueError, AttributeError, what="damaged"):
-        names = json.loads(path.read_bytes()).get("architectures") or []
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text)
+        names, kind = values.get("architectures") or [], values.get("model_type")
     transformers_class("PreTrainedModel")  # says what to install
-    from transformers import AutoConfig, AutoModel
+    from transformers import CONFIG_MAPPING, AutoModel
 
-    with refused(path, OSError, ValueError, TypeError, KeyError):
-        config = AutoConfig.from_pretrained(source, local_files_only=True)
-    errors = (ValueError, TypeError, KeyError, AttributeError)
-    with refused(path, *errors, what="makes no model"), torch.device("meta"), fork_rng(devices=[]):
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        raise CheckpointError(f"{path}: transformers knows no model_type {kind!r}")
+    # Whatever classes raise that are given another one's config.
+    what = "makes no model"
+    with refused(path, Exception, what=what), torch.device("meta"), fork_rng(devices=[]):
+        config = config_from(CONFIG_MAPPING[kind], text)
         if not names:
             return AutoModel.from_config(config)
         cls = transformers_class(str(names[0]))
@@ -109,8 +115,6 @@ def open_tensors(source: Path, weights: str | None) -> Iterator[Stored]:
 
 def _weights_of(source: Path) -> list[Path]:
     """The .safetensors files of a directory."""
-    if (source / NAME).is_file():
-        raise CheckpointError(f"{source}: is compressed already (it has {NAME})")
     index = source / "model.safetensors.index.json"
     if (source / "model.safetensors").is_file():
         return [source / "model.safetensors"]
@@ -200,16 +204,25 @@ def keys_of(model: nn.Module, stored: Stored, source: Path) -> dict[str, str]:
 
 
 def copy_others(source: Path, target: Path) -> None:
-    """Copy everything but weights, hidden files and links to other directories."""
+    """Copy everything but weights, hidden files and links that lead out of the directory.
+
+    A snapshot in the hub's cache consists of links into the blobs beside it, which are its own.
+    """
+    root, left = source.resolve(), []
+    blobs = root.parent.parent / "blobs" if root.parent.name == "snapshots" else root
 
     def ignored(folder: str, names: list[str]) -> list[str]:
         paths = [Path(folder) / name for name in names]
-        return [
-            path.name
-            for path in paths
-            if path.name.startswith(".")
-            or path.name.endswith(WEIGHTS)
-            or (path.is_symlink() and not path.is_file())
-        ]
+        out = [path.name for path in paths if path.is_symlink() and not inside(path.resolve())]
+        left.extend(out)
+        return [name for name in names if name.startswith(".") or name.endswith(WEIGHTS)] + out
+
+    def inside(path: Path) -> bool:
+        return path.is_file() and not {root, blobs}.isdisjoint(path.parents)
 
     shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)
+    if left:
+        warnings.warn(
+            f"{source}: {len(left)} links that lead out of it are not copied, such as {left[0]}",
+            stacklevel=3,
+        )

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import inspect
+import json
+import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 TIED = "tie_word_embeddings"
 """The flag of a config that says whether the output layer shares the embedding's weight."""
+
+METHOD = "lpgeom"
+"""What transformers calls our way of storing, in the config.json that is written for it."""
+
+FREE = (
+    "architectures", "id2label", "label2id", "transformers_version", "langs", "languages",
+    "vocab_list", "vocabulary_map", "doc_sep", "title_sep", "prefix", "__float__",
+)  # fmt: skip
+"""Keys of a config whose texts are read by people, or compared with other texts."""
+
+REACHING = ("backbone", "quantization_config")
+"""Keys without which it would be another model, and with which something else were loaded."""
+
+TEXTS = re.compile(
+    r"(^|_)(act|activation|afn|arch|architecture|connection|dtype|features|fn|func|function|head|initializer|"
+    r"kind|layers|loss|method|mode|names|norm|op|ops|output|pattern|policy|pooling|proj|rank|reduction|"
+    r"scaling|scheme|strategy|type|types|upsampler)(_|$)"
+)
+"""Words of keys under which a text is a choice among a class's own ways."""
 
 
 def transformers_class(name: str, wanted: type | None = None) -> Any:
@@ -57,10 +79,68 @@ def say_untied(model: Any) -> None:
     setattr(config, TIED, False)
 
 
-def config_from(config_class: Any, folder: Path, text: str | None) -> Any:
-    """The config in the directory, or this one, which is read in the same way."""
-    if text is None:
-        return config_class.from_pretrained(folder, local_files_only=True)
+def config_from(config_class: Any, text: str) -> Any:
+    """The config of that class that a config.json says, of which only what is `permitted` counts.
+
+    Raises
+    ------
+    ValueError
+        A text that is none, or that asks for something else.
+    """
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError("not a mapping")
+    stored = values.get("quantization_config")
+    if isinstance(stored, dict) and stored.get("quant_method") == METHOD:
+        del values["quantization_config"]
     with tempfile.TemporaryDirectory() as own:
-        (Path(own) / "config.json").write_text(text, encoding="utf-8")
+        kept = json.dumps(permitted(values, config_class))
+        (Path(own) / "config.json").write_text(kept, encoding="utf-8")
         return config_class.from_pretrained(own, local_files_only=True)
+
+
+def permitted(values: Mapping[str, Any], config_class: Any) -> dict[str, Any]:
+    """What a config may say: numbers, flags, and texts under the keys that are listed here.
+
+    A text may name a repository, a file or code, which transformers goes for under keys that differ
+    from version to version; numbers name nothing. Other texts are left out, and refused where the
+    class knows the key and what it stands for by itself is another.
+    """
+    known = {} if config_class is None else inspect.signature(config_class.__init__).parameters
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        own = known.get(key)
+        if key in REACHING and value not in (None, "", False):
+            raise ValueError(f"{key} {str(value)[:60]!r} would be fetched, or run")
+        if key in FREE:
+            kept[key] = value
+        elif "pretrained" in key and value is True:
+            kept[key] = False
+        elif isinstance(value, dict):
+            kept[key] = permitted(value, _inner(config_class, key, value))
+        elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            kept[key] = [permitted({key: item}, config_class)[key] for item in value]
+        elif _names_nothing(key, value) or (own is not None and value == own.default):
+            kept[key] = value
+        elif own is not None:
+            raise ValueError(f"{key} {str(value)[:60]!r} may name a repository, a file or code")
+    return kept
+
+
+def _inner(config_class: Any, key: str, values: Mapping[str, Any]) -> Any:
+    """The class of the config that another one holds under a key, if it is one."""
+    from transformers import CONFIG_MAPPING
+
+    found = getattr(config_class, "sub_configs", {}).get(key)
+    if found is not None and hasattr(found, "model_type"):
+        return found
+    kind = values.get("model_type")
+    return CONFIG_MAPPING[kind] if isinstance(kind, str) and kind in CONFIG_MAPPING else None
+
+
+def _names_nothing(key: str, value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_names_nothing(key, item) for item in value)
+    if not isinstance(value, str):
+        return True
+    return bool(TEXTS.search(key) and re.fullmatch(r"[\w.+* -]{0,80}", value))

@@ -99,9 +99,9 @@ class Recipe:
     tensors, sha256 : str
         The file with the tensors, in the same directory, and its checksum.
     report : CompressionReport or None
-    config : str or None
-        A Hugging Face model's config.json. Here it changes in one step with the tensors; None: it
-        is the one in the directory.
+    config, generation : str or None
+        A Hugging Face model's config.json and generation_config.json ("": it has none). Here they
+        change in one step with the tensors; None, in older files: they are those in the directory.
     """
 
     model: str
@@ -112,6 +112,7 @@ class Recipe:
     sha256: str = ""
     report: CompressionReport | None = None
     config: str | None = None
+    generation: str | None = None
 
     def write(self, directory: Path) -> None:
         """Write it into a directory; appears complete or not at all."""
@@ -175,10 +176,12 @@ def _checked(values: Mapping[str, Any]) -> Recipe:
     aliases = dict(values["aliases"])
     texts = all(isinstance(name, str) for pair in aliases.items() for name in pair)
     _require(texts, "aliases are not names")
-    report, config = values.get("report"), values.get("config")
+    report, config, generation = (values.get(key) for key in ("report", "config", "generation"))
     _require(isinstance(config, str | None), "config is not a text")
+    _require(isinstance(generation, str | None), "generation is not a text")
     report = None if report is None else CompressionReport.from_dict(report)
-    return Recipe(model, library, layers, aliases, tensors, values["sha256"], report, config)
+    digest = values["sha256"]
+    return Recipe(model, library, layers, aliases, tensors, digest, report, config, generation)
 
 
 def _layer(values: Mapping[str, Any]) -> Layer:
