@@ -9,10 +9,13 @@ file is opened, and arrays that a caller has opened are used as they are.
 from __future__ import annotations
 
 import itertools
+import math
+import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,10 +30,38 @@ FEW_BYTES = 1 << 36
 MOST_BYTES = 1 << 60
 """No storage holds more than this."""
 
+MOST_OF_NUMBERS = 10
+"""Measured numbers are not compressed by a larger factor."""
+
 MOST_COMPRESSED = 100_000
 """Numbers that are not all the same are not compressed by a larger factor."""
 
+INFLATED, MOST_INFLATED = "LPGEOM_MAX_INFLATED", 1 << 30
+"""Environment variable: the most bytes that something compressed may take; what it is if unset."""
+
 Block = tuple[int, NDArray[Any]]
+
+
+def check_inflated(inflated: int, stored: int, what: str) -> None:
+    """A small file can announce any size, and a compressed one can fill it.
+
+    Raises
+    ------
+    ValueError
+        More than is allowed; says how to allow it.
+    """
+    text = os.environ.get(INFLATED, "").strip() or str(MOST_INFLATED)
+    try:
+        most = float(text)
+    except ValueError:
+        most = math.nan
+    if not most > 0:
+        raise ValueError(f"the environment variable {INFLATED} must be a number of bytes: {text!r}")
+    if inflated > most:
+        raise ValueError(
+            f"{what}: {stored} stored bytes become {inflated}, and at most {most:.0f} are allowed; "
+            f"set the environment variable {INFLATED} to more if the file can be trusted"
+        )
 
 
 class Stored(ABC):
@@ -94,6 +125,7 @@ class StoredArray(Stored):
         # A Zarr shard is stored as one object; HDF5 without chunks may be cut anywhere.
         grain = getattr(self._array, "shards", None) or getattr(self._array, "chunks", None)
         rows = min(int(grain[0]), n) if grain else 1
+        _check_piece(rows * d * self.dtype.itemsize, lambda: _stored_bytes(self._array))
         step = rows * max(1, PIECE_BYTES // (rows * d * self.dtype.itemsize))
         return _Ranges(range(0, n, step), step, n)
 
@@ -131,16 +163,29 @@ class _Ranges(Sequence[tuple[int, int]]):
         return lo, min(lo + self.step, self.n)
 
 
-def _check_announced(array: Any, announced: int) -> None:
-    """Chunks that are not there count as zeros: a tiny file can announce any number of rows."""
-    if announced <= FEW_BYTES:
-        return
+def _check_piece(size: int, stored: Callable[[], int | None]) -> None:
+    """What is read as a whole must be there, or be small enough to come from nothing."""
+    if size > MOST_INFLATED:
+        there = stored() or 0
+        if there < size // MOST_OF_NUMBERS:
+            check_inflated(size, there, "a piece that is read as a whole")
+
+
+def _stored_bytes(array: Any) -> int | None:
+    """What there is of an array; None if its library does not tell."""
     stored = None
     if hasattr(getattr(array, "id", None), "get_storage_size"):  # HDF5
         stored = array.id.get_storage_size()
     elif hasattr(array, "nbytes_stored"):  # Zarr
         stored = array.nbytes_stored()
-        stored = stored() if callable(stored) else stored
+    return stored() if callable(stored) else stored
+
+
+def _check_announced(array: Any, announced: int) -> None:
+    """Chunks that are not there count as zeros: a tiny file can announce any number of rows."""
+    if announced <= FEW_BYTES:
+        return
+    stored = _stored_bytes(array)
     if announced > MOST_BYTES or (stored is not None and stored < announced // MOST_COMPRESSED):
         there = "" if stored is None else f", and holds {stored}"
         raise ValueError(f"announces {announced} bytes{there}")
@@ -175,7 +220,14 @@ class ParquetTable(Stored):
             )
         self._names = names
         n = file.metadata.num_rows
-        sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
+        groups = [file.metadata.row_group(g) for g in range(file.num_row_groups)]
+        sizes = [group.num_rows for group in groups]
+        for group in groups:
+            columns = [group.column(j) for j in range(group.num_columns)]
+            _check_piece(
+                sum(column.total_uncompressed_size for column in columns),
+                partial(sum, [column.total_compressed_size for column in columns]),
+            )
         if sum(sizes) != n:
             raise ValueError(f"announces {n} rows, and holds {sum(sizes)}")
         ranges = list(itertools.pairwise(itertools.accumulate(sizes, initial=0)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -306,6 +307,44 @@ def test_every_truncation_of_every_format_is_a_read_error(tmp_path: Path) -> Non
             path.write_bytes(data[:length])
             with pytest.raises(ReadError):
                 read_matrix(path)
+
+
+def test_what_inflates_beyond_the_limit_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3 MB of zeros that claim to be 3 GB; the limit is an environment variable."""
+    path = tmp_path / "bomb.npz"
+    rows = 3_000_000_000 // 800
+    header = io.BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (rows, 100)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("a.npy", "w", force_zip64=True) as member,
+    ):
+        member.write(header.getvalue())
+        for _ in range(3000):
+            member.write(bytes(1_000_000))
+    assert path.stat().st_size < 4_000_000
+    tracemalloc.start()
+    for read in (read_matrix, read_vector):
+        with pytest.raises(ReadError, match=r"at most 1073741824 .*LPGEOM_MAX_INFLATED to more"):
+            read(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
+    np.savez_compressed(path, a=np.ones((1000, 10)))
+    monkeypatch.setenv("LPGEOM_MAX_INFLATED", "80000")
+    with pytest.raises(ReadError, match="stored bytes become 80128, and at most 80000 are allowed"):
+        read_matrix(path)
+    monkeypatch.setenv("LPGEOM_MAX_INFLATED", "1e5")
+    assert read_matrix(path).shape == (1000, 10)
+    np.savez(path, a=np.ones((2000, 10)))  # is as large as it says
+    assert read_matrix(path).shape == (2000, 10)
+    for text in ("much", "-1", "nan", "0"):
+        monkeypatch.setenv("LPGEOM_MAX_INFLATED", text)
+        np.savez_compressed(path, a=np.ones((2, 2)))
+        with pytest.raises(ReadError, match="must be a number of bytes"):
+            read_matrix(path)
 
 
 def test_a_new_type_of_file_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -250,3 +251,66 @@ def test_a_library_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
     with pytest.raises(ReadError, match="read with h5py, which is not installed: pip install"):
         read_matrix(path)
+
+
+# ---- what lies in other files, or is not there
+
+
+def test_hdf5_reads_no_other_file(tmp_path: Path) -> None:
+    np.arange(12.0).tofile(tmp_path / "secret.bin")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["group/y"] = np.ones((3, 4))
+    layout = h5py.VirtualLayout((3, 4), "f8")
+    layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "group/y", (3, 4))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        outside = [(str(tmp_path / "secret.bin"), 0, 96)]
+        file.create_dataset("external", (3, 4), "f8", external=outside)
+        file.create_virtual_dataset("virtual", layout)
+        file["link"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "group/y")
+        file["inner/link"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "group")
+        file["soft"] = h5py.SoftLink("/link")
+        file["sound"] = np.zeros((2, 2))
+    for name in ("external", "virtual"):
+        with pytest.raises(ReadError, match=f"'/{name}' has its numbers in other files"):
+            read_matrix(tmp_path / "a.h5", name)
+    for name in ("link", "soft", "inner/link", "inner/link/y", "link/x"):
+        with pytest.raises(ReadError, match="'(link|soft)' is a link to '.*'; links aren't"):
+            read_matrix(tmp_path / "a.h5", name)
+    for name in ("sound/x", "none", "inner/none"):
+        with pytest.raises(ReadError, match="no array named"):
+            read_matrix(tmp_path / "a.h5", name)
+    assert read_matrix(tmp_path / "a.h5", "sound").shape == (2, 2)
+
+
+def test_what_is_read_as_a_whole_must_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chunk or a row group of zeros takes nothing in a file, and gigabytes in memory."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        options = {"chunks": (1 << 24, 16), "compression": "gzip"}
+        file.create_dataset("x", (1 << 24, 16), "f8", **options)
+    pyarrow = pytest.importorskip("pyarrow")
+    zeros = pyarrow.table({name: pyarrow.array(np.zeros(1 << 20)) for name in "ab"})
+    path = tmp_path / "a.parquet"
+    parquet.write_table(zeros, path, use_dictionary=False, compression="gzip")
+    with pytest.raises(ReadError, match=r"0 stored bytes become 2147483648.*LPGEOM_MAX_INFLATED"):
+        read_matrix(tmp_path / "a.h5")
+    assert read_matrix(path).shape == (1 << 20, 2)
+    monkeypatch.setattr("lpgeom.io.sources.MOST_INFLATED", 1 << 22)
+    with pytest.raises(ReadError, match="at most 4194304 are allowed; set the environment"):
+        read_matrix(path)
+    monkeypatch.setenv("LPGEOM_MAX_INFLATED", "3e9")
+    assert read_matrix(path).shape == (1 << 20, 2)
+    assert read_matrix(tmp_path / "a.h5").shape == (1 << 24, 16)
+
+
+def test_a_zarr_of_no_numbers_is_refused_unread(tmp_path: Path) -> None:
+    (tmp_path / "a.zarr").mkdir()
+    values = {
+        "zarr_format": 2, "shape": [2, 2], "chunks": [2, 2], "dtype": "|O", "compressor": None,
+        "fill_value": 0, "order": "C", "filters": [{"id": "vlen-utf8"}, {"id": "pickle"}],
+    }  # fmt: skip
+    (tmp_path / "a.zarr" / ".zarray").write_text(json.dumps(values))
+    (tmp_path / "a.zarr" / "0.0").write_bytes(b"cbuiltins\nexit\n(tR.")
+    with pytest.raises(ReadError):
+        np.asarray(read_matrix(tmp_path / "a.zarr"))

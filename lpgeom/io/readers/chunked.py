@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from lpgeom.io.readers.names import ReadError, choose, reading
 from lpgeom.io.sources import ParquetTable, Stored, StoredArray
@@ -20,13 +21,19 @@ def read_zarr(path: str | os.PathLike[str], tensor: str | None) -> Stored:
         if hasattr(found, "shape"):
             if tensor is not None:
                 raise ReadError(f"{path}: holds one array, which has no name ({tensor!r})")
-            return StoredArray(found)
+            return _numbers(path, found)
         names = [name for name, item in found.members(max_depth=None) if hasattr(item, "shape")]
-        return StoredArray(found[choose(path, names, tensor)])
+        return _numbers(path, found[choose(path, names, tensor)])
+
+
+def _numbers(path: str | os.PathLike[str], array: Any) -> Stored:
+    if getattr(array.dtype, "kind", "O") not in "fiub":
+        raise ReadError(f"{path}: dtype {array.dtype}; expected real numbers")
+    return StoredArray(array)
 
 
 def read_hdf5(path: str | os.PathLike[str], tensor: str | None) -> Stored:
-    """A dataset, wherever in the file it lies."""
+    """A dataset, wherever in the file it lies; nothing that lies in another file."""
     import h5py
 
     with open(path, "rb"):  # h5py's own message for a missing file is about its flags
@@ -38,11 +45,29 @@ def read_hdf5(path: str | os.PathLike[str], tensor: str | None) -> Stored:
     names: list[str] = []
     # h5py passes on what its C library finds, under many types.
     with reading(path, "damaged HDF5 file", Exception):
+        # It goes along no link that may lead to another file.
         file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
-        dataset = file[choose(path, names, None if tensor is None else tensor.strip("/"))]
-        if dataset.dtype.kind not in "fiub":
-            raise ReadError(f"{path}: dtype {dataset.dtype}; expected real numbers")
-        return StoredArray(dataset)
+        wanted = None if tensor is None else tensor.strip("/")
+        if wanted is not None and wanted not in names:
+            _refuse_links(path, file, wanted)
+        dataset = file[choose(path, names, wanted)]
+        if dataset.external or dataset.is_virtual:
+            raise ReadError(f"{path}: {dataset.name!r} has its numbers in other files, "
+                            "which are not read")  # fmt: skip
+        return _numbers(path, dataset)
+
+
+def _refuse_links(path: str | os.PathLike[str], group: Any, name: str) -> None:
+    """Say that a name is a link, or begins with one; step by step, so that none is followed."""
+    import h5py
+
+    for part in name.split("/"):
+        link = group.get(part, getlink=True)
+        if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
+            raise ReadError(f"{path}: {part!r} is a link to {link.path!r}; links aren't followed")
+        group = None if link is None else group[part]
+        if not isinstance(group, h5py.Group):
+            return
 
 
 def read_parquet(path: str | os.PathLike[str], tensor: str | None) -> Stored:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lpgeom.io.npy import MAGIC, Header, NotNumbers, read_header
 from lpgeom.io.readers.names import ReadError, choose, reading
+from lpgeom.io.sources import check_inflated
 
 INFLATION = 1032
 """Deflate makes at most that many bytes out of one."""
@@ -66,7 +67,7 @@ def read_npz(path: str | os.PathLike[str], tensor: str | None) -> NDArray:
         members = {name.removesuffix(".npy"): name for name in archive.namelist()}
         name = choose(path, members, tensor)
         info = archive.getinfo(members[name])
-        _check_member(info, os.path.getsize(path))
+        _check_member(path, info)
         with archive.open(info) as member:
             try:
                 return _array(path, name, info, member)
@@ -74,13 +75,18 @@ def read_npz(path: str | os.PathLike[str], tensor: str | None) -> NDArray:
                 raise ReadError(f"{path}: {error}") from error
 
 
-def _check_member(info: zipfile.ZipInfo, size: int) -> None:
-    """Its sizes must be possible: a name in an archive can claim any."""
+def _check_member(path: str | os.PathLike[str], info: zipfile.ZipInfo) -> None:
+    """Its sizes must be possible, for a name in an archive can claim any, and allowed."""
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"compressed by method {info.compress_type}, which NumPy does not write")
     most = info.compress_size * (INFLATION if info.compress_type == zipfile.ZIP_DEFLATED else 1)
-    if info.compress_size > size or info.file_size > most:
+    if info.compress_size > os.path.getsize(path) or info.file_size > most:
         raise ValueError(f"{info.filename!r} claims to be larger than it can be")
+    if info.compress_type == zipfile.ZIP_DEFLATED:
+        try:
+            check_inflated(info.file_size, info.compress_size, f"{path}: {info.filename!r}")
+        except ValueError as error:
+            raise ReadError(str(error)) from None
 
 
 def _array(
