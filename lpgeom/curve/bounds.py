@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from lpgeom.bounds.evidence import Evidence
 from lpgeom.bounds.relaxation import (
@@ -142,8 +141,3 @@ class RankBounds:
         mean: Array = (1.0 - share) * self._references[low].Q0
         mean += share * self._references[high].Q0
         return mean
-
-
-def rescaled_lewis(lewis: LewisWeights, factor: float) -> LewisWeights:
-    """Lewis weights of the same rows times a factor (a power of two)."""
-    return lewis if factor == 1.0 else replace(lewis, M=lewis.M * factor**2)

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike
 
 from lpgeom.bounds.table import lower_bounds
 from lpgeom.coresets.record import Coreset, unpacked
-from lpgeom.curve.bounds import RankBounds, rescaled_lewis
+from lpgeom.curve.bounds import RankBounds
 from lpgeom.curve.search import RankSearch
-from lpgeom.curve.solver import RankEnd, RankOptions, Shared
+from lpgeom.curve.solver import RankEnd, Shared
 from lpgeom.geometry.grassmann import complement
 from lpgeom.geometry.spectrum import LARGE, Spectrum, principal
 from lpgeom.io import validation
@@ -27,7 +27,7 @@ from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import Problem, open_anywhere
 from lpgeom.rows.vectors import local
 from lpgeom.subspace.approx import DEFAULT_MAX_ITER, SMALL_TOL, approx_rows
-from lpgeom.subspace.assemble import Solution, lifted_weights, result_of, with_bounds
+from lpgeom.subspace.assemble import Solution, result_of, with_bounds
 from lpgeom.subspace.certify import cost
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.exact import spanned
@@ -151,8 +151,8 @@ def cost_curve(
             results = [build.exact(inner, pca, k) for k in ranks if k >= pca.rank]
             ranks = [k for k in ranks if k < pca.rank]
             if ranks:
-                options = RankOptions(method, seed, steps, tol)
-                shared = Shared(inner, pca, ranks, options, bar)
+                options = {"seed": seed, "max_iter": steps, "tol": tol}
+                shared = Shared(inner, pca, ranks, method, bar, **options)
                 level = None if not certify else "tight" if certify == "tight" else "fast"
                 results = build.searched(shared, ranks, level) + results
         total = to_cost_units(lp_cost(problem.rows.squared_norms(), p), problem.unit, p)
@@ -180,7 +180,7 @@ class _Builder:
 
     def searched(self, shared: Shared, ranks: list[int], level: str | None) -> list[SubspaceResult]:
         """The results of ranks below that of A."""
-        lewis = lifted_weights(shared.lewis, self._span)
+        lewis = None if shared.lewis is None else shared.lewis.lifted(self._span)
         bounds: RankBounds | None = None
         powers: dict[int, list[Any]] = {}
         p = self._problem.p
@@ -194,26 +194,22 @@ class _Builder:
                 return
             shared.bar.stage(f"k = {end.k}: certificate")
             problem = rescaled(self._problem, end.problem.unit)
-            evidence = end.solution(self._span).evidence(problem.rows)
+            evidence = end.solution.lifted(self._span).evidence(problem.rows)
             if bounds is not None:
                 bounds.look(end.k, evidence)
             else:
-                scaled = None
-                if lewis is not None:
-                    scaled = rescaled_lewis(lewis, self._problem.unit / problem.unit)
-                evidence = replace(evidence, lewis=scaled)
                 powers[end.k] = lower_bounds(problem.rows, evidence, end.k, p, level, self._seed)
 
         results = []
         for end, seconds in RankSearch(shared, ranks, look).run():
             check_cost(end.found.cost, self._problem.p)
             problem = rescaled(self._problem, end.problem.unit)
-            solution = end.solution(self._span)
+            solution = end.solution.lifted(self._span)
             certificate = None
             if level is not None:
                 known = bounds.at(end.k) if bounds is not None else powers[end.k]
                 certificate = with_bounds(
-                    problem, solution.found.frame.V, end.found.cost, known, end.promise
+                    problem, solution.found.frame.V, end.found.cost, known, solution.promise
                 )
             results.append(self._result(problem, solution, certificate, end.passes, seconds))
         return results

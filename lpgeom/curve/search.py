@@ -42,7 +42,7 @@ class RankSearch:
         if len(ks) > 1:
             self._solve(ks[-1], None, None, 0)
             self._between(0, len(ks) - 1, 0)
-        if self._small and self._shared.p < 2.0 and self._shared.options.method == "auto":
+        if self._small and self._shared.p < 2.0 and self._shared.method.searches:
             self._sweep()
         self._close()
         for k in ks:
@@ -53,6 +53,7 @@ class RankSearch:
         before = rows.n_passes
         end = RankSolver(self._shared, k).end(low, high, anchor=depth < ANCHORS)
         self._look(end)
+        end = end.holding(end.found, lewis=None)  # which were for the certificate
         self._ends[k] = replace(end, passes=rows.n_passes - before)
         self._seconds[k] = time.perf_counter() - begin
 
@@ -69,7 +70,8 @@ class RankSearch:
             end = self._ends[k]
             nothing = np.zeros((end.found.frame.V.shape[0], 0))
             frame = Frame(end.found.frame.V, nothing)
-            self._ends[k] = replace(end, found=replace(end.found, frame=frame, t=nothing, N=None))
+            basis = replace(end.found, frame=frame, t=nothing, N=None)
+            self._ends[k] = end.holding(basis)
 
     def _sweep(self) -> None:
         """Up and down while a rank's residuals lead its neighbour to something cheaper."""
@@ -98,6 +100,5 @@ class RankSearch:
             power = (low.problem.unit / end.problem.unit) ** self._shared.p
             before = low.found.cost * power
             if end.found.cost > before:
-                solver = RankSolver(self._shared, k)
-                found = solver.extended(low)
-                self._ends[k] = replace(end, found=replace(found, cost=min(found.cost, before)))
+                found = RankSolver(self._shared, k).extended(low)
+                self._ends[k] = end.holding(replace(found, cost=min(found.cost, before)))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
 from lpgeom.geometry.grassmann import Frame, complement
-from lpgeom.geometry.lewis import LewisWeights, a_priori_cost, guarantee
+from lpgeom.geometry.lewis import LewisWeights
 from lpgeom.geometry.spectrum import LARGE, Spectrum, eigen
 from lpgeom.progress import Progress
 from lpgeom.rows.base import Array, Rows
@@ -17,7 +19,6 @@ from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.door import Problem
 from lpgeom.subspace.assemble import Candidate, Solution
 from lpgeom.subspace.cost import lp_cost
-from lpgeom.subspace.irls import Irls, Run
 from lpgeom.subspace.sampling import Sampler
 from lpgeom.subspace.scale import centred
 from lpgeom.subspace.search import follow, leading, robust_weights, typical
@@ -33,29 +34,22 @@ p-mean."""
 
 
 @dataclass(frozen=True)
-class RankOptions:
-    """What the descents of every rank are told."""
-
-    method: str
-    seed: int
-    max_iter: int
-    tol: float
-
-
-@dataclass(frozen=True)
 class RankEnd:
     """Where the search for one rank ended, in the scale of its own problem."""
 
     k: int
     problem: Problem[Rows]
-    found: Candidate
-    svd_cost: float
-    promise: float
+    solution: Solution
     passes: float
 
-    def solution(self, span: Array | None) -> Solution:
-        """The same as a solution, in the space that `span` leads to."""
-        return Solution(self.found, self.svd_cost, None, self.promise).lifted(span)
+    @property
+    def found(self) -> Candidate:
+        """The subspace."""
+        return self.solution.found
+
+    def holding(self, found: Candidate, **more: Any) -> RankEnd:
+        """The same with another subspace, or another view of it."""
+        return replace(self, solution=replace(self.solution, found=found, **more))
 
 
 class Shared:
@@ -66,56 +60,46 @@ class Shared:
         problem: Problem[Rows],
         pca: Spectrum,
         ks: list[int],
-        options: RankOptions,
+        method: str,
         bar: Progress,
+        **options: Any,
     ) -> None:
-        self.problem, self.pca, self.options, self.bar = problem, pca, options, bar
-        self.p = problem.p
+        self.problem, self.pca, self.method, self.bar = problem, pca, METHODS[method], bar
+        self.options, self.p = options, problem.p
         self.lewis: LewisWeights | None = None
         self.source: Sampler | None = None
         self.eigvals = np.zeros(0)
-        self._U = pca.U
-        n = problem.rows.shape[0]
+        self.U = pca.U
+        n, d = problem.rows.shape
         spectra = np.maximum(pca.eigvals, 0.0)
-        self._svd = CostsByRank.of(problem.rows, pca.U, spectra / n, ks, self.p)
-        self._own = self._svd
+
+        def costs(U: Array) -> CostsByRank:
+            means = ((U.T @ pca.U) ** 2) @ spectra / n
+            return CostsByRank.of(problem.rows, U, means, ks, self.p)
+
+        self.svd = self.own = costs(pca.U)
         if self.p != 2.0:
             middle = RankSolver(self, ks[len(ks) // 2])
-            t = middle.svd.t
-            lewis, self.eigvals, frame = middle.lewis(t)
+            lewis, eigvals, frame = middle.lewis(middle.svd.t)
             self.source = middle.source
             # In the scale of that rank: M is in squared units of the rows.
-            factor = problem.unit / middle.problem.unit
-            self.lewis = replace(lewis, M=lewis.M / factor**2)
-            self.eigvals = self.eigvals / factor**2
-            self._U = np.concatenate([frame.W, frame.V], axis=1)
-            means = ((self._U.T @ pca.U) ** 2) @ spectra / n
-            self._own = CostsByRank.of(problem.rows, self._U, means, ks, self.p)
+            self.lewis = lewis.scaled(1.0 / middle.factor)
+            self.eigvals = eigvals / middle.factor**2
+            self.U = np.concatenate([frame.W, frame.V], axis=1)
+            self.own = costs(self.U)
         self._robust: list[tuple[str, Array, CostsByRank]] = []
-        n, d = problem.rows.shape
         if self.p < 2.0 and n * d < LARGE and isinstance(problem.rows, BlockRows):
             assert self.lewis is not None
             tau = self.lewis.weights ** (2.0 / self.p)
             for name, w in robust_weights(problem.rows, tau).items():
                 U = eigen(problem.rows.weighted_gram(w))[1]
-                means = ((U.T @ pca.U) ** 2) @ spectra / n
-                self._robust.append((name, U, CostsByRank.of(problem.rows, U, means, ks, self.p)))
-
-    def svd_cost(self, k: int, factor: float) -> float:
-        """Cost of the SVD's subspace of rank k, rows times `factor`."""
-        return self._svd.at(k, factor)
-
-    def lewis_cost(self, k: int, factor: float) -> float:
-        return self._own.at(k, factor)
+                self._robust.append((name, U, costs(U)))
 
     def robust(self, k: int, below: float) -> Iterator[tuple[str, Frame]]:
         """Subspaces of Grams in which long rows count less, where they cost hardly more."""
         for name, U, curve in self._robust:
             if curve.at(k, 1.0) < ROBUST * below:
                 yield name, Frame.leading(U, k)
-
-    def lewis_frame(self, k: int) -> Frame:
-        return Frame.leading(self._U, k)
 
 
 @dataclass(frozen=True)
@@ -151,15 +135,27 @@ class RankSolver(Solver):
     def __init__(self, shared: Shared, k: int) -> None:
         self.shared = shared
         self.problem, pca = centred(shared.problem, shared.pca, k)
-        o = shared.options
-        super().__init__(
-            self.problem.rows, pca, k, shared.p,
-            seed=o.seed, max_iter=o.max_iter, tol=o.tol, bar=shared.bar,
-        )  # fmt: skip
+        super().__init__(self.problem.rows, pca, k, shared.p, bar=shared.bar, **shared.options)
         if shared.source is not None:
             self.source = shared.source
         self.factor = shared.problem.unit / self.problem.unit
-        self.svd_cost = shared.svd_cost(k, self.factor)
+
+    @cached_property
+    def svd_cost(self) -> float:
+        """From what the ranks have in common."""
+        return self.shared.svd.at(self.k, self.factor)
+
+    @cached_property
+    def usual(self) -> float:
+        """What the cheaper of the SVD's subspace and the Lewis one costs."""
+        return min(self.svd_cost, self.shared.own.at(self.k, self.factor))
+
+    @cached_property
+    def starts(self) -> Starts:
+        """The Lewis subspace of this rank, and its weights in this rank's scale."""
+        lewis = self.shared.lewis
+        assert lewis is not None
+        return Starts(Frame.leading(self.shared.U, self.k), lewis.scaled(self.factor))
 
     def plain(self, svd: Candidate) -> Candidate:
         """The SVD of one rank among many stays that of the shared spectrum."""
@@ -167,18 +163,16 @@ class RankSolver(Solver):
 
     def own(self) -> Candidate:
         """The Lewis subspace."""
-        return self.evaluate("lewis", self.shared.lewis_frame(self.k))
+        return self.evaluate("lewis", self.starts.ellipsoid)
 
     def end(self, low: RankEnd | None, high: RankEnd | None, *, anchor: bool) -> RankEnd:
         """The best subspace of this rank; `low` and `high` are ends of a smaller and a larger."""
         before = self.rows.n_passes
-        method = METHODS[self.shared.options.method]
+        method = self.shared.method
         if self.p == 2.0:
             found = self.svd
         elif not method.descends:
-            assert self.shared.lewis is not None
-            starts = Starts(self.shared.lewis_frame(self.k), self.shared.lewis)
-            found = min(method.candidates(self, starts), key=lambda c: c.cost)
+            found = min(method.candidates(self, self.starts), key=lambda c: c.cost)
         elif self.p > 2.0:
             found = self._damped(low, high)
         elif low is None or high is None or (anchor and not self.large):
@@ -190,68 +184,34 @@ class RankSolver(Solver):
                 found = self._without_long_rows(found)
                 if not found.converged:
                     found = min(found, self._anchored(True), key=lambda c: c.cost)
-        return self.settled(found, before)
+        return self._end(found, before)
+
+    def _end(self, found: Candidate, before: float) -> RankEnd:
+        if self.p == 2.0:
+            solution = Solution(found, found.cost, None, 1.0)
+        else:
+            lam = self.shared.eigvals * self.factor**2
+            solution = self.settled(found, self.shared.method, self.starts, lam)
+        return RankEnd(self.k, self.problem, solution, self.rows.n_passes - before)
 
     def _without_long_rows(self, found: Candidate) -> Candidate:
         """The best end of descents from robust starts as well."""
-        usual = min(self.svd_cost, self.shared.lewis_cost(self.k, self.factor))
-        for name, frame in self.shared.robust(self.k, usual):
+        for name, frame in self.shared.robust(self.k, self.usual):
             found = self._cheaper(found, name, frame, typical(self.rows, frame))
         return found
 
     def _cheaper(self, best: Candidate, name: str, start: Frame, eps: float) -> Candidate:
         """The end of a descent from `start` if it is cheaper than `best`, else that."""
-
-        def descent(start: Frame, tol: float, eps: float | None) -> Irls:
-            return self._irls(self.rows, start, None, tol=tol, eps=eps)
-
+        descent = partial(self._irls, self.rows)
         run, _ = follow(descent, start, eps, best.frame, best.cost, self.tol, self.max_iter)
         if run is None or run.cost >= best.cost * (1.0 - 1e-9):
             return best
         return self._ended(name, run)
 
-    def _ended(self, name: str, run: Run) -> Candidate:
-        found = self._settle(f"irls from {name}", run)
-        return found.after(list(run.history), run.n_iter, run)
-
-    def settled(self, found: Candidate, before: float) -> RankEnd:
-        """With what is promised, and never dearer than the SVD."""
-        method, promise = METHODS[self.shared.options.method], 1.0
-        svd_cost = self.svd_cost
-        if method.cheapest and found.name != "svd":
-            # Figures and eigenvectors from float32 decide nothing close.
-            if found.cost > svd_cost * (1.0 - 1e-5):
-                svd = super().plain(self.svd)
-                svd_cost = svd.cost
-                found = min(found, svd, key=lambda c: c.cost)
-        elif found.name == "svd":
-            svd_cost = found.cost
-        lewis = self.shared.lewis
-        if lewis is not None:
-            promise = guarantee(lewis)
-            lam = self.shared.eigvals * self.factor**2
-            scaled = replace(lewis, M=lewis.M * self.factor**2)
-            if found.cost > a_priori_cost(scaled, lam, lam.size - self.k):
-                own = self.in_double(self.own())
-                if found.cost > own.cost:
-                    if method.cheapest:
-                        found = own
-                    else:
-                        promise = math.inf
-        return RankEnd(self.k, self.problem, found, svd_cost, promise, self.rows.n_passes - before)
-
     def _anchored(self, searching: bool) -> Candidate:
         """As `Solver.solve` finds it."""
-        svd, own = self.svd, self.own()
-        if searching and self.large:
-            candidates = self._sampled(svd, self.shared.lewis_frame(self.k))
-        else:
-            candidates = [self._descend(svd), self._descend(own)]
-            if searching:
-                assert self.shared.lewis is not None
-                best = min(candidates, key=lambda c: c.cost)
-                candidates += self._explored(best, self.shared.lewis)
-        return min(candidates, key=lambda c: c.cost)
+        found = self.searched(self.starts) if searching else self.descents(self.starts)
+        return min(found, key=lambda c: c.cost)
 
     def _residuals(self, low: RankEnd, high: RankEnd) -> Array:
         """Squared residuals between those of two other ranks; in any scale."""
@@ -269,11 +229,9 @@ class RankSolver(Solver):
         """Descent from the reweighting by residuals t of other subspaces."""
         view = self.rows.single() if self.large else self.rows
         start, eps = self._reweighted(view, t)
-        irls = self._irls(view, start, None, eps=eps)
-        best = min(self.svd_cost, self.shared.lewis_cost(self.k, self.factor))
-        if irls.best_cost > best * (1.0 + 1e-5):
-            other = self.svd if best == self.svd_cost else self.own()
-            return self._descend(other)
+        irls = self._irls(view, start, eps=eps)
+        if irls.best_cost > self.usual * (1.0 + 1e-5):
+            return self._descend(self.svd if self.usual == self.svd_cost else self.own())
         if self.large:
             unknown = Candidate(name, start, t, math.inf, False, ())
             return self._descend(unknown, irls)
@@ -292,7 +250,7 @@ class RankSolver(Solver):
         found = self._cheaper(end.found, f"rank {other.k}", *start)
         if found is end.found:
             return None
-        improved = self.settled(found, before)
+        improved = self._end(found, before)
         return replace(improved, passes=improved.passes + end.passes)
 
     def _damped(self, low: RankEnd | None, high: RankEnd | None) -> Candidate:

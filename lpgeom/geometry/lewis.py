@@ -52,6 +52,14 @@ class LewisWeights:
     n_iter: int
     converged: bool
 
+    def scaled(self, factor: float) -> LewisWeights:
+        """Those of the rows times a factor: M is in their squared units."""
+        return self if factor == 1.0 else replace(self, M=self.M * factor**2)
+
+    def lifted(self, span: Array | None) -> LewisWeights:
+        """Those of rows in coordinates of a span, of the rows themselves."""
+        return self if span is None else replace(self, M=span @ self.M @ span.T)
+
 
 def gram_weights(w: Array, p: float) -> Array:
     """``w^(1-2/p)``, the weights of ``M = A^T W^(1-2/p) A``; 0 where w is 0."""
@@ -259,9 +267,8 @@ def lewis_weights(
             pca = spectrum(rows)
             if pca.rank == 0:
                 return LewisWeights(np.zeros(n), np.zeros((d, d)), 1.0, 0, problem.p, 0, True)
-            scaled, _ = lewis_iteration(rows, problem.p, tol=tol, max_iter=max_iter, start=pca)
-            if span is not None:
-                scaled = replace(scaled, M=span @ scaled.M @ span.T)
+            found, _ = lewis_iteration(rows, problem.p, tol=tol, max_iter=max_iter, start=pca)
+            scaled = found.lifted(span)
     with np.errstate(over="ignore"):
         M = scaled.M * problem.unit * problem.unit
     if not np.isfinite(M).all():

@@ -109,7 +109,7 @@ class Solution:
                 frame=Frame.of(span @ found.frame.V),
                 N=None if found.N is None else span @ found.N @ span.T,
             ),
-            lewis=lifted_weights(self.lewis, span),
+            lewis=None if self.lewis is None else self.lewis.lifted(span),
         )
 
     def evidence(self, rows: Rows) -> Evidence:
@@ -118,13 +118,6 @@ class Solution:
         V, W = found.frame.V, found.frame.W
         Y2 = rows.squared_norms()
         return Evidence(V, W, found.t, Y2, self.lewis, found.N, found.duals)
-
-
-def lifted_weights(lewis: LewisWeights | None, span: Array | None) -> LewisWeights | None:
-    """Lewis weights with their metric in the space that `span` leads to."""
-    if lewis is None or span is None:
-        return lewis
-    return replace(lewis, M=span @ lewis.M @ span.T)
 
 
 def result_of(

@@ -19,7 +19,7 @@ from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import open_anywhere
 from lpgeom.rows.vectors import fetched, numbers
-from lpgeom.subspace.assemble import certificate_of, exact_certificate, lifted_weights
+from lpgeom.subspace.assemble import certificate_of, exact_certificate
 from lpgeom.subspace.cost import entries_cost, lp_cost
 from lpgeom.subspace.exact import measured, residuals
 from lpgeom.subspace.minimax import solver_for
@@ -192,7 +192,7 @@ def certify(
                 solver = solver_for(p)(inner.rows, pca, k, p, seed=seed)
                 lewis, lam, _ = solver.lewis(t)
                 promise = guarantee(lewis) if value <= solver.owed(lewis, lam) else math.inf
-                lewis = lifted_weights(lewis, span)
+                lewis = lewis.lifted(span)
             elif value > float(np.maximum(pca.eigvals[: pca.eigvals.size - k], 0.0).sum()) * (
                 1.0 + 1e-9
             ):

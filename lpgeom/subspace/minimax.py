@@ -14,11 +14,10 @@ from lpgeom.geometry.ellipsoids.dense import FEW as FEW_ENTRIES
 from lpgeom.geometry.ellipsoids.john import john_passes, john_weights
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.lewis import LewisWeights
-from lpgeom.geometry.spectrum import Spectrum, eigen, spectrum
+from lpgeom.geometry.spectrum import eigen, spectrum
 from lpgeom.kernels.cpu.simplex import pairwise_descent
-from lpgeom.progress import Progress
 from lpgeom.rows.array import ArrayRows, dense, gathered
-from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.base import Array
 from lpgeom.rows.vectors import entries, largest, numbers, placed
 from lpgeom.subspace.assemble import Candidate, falling
 from lpgeom.subspace.cost import lp_cost
@@ -74,23 +73,13 @@ class MinimaxSolver(Solver):
         See `Solver`, with p = inf.
     """
 
-    def __init__(
-        self,
-        rows: Rows,
-        pca: Spectrum,
-        k: int,
-        p: float = math.inf,
-        *,
-        seed: int,
-        max_iter: int = 200,
-        tol: float = TIGHTEST,
-        bar: Progress | None = None,
-    ) -> None:
+    def __post_init__(self) -> None:
         # Most steps wait for the one before.
-        near = rows.here(FEW_ENTRIES)
-        pca = pca if near is rows and not pca.single else spectrum(near)
-        tol = max(tol, TIGHTEST)
-        super().__init__(near, pca, k, p, seed=seed, max_iter=max_iter, tol=tol, bar=bar)
+        near = self.rows.here(FEW_ENTRIES)
+        if near is not self.rows or self.pca.single:
+            self.pca = spectrum(near)
+        self.rows, self.tol = near, max(self.tol, TIGHTEST)
+        super().__post_init__()
 
     def lewis(self, t: Array) -> tuple[LewisWeights, Array, Frame]:
         """John's weights (kappa is the largest tau), the eigenvalues of M, and its subspace."""

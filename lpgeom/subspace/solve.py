@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -83,6 +83,7 @@ class Method:
     searches: bool = False
 
 
+@dataclass(eq=False)
 class Solver:
     """Best of the SVD, the Lewis subspace, and descents: costs that decide are float64's.
 
@@ -97,51 +98,48 @@ class Solver:
     bar : Progress
     """
 
-    def __init__(
-        self,
-        rows: Rows,
-        pca: Spectrum,
-        k: int,
-        p: float,
-        *,
-        seed: int,
-        max_iter: int = 200,
-        tol: float = 1e-5,
-        bar: Progress | None = None,
-    ) -> None:
-        self.rows = rows
-        self.pca = pca
-        self.k = k
-        self.p = p
-        self.max_iter = max_iter
-        self.tol = tol
-        self.bar = Progress(False) if bar is None else bar
-        self.rng = np.random.default_rng(seed)
+    rows: Rows
+    pca: Spectrum
+    k: int
+    p: float
+    _: KW_ONLY
+    seed: int
+    max_iter: int = 200
+    tol: float = 1e-5
+    bar: Progress = field(default_factory=lambda: Progress(False))
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(self.seed)
         self.source: Sampler | None = None
-        n, d = rows.shape
+        (n, d), pca = self.rows.shape, self.pca
         # Samples and float32 need rows to spare, and a Gram that float32 does not make singular.
         healthy = pca.squared and pca.eigvals[0] > HEALTHY * pca.eigvals[-1]
         self.large = healthy and n * d >= LARGE and n >= 2 * (TRAIN + TEST) * d
 
     def solve(self, method: str) -> Solution:
         """The best candidate of a method, by its name in `METHODS`."""
-        svd = self.svd
         if self.p == 2.0:
-            return Solution(svd, svd.cost, None, 1.0)
-        lewis, lam, ellipsoid = self.lewis(svd.t)
-        how = METHODS[method]
-        candidates = how.candidates(self, Starts(ellipsoid, lewis))
-        best = min(candidates, key=lambda c: c.cost)
+            return Solution(self.svd, self.svd.cost, None, 1.0)
+        lewis, lam, ellipsoid = self.lewis(self.svd.t)
+        how, starts = METHODS[method], Starts(ellipsoid, lewis)
+        best = min(how.candidates(self, starts), key=lambda c: c.cost)
+        return self.settled(best, how, starts, lam)
+
+    def settled(self, best: Candidate, how: Method, starts: Starts, lam: Array) -> Solution:
+        """With what is promised, and never dearer than the SVD; lam are the eigenvalues of M."""
+        svd_cost, lewis = self.svd_cost, starts.lewis
         # Figures and eigenvectors from float32 decide nothing close.
-        if how.cheapest and best.cost > svd.cost * (1.0 - 1e-5):
-            svd = self.plain(svd)
+        if how.cheapest and best.cost > svd_cost * (1.0 - 1e-5):
+            svd = Solver.plain(self, self.svd)
+            svd_cost = svd.cost
             best = min(best, svd, key=lambda c: c.cost)
-        svd_cost = best.cost if best.name == "svd" else svd.cost
+        if best.name == "svd":
+            svd_cost = best.cost
         # The promise of theory 2 is the Lewis subspace's; another subspace inherits it by costing
         # no more than the theorem's upper bound for that one, or than that one itself.
         promise = guarantee(lewis)
         if best.cost > self.owed(lewis, lam):
-            own = self.in_double(self.evaluate("lewis", ellipsoid))
+            own = self.in_double(self.evaluate("lewis", starts.ellipsoid))
             if best.cost > own.cost and how.cheapest:
                 best = own
             elif best.cost > own.cost:
@@ -152,6 +150,11 @@ class Solver:
     def svd(self) -> Candidate:
         """The SVD's subspace."""
         return self.evaluate("svd", Frame.leading(self.pca.U, self.k))
+
+    @cached_property
+    def svd_cost(self) -> float:
+        """What that costs."""
+        return self.svd.cost
 
     def owed(self, lewis: LewisWeights, lam: Array) -> float:
         """What the Lewis subspace costs at most (theory 2), from the eigenvalues of M."""
@@ -210,16 +213,13 @@ class Solver:
         SVD and from the Lewis subspace. Where that leads is compared with the two starts on
         another sample, because on the first it has an advantage that all rows would not confirm.
         """
-        first = self._irls(self.rows.single(), svd.frame, svd.t)
+        first = self._irls(self.rows.single(), svd.frame, t=svd.t)
         first.step()
         frames = [svd.frame, ellipsoid]
         if first.promise > BENIGN:
             self.bar.stage("search on a sample")
             train = self._sample(TRAIN)
-
-            def descent(start: Frame, tol: float, eps: float | None = None) -> Irls:
-                return self._irls(train, start, None, tol=tol, eps=eps)
-
+            descent = partial(self._irls, train)
             runs = [descent(start, 1e-4).run(30) for start in (svd.frame, ellipsoid)]
             best = min(runs, key=lambda run: run.cost)
             end = explored(
@@ -259,7 +259,7 @@ class Solver:
             self.p,
             best.frame,
             best.cost,
-            lambda start, tol, eps: self._irls(rows, start, None, tol=tol, eps=eps),
+            partial(self._irls, rows),
             tol=self.tol,
             max_iter=self.max_iter,
             rng=self.rng,
@@ -268,17 +268,20 @@ class Solver:
         )
         if end is None:
             return []
-        found = self._settle(f"irls from {end.name}", end.run)
-        return [found.after(list(end.run.history), end.run.n_iter, end.run)]
+        return [self._ended(end.name, end.run)]
+
+    def _ended(self, name: str, run: Run) -> Candidate:
+        found = self._settle(f"irls from {name}", run)
+        return found.after(list(run.history), run.n_iter, run)
 
     def _irls(
         self,
         rows: Rows,
         start: Frame,
-        t: Array | None,
-        *,
         tol: float | None = None,
         eps: float | None = None,
+        *,
+        t: Array | None = None,
     ) -> Irls:
         double = rows.dtype == np.float64
         return Irls(
@@ -329,7 +332,7 @@ class Solver:
     ) -> Run:
         rows = self.rows.single() if single else self.rows
         if self.p < 2.0:
-            return (begun or self._irls(rows, frame, t, eps=eps)).run(self.max_iter)
+            return (begun or self._irls(rows, frame, t=t, eps=eps)).run(self.max_iter)
         tol = max(self.tol, SINGLE_TOL) if single else self.tol
         return continued(
             rows, frame, self.p, max_iter=self.max_iter, tol=tol, t=t, tick=self.bar.step

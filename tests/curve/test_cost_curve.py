@@ -185,8 +185,8 @@ def test_a_larger_subspace_never_costs_more(monkeypatch: pytest.MonkeyPatch) -> 
     """A rank whose own search goes wrong gets the smaller rank's subspace, with one more."""
     settled = ranks_solver.RankSolver.settled
 
-    def spoiled(self: Any, found: Any, before: float) -> Any:
-        end = settled(self, found, before)
+    def spoiled(self: Any, *found: Any) -> Any:
+        end = settled(self, *found)
         if self.k != 5:
             return end
         frame = Frame.of(np.linalg.qr(np.random.default_rng(0).standard_normal((9, 5)))[0])
