@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,14 +76,12 @@ class FactoredRows:
 
 def each(one: Callable[[int], T], count: int, size: float) -> list[T]:
     """``one(c)`` for every c < count, each by one worker; `size` as in `spread`."""
-    waiting = deque(range(count))
+    waiting = iter(range(count))  # of which each worker takes the next
     found: dict[int, T] = {}
 
     def work(worker: int, workers: int, stopped: Callable[[], bool]) -> None:
-        while not stopped():
-            try:
-                c = waiting.popleft()
-            except IndexError:
+        for c in waiting:
+            if stopped():
                 return
             found[c] = one(c)
 
@@ -98,19 +95,26 @@ class GroupSolver:
 
     problem: Problem[BlockRows]
     seed: int
+    certify: bool | str
+    started: float
 
     def counts(self, index: Labels) -> bool:
         """Whether some row of the group has a positive weight."""
         omega = self.problem.omega
         return index.size > 0 and (omega is None or bool(omega[index].any()))
 
+    def rows_of(self, index: Labels | None) -> tuple[Any, Array | None]:
+        """Some rows of the matrix, and their weights."""
+        A, omega = self.problem.A, self.problem.omega
+        if index is None:
+            return A, omega
+        return some_rows(A, index), None if omega is None else omega[index]
+
     def solved(self, index: Labels | None, k: int, certify: bool | str) -> SubspaceResult:
         """The subspace of rank k for some rows; None: for all of them."""
-        problem = self.problem
-        A, omega = problem.A, problem.omega
+        problem, (A, omega) = self.problem, self.rows_of(index)
         method, tol, steps = "auto", None, None
         if index is not None:
-            A, omega = some_rows(A, index), None if omega is None else omega[index]
             method = "irls"  # the descents have been here: no search
             tol, steps = LARGE_SOLVE if is_large(problem) else (None, None)
         return approx_rows(

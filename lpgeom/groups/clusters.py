@@ -132,7 +132,7 @@ def approx_clusters(
     if max_iter is not None:
         steps = validation.check_positive_int("max_iter", max_iter)
     k = validation.check_k(k, problem.rows.shape[1])
-    task = _ClusterTask(problem, seed, k, j, certify, started)
+    task = _ClusterTask(problem, seed, certify, started, k, j)
     with device.device_of(problem.A):
         single = task.solved(None, k, certify if j == 1 else False)
         if j == 1 or single.method == "rank":
@@ -150,17 +150,24 @@ class _ClusterTask(GroupSolver):
 
     k: int
     j: int
-    certify: bool | str
-    started: float
 
     def of_single(self, single: SubspaceResult) -> ClusterResult:
         """Every row in the one subspace, which each label has a copy of."""
-        labels = np.zeros(single.shape[0], dtype=np.int64)
         results = (single, *[None] * (self.j - 1))
-        bases = [single.basis] * self.j
-        method = single.method if single.method == "rank" else "single"
-        return self._record(
-            labels, bases, results, single, (single.cost,), method, single.n_iter, single.converged
+        return ClusterResult(
+            labels=np.zeros(single.shape[0], dtype=np.int64),
+            parts=tuple(Part(single.basis, result) for result in results),
+            single_cost=single.cost,
+            svd_cost=single.svd_cost,
+            history=(min(single.cost, LARGEST),),  # as the record's cost is
+            p=self.problem.p,
+            shape=single.shape,
+            method=single.method if single.method == "rank" else "single",
+            n_iter=single.n_iter,
+            converged=single.converged,
+            seconds=time.perf_counter() - self.started,
+            seed=self.seed,
+            row_weights=self.problem.omega,
         )
 
     def of_split(self, found: Searched, single: SubspaceResult) -> ClusterResult:
@@ -201,16 +208,15 @@ class _ClusterTask(GroupSolver):
             return self.of_single(
                 self.solved(None, self.k, self.certify) if self.certify else single
             )
-        falling = np.maximum(np.minimum.accumulate(history), history[-1]).tolist()
-        return self._record(
-            labels.astype(np.int64),
-            bases,
-            tuple(results),
-            single,
-            tuple(falling),
-            f"k-subspaces from {found.name}",
-            found.n_iter,
-            found.converged and settled,
+        falling = np.maximum(np.minimum.accumulate(history), history[-1])
+        return replace(
+            self.of_single(single),
+            labels=labels.astype(np.int64),
+            parts=tuple(Part(V, result) for V, result in zip(bases, results, strict=True)),
+            history=tuple(np.minimum(falling, LARGEST).tolist()),
+            method=f"k-subspaces from {found.name}",
+            n_iter=found.n_iter,
+            converged=found.converged and settled,
         )
 
     def _of_label(self, index: Labels, V: Array, y: Array) -> SubspaceResult | None:
@@ -254,35 +260,6 @@ class _ClusterTask(GroupSolver):
         rows.run(work)
         f = self.problem.factors
         return labels, np.sqrt(least) if f is None else f * np.sqrt(least)
-
-    def _record(
-        self,
-        labels: Labels,
-        bases: list[Array],
-        results: tuple[SubspaceResult | None, ...],
-        single: SubspaceResult,
-        history: tuple[float, ...],
-        method: str,
-        n_iter: int,
-        converged: bool,
-    ) -> ClusterResult:
-        p = self.problem.p
-        pairs = zip(bases, results, strict=True)
-        return ClusterResult(
-            labels=labels,
-            parts=tuple(Part(V, result) for V, result in pairs),
-            single_cost=single.cost,
-            svd_cost=single.svd_cost,
-            history=tuple(min(cost, LARGEST) for cost in history),  # as the record's cost is
-            p=p,
-            shape=single.shape,
-            method=method,
-            n_iter=n_iter,
-            converged=converged,
-            seconds=time.perf_counter() - self.started,
-            seed=self.seed,
-            row_weights=self.problem.omega,
-        )
 
 
 def _side_by_side(jobs: Sequence[Callable[[], T]], backend: str) -> list[T]:

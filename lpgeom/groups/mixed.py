@@ -29,7 +29,7 @@ from lpgeom.records.subspace import to_cost_units
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import BlockRows
-from lpgeom.rows.door import Problem, open_array, plain_rows, some_rows
+from lpgeom.rows.door import Problem, open_array, plain_rows
 from lpgeom.rows.vectors import fetched
 from lpgeom.subspace.svd_curve import tails
 from lpgeom.threads import limited, sized
@@ -144,11 +144,11 @@ def approx_mixed(
     problem = open_array(A, p, row_weights, backend=backend)
     n, d = problem.rows.shape
     with device.device_of(problem.A):
-        solver = GroupSolver(problem, seed)
+        task = _MixedTask(problem, seed, certify, started, budget)
         rank = d if budget >= n * d else budget // (n + d)
-        single = _part(solver, None, rank, certify if j == 1 else False)
+        single = task.part(None, rank, certify if j == 1 else False)
         if j == 1 or single.norm_error == 0.0:
-            return _record(problem, budget, single, rank, None, (single,), started, seed)
+            return task.record(single)
         with limited(), sized(n, d), device.algebra(problem.rows), Progress(progress) as bar:
             groups = _Groups(problem, min(j, n), budget)
             found = descend(groups, groups.first(), steps, bar.step)
@@ -160,49 +160,14 @@ def approx_mixed(
                 )
             bar.stage("each group")
             parts = tuple(
-                _part(solver, np.flatnonzero(found.labels == c), k, certify)
+                task.part(np.flatnonzero(found.labels == c), k, certify)
                 for c, k in enumerate(found.ranks)
             )
         norm = p_norm([q.norm_error for q in parts], problem.p)
         less = norm < single.norm_error * (1.0 - 1e-12)  # by more than rounding
         if less and sum(q.cost for q in parts) <= single.cost:
-            return _record(problem, budget, single, rank, found, parts, started, seed)
-        if certify:
-            single = _part(solver, None, rank, certify)
-        return _record(problem, budget, single, rank, None, (single,), started, seed)
-
-
-def _record(
-    problem: Problem[BlockRows],
-    budget: int,
-    single: Part,
-    rank: int,
-    found: RankedLabels | None,
-    parts: tuple[Part, ...],
-    started: float,
-    seed: int,
-) -> MixedResult:
-    p, (n, d) = problem.p, problem.rows.shape
-    labels = np.zeros(n, np.int64) if found is None else found.labels.astype(np.int64)
-    cost = min(sum(q.cost for q in parts), LARGEST)
-    history = [single.cost, *(() if found is None else found.history), cost]
-    return MixedResult(
-        labels=labels,
-        parts=parts,
-        budget=budget,
-        single_rank=rank,
-        single_cost=single.cost,
-        svd_cost=single.svd_cost,
-        history=tuple(np.maximum(np.minimum.accumulate(history), cost).tolist()),
-        p=p,
-        shape=(n, d),
-        method="single" if found is None else "mixed ranks",
-        n_iter=0 if found is None else found.n_iter,
-        converged=True if found is None else found.converged,
-        seconds=time.perf_counter() - started,
-        seed=seed,
-        row_weights=problem.omega,
-    )
+            return task.record(single, parts, found)
+        return task.record(task.part(None, rank, certify) if certify else single)
 
 
 # ---------------------------------------------------------------- the descent
@@ -342,19 +307,49 @@ def descend(
 # ---------------------------------------------------------------- each group's result
 
 
-def _part(solver: GroupSolver, index: Labels | None, k: int, certify: bool | str) -> Part:
-    """Some rows (None: all) in one subspace of rank k."""
-    problem = solver.problem
-    d = problem.rows.shape[1]
-    if k >= d or not (index is None or solver.counts(index)):
-        return Part(np.eye(d)[:, :k])
-    if k > 0:
-        result = solver.solved(index, k, certify)
-        return Part(result.basis, result)
-    A, omega = problem.A, problem.omega
-    if index is not None:
-        A, omega = some_rows(A, index), None if omega is None else omega[index]
-    # Its own scale: nothing underflows.
-    own = open_array(A, problem.p, omega, backend=problem.backend)
-    norm = p_norm(np.sqrt(fetched(own.rows.squared_norms())), problem.p) * own.unit
-    return Part(np.empty((d, 0)), norm=norm, p=problem.p)
+@dataclass(frozen=True)
+class _MixedTask(GroupSolver):
+    """What is asked for; it leads from rows to parts, and to the record of them."""
+
+    budget: int
+
+    def part(self, index: Labels | None, k: int, certify: bool | str) -> Part:
+        """Some rows (None: all) in one subspace of rank k."""
+        d = self.problem.rows.shape[1]
+        if k >= d or not (index is None or self.counts(index)):
+            return Part(np.eye(d)[:, :k])
+        if k > 0:
+            result = self.solved(index, k, certify)
+            return Part(result.basis, result)
+        A, omega = self.rows_of(index)
+        # Its own scale: nothing underflows.
+        own = open_array(A, self.problem.p, omega, backend=self.problem.backend)
+        norm = p_norm(np.sqrt(fetched(own.rows.squared_norms())), own.p) * own.unit
+        return Part(np.empty((d, 0)), norm=norm, p=own.p)
+
+    def record(
+        self, single: Part, parts: tuple[Part, ...] = (), found: RankedLabels | None = None
+    ) -> MixedResult:
+        """The rows in their groups; without `parts` in the one subspace."""
+        n, d = self.problem.rows.shape
+        found = found or RankedLabels(np.zeros(n, np.intp), [single.rank], np.zeros(n))
+        method, parts = "mixed ranks" if parts else "single", parts or (single,)
+        cost = min(sum(q.cost for q in parts), LARGEST)
+        history = [single.cost, *found.history, cost]
+        return MixedResult(
+            labels=found.labels.astype(np.int64),
+            parts=parts,
+            budget=self.budget,
+            single_rank=single.rank,
+            single_cost=single.cost,
+            svd_cost=single.svd_cost,
+            history=tuple(np.maximum(np.minimum.accumulate(history), cost).tolist()),
+            p=self.problem.p,
+            shape=(n, d),
+            method=method,
+            n_iter=found.n_iter,
+            converged=found.converged,
+            seconds=time.perf_counter() - self.started,
+            seed=self.seed,
+            row_weights=self.problem.omega,
+        )
