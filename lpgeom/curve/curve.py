@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from lpgeom.bounds.table import lower_bounds
@@ -16,7 +15,7 @@ from lpgeom.coresets.record import Coreset, unpacked
 from lpgeom.curve.bounds import RankBounds
 from lpgeom.curve.search import RankSearch
 from lpgeom.curve.solver import RankEnd, Shared
-from lpgeom.geometry.grassmann import complement
+from lpgeom.geometry.grassmann import widened
 from lpgeom.geometry.spectrum import LARGE, Spectrum, principal
 from lpgeom.io import validation
 from lpgeom.progress import Progress
@@ -251,8 +250,7 @@ def _around(
     data: Any, result: SubspaceResult, smaller: SubspaceResult, row_weights: Any, backend: str
 ) -> SubspaceResult:
     """`result` with a subspace around a smaller and cheaper one (p = inf)."""
-    more = complement(smaller.basis)[:, : result.k - smaller.k]
-    V = np.concatenate([smaller.basis, more], axis=1)
+    V = widened(smaller.basis, result.k)
     found = cost(data, V, math.inf, row_weights=row_weights, backend=backend)
     value = min(found, smaller.cost)
     statement = replace(result.statement, basis=V, scaled_cost=value / result.statement.unit)

@@ -266,24 +266,13 @@ class RankSolver(Solver):
         """A smaller subspace with the leading directions outside it, and the leading directions
         inside a larger one."""
         yield f"rank {low.k}", self._with_more(low.found.frame)
-        V, W = high.found.frame.V, high.found.frame.W
-        inside = self._ordered(V)
-        less = V.shape[1] - self.k
-        yield (
-            f"rank {high.k}",
-            Frame(
-                np.ascontiguousarray(inside[:, less:]),
-                np.concatenate([inside[:, :less], W], axis=1),
-            ),
-        )
+        frame = high.found.frame
+        U = np.concatenate([frame.W, self._ordered(frame.V)], axis=1)
+        yield f"rank {high.k}", Frame.leading(U, self.k)
 
     def _with_more(self, frame: Frame) -> Frame:
-        V = frame.V
-        rest = self._ordered(frame.W if frame.W.shape[1] else complement(V))
-        left = V.shape[0] - self.k
-        return Frame(
-            np.concatenate([V, rest[:, left:]], axis=1), np.ascontiguousarray(rest[:, :left])
-        )
+        rest = self._ordered(frame.W if frame.W.shape[1] else complement(frame.V))
+        return Frame.leading(np.concatenate([rest, frame.V], axis=1), self.k)
 
     def _ordered(self, B: Array) -> Array:
         """A basis of the span of B along the axes of the rows inside it, the shortest first."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import numpy as np
 
 from lpgeom.geometry.spectrum import eigenvalues
@@ -49,13 +51,8 @@ def water_filling(eigvals: Array, m: float, linear: Array | None = None) -> Arra
             q = np.where(h + lam > h, np.clip(rise / lam, 0.0, 1.0), jump)
         return np.asarray(q, dtype=np.float64)
 
-    lo, hi = 0, kinks.size - 1
-    while lo < hi:  # first kink whose closed sum reaches m
-        mid = (lo + hi) // 2
-        if fill(kinks[mid], True).sum() >= m:
-            hi = mid
-        else:
-            lo = mid + 1
+    # The first kink whose closed sum reaches m.
+    lo = bisect_left(kinks, m, hi=kinks.size - 1, key=lambda theta: fill(theta, True).sum())
     upper = fill(kinks[lo], True)
     before = fill(kinks[lo], False)
     if before.sum() < m:  # m is reached inside the jump at this kink

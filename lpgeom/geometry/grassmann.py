@@ -26,8 +26,11 @@ class Frame:
     @staticmethod
     def spanned_by(B: Array) -> Frame:
         """The frame of the span of B's columns, which are independent."""
-        k = B.shape[1]
-        Q = completed(B)
+        return Frame.cut(completed(B), B.shape[1])
+
+    @staticmethod
+    def cut(Q: Array, k: int) -> Frame:
+        """From an orthogonal matrix: its first k columns, and the others."""
         return Frame(np.ascontiguousarray(Q[:, :k]), np.ascontiguousarray(Q[:, k:]))
 
     @staticmethod
@@ -47,6 +50,12 @@ def completed(V: Array) -> Array:
     the size where `eigen` runs on one."""
     Q: Array = serially(np.linalg.qr, V, mode="complete")[0]
     return Q
+
+
+def widened(V: Array, k: int) -> Array:
+    """V with further orthonormal columns where it has fewer than k."""
+    missing = k - V.shape[1]
+    return V if missing <= 0 else np.concatenate([V, complement(V)[:, :missing]], axis=1)
 
 
 def largest_sine(V: Array, V2: Array) -> float:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lpgeom.heuristics.base import BasisFound, RowsTask, completed, heuristic
+from lpgeom.geometry.grassmann import widened
+from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
 from lpgeom.heuristics.sweeps import sweep
 from lpgeom.rows.base import Array
 
@@ -72,7 +73,7 @@ def alternating_l1(task: RowsTask) -> BasisFound:
         )
     if task.k >= n:
         A = task.dense()
-        return BasisFound(completed(np.linalg.qr(A.T)[0], task.k), note="k >= n: spans the rows")
+        return BasisFound(widened(np.linalg.qr(A.T)[0], task.k), note="k >= n: spans the rows")
     V = task.svd_start().V
     A = task.dense()
     At = np.ascontiguousarray(A.T)

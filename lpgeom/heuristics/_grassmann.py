@@ -182,10 +182,10 @@ class Way:
         V = self._V + turned @ self._Zt
         with serial_blas():
             Q, R = np.linalg.qr(V, mode="complete")
-        k = V.shape[1]
         # The columns of V up to rounding, so that gradients at both ends share coordinates.
         signs = np.where(np.diag(R) < 0.0, -1.0, 1.0)
-        return Frame(np.ascontiguousarray(Q[:, :k] * signs), np.ascontiguousarray(Q[:, k:]))
+        frame = Frame.cut(Q, V.shape[1])
+        return Frame(frame.V * signs, frame.W)
 
     def next_step(self, a: float, after: Way) -> float:
         """First trial step from the end: the secant step along this way (Barzilai and Borwein),

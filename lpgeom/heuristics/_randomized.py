@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lpgeom.heuristics.base import BasisFound, RowsTask, completed, heuristic
+from lpgeom.geometry.grassmann import widened
+from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
 
 POWER_STEPS = 4
 
@@ -63,4 +64,4 @@ def randomized_svd(task: RowsTask) -> BasisFound:
     task.swept += 2.0 * task.max_iter + 2.0
     # Orthonormal to rounding; in as few columns as A has rows or columns.
     V = np.linalg.qr(np.asarray(Vt, dtype=np.float64).T)[0]
-    return BasisFound(completed(V, task.k), n_iter=task.max_iter)
+    return BasisFound(widened(V, task.k), n_iter=task.max_iter)

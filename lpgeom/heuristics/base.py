@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lpgeom.geometry.grassmann import Frame, complement
+from lpgeom.geometry.grassmann import Frame, widened
 from lpgeom.geometry.spectrum import eigen, spectrum
 from lpgeom.io import validation
 from lpgeom.rows.array import ArrayRows, dense
@@ -222,7 +222,7 @@ def heuristic(
                 problem, span = in_span(problem) if invariant else (problem, None)
                 task = RowsTask(problem.rows, k, problem.p, *limits)
                 if span is not None and k >= span.shape[1]:
-                    found = BasisFound(completed(span, k), note="k >= n: spans the rows")
+                    found = BasisFound(widened(span, k), note="k >= n: spans the rows")
                 else:
                     found = solve(task)
                     found = found if span is None else replace(found, V=span @ found.V)
@@ -265,11 +265,3 @@ def monotone(
 def leading(G: Array, k: int) -> Array:
     """The k leading eigenvectors of a symmetric G, (d, k)."""
     return np.ascontiguousarray(eigen(G)[1][:, len(G) - k :])
-
-
-def completed(V: Array, k: int) -> Array:
-    """V with further orthonormal columns, k in all."""
-    missing = k - V.shape[1]
-    if missing <= 0:
-        return V
-    return np.concatenate([V, complement(V)[:, :missing]], axis=1)

@@ -33,10 +33,6 @@ class ArrayRows(BlockRows):
     def _plain(self, block: Any) -> Any:
         return plain(block)
 
-    @property
-    def in_memory(self) -> type[ArrayRows]:
-        return ArrayRows
-
     def fetching(self, *, factors: bool = True) -> BlockRows:
         if factors:
             return self

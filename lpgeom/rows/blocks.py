@@ -72,9 +72,9 @@ class BlockRows(Views, ABC):
         )  # fmt: skip
 
     @property
-    @abstractmethod
     def in_memory(self) -> Callable[..., BlockRows]:
         """The class of rows that are taken from these."""
+        return type(self)
 
     @abstractmethod
     def fetching(self, *, factors: bool = True) -> BlockRows:

@@ -91,10 +91,6 @@ class CudaRows(BlockRows):
         dtype = np.float32 if block.dtype == np.float32 else np.float64
         return self.place.xp.ascontiguousarray(block, dtype=dtype)
 
-    @property
-    def in_memory(self) -> type[CudaRows]:
-        return CudaRows
-
     def here(self, entries: int) -> BlockRows:
         n, d = self.shape
         if n * d > entries:

@@ -19,6 +19,7 @@ class StoredRows(ArrayRows):
     """Rows ``scale * factors[i] * A[i]`` of a `Stored` A; parameters as in `ArrayRows`."""
 
     _A: Stored
+    in_memory = ArrayRows
 
     @property
     def _as_is(self) -> bool:

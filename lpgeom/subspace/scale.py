@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lpgeom.geometry.grassmann import complement
+from lpgeom.geometry.grassmann import widened
 from lpgeom.geometry.spectrum import Spectrum
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem
@@ -69,6 +69,4 @@ def spanning(pca: Spectrum, span: Array | None, k: int) -> Array:
     """An orthonormal (d, k) basis that contains the leading directions of the rows; k may exceed
     the number of coordinates."""
     U = pca.U if span is None else span @ pca.U
-    V = np.ascontiguousarray(U[:, max(U.shape[1] - k, 0) :])
-    missing = k - V.shape[1]
-    return V if missing == 0 else np.concatenate([V, complement(V)[:, :missing]], axis=1)
+    return widened(np.ascontiguousarray(U[:, max(U.shape[1] - k, 0) :]), k)

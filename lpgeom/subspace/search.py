@@ -319,7 +319,7 @@ def cheapest_spans(
     near = SAME * math.sqrt(float(np.einsum("ij,ij->", A, A)) / n)
     found: list[tuple[Array, Frame]] = []
     for (c,), Q in zip(*spans(sets[order]), strict=True):
-        frame = Frame(np.ascontiguousarray(Q[:, :k]), np.ascontiguousarray(Q[:, k:]))
+        frame = Frame.cut(Q, k)
         if all(
             largest_sine(V.V, frame.V) >= SAME or np.linalg.norm((c - o) @ frame.W) > near
             for o, V in found
