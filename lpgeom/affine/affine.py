@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lpgeom.affine.joint import joint_descent, power_of_two, residual_cost
-from lpgeom.affine.lift import certify_affine, lifted, mean_norm, section
+from lpgeom.affine.joint import joint_descent, mean_norm, power_of_two, residual_cost
+from lpgeom.affine.lift import certify_affine, lifted, section
 from lpgeom.geometry.grassmann import complement
 from lpgeom.geometry.median import lp_median, median_bound
 from lpgeom.geometry.spectrum import LARGE

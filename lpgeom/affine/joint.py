@@ -59,14 +59,13 @@ def joint_descent(
         top = float(t.max(initial=0.0))
         if top == 0.0:
             return c, V, step
-        value = _norm(t, top, weights, p)
+        value = mean_norm(np.sqrt(t), omega, p)
         stalled = 0 if value < least * (1.0 - tol) else stalled + 1
         if value < least:
             least, best = value, (c, V)
         if stalled >= STALLED or step == max_iter or (p == 2.0 and step > 0):
             break
-        mean = top * float(np.average((t / top) ** (p / 2.0), weights=weights)) ** (2.0 / p)
-        floor = FIRST * mean if floor is None else floor * FALL
+        floor = FIRST * value**2 if floor is None else floor * FALL
         new = (np.maximum(t, max(floor, 1e-26)) / top) ** (p / 2.0 - 1.0)
         new /= new.max()
         pull = new if pull is None or damping == 1.0 else pull ** (1.0 - damping) * new**damping
@@ -81,9 +80,7 @@ def joint_descent(
 
 def residual_cost(B: Array, c: Array, V: Array, omega: Array | None, p: float) -> float:
     """The p-th root of the cost, up to a factor that depends on omega alone: for comparison."""
-    t = _squared(B, c, V)
-    weights = np.ones(len(B)) if omega is None else omega / float(omega.max())
-    return _norm(t, float(t.max(initial=0.0)), weights, p)
+    return mean_norm(np.sqrt(_squared(B, c, V)), omega, p)
 
 
 def power_of_two(B: Array) -> float:
@@ -99,7 +96,9 @@ def _squared(B: Array, c: Array, V: Array) -> Array:
     return np.asarray(np.einsum("ij,ij->i", R, R))
 
 
-def _norm(t: Array, top: float, weights: Array, p: float) -> float:
+def mean_norm(norms: Array, omega: Array | None, p: float) -> float:
+    """``(sum omega r^p / sum omega)^(1/p)``."""
+    top = float(norms.max(initial=0.0))
     if top == 0.0:
         return 0.0
-    return math.sqrt(top) * float(weights @ (t / top) ** (p / 2.0)) ** (1.0 / p)
+    return top * float(np.average((norms / top) ** p, weights=omega)) ** (1.0 / p)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.linalg import block_diag
 
-from lpgeom.affine.joint import power_of_two
+from lpgeom.affine.joint import mean_norm, power_of_two
 from lpgeom.geometry.grassmann import complement
 from lpgeom.geometry.spectrum import LARGE
 from lpgeom.records.subspace import Certificate
@@ -28,15 +29,6 @@ def lifted(A: ArrayLike, centre: ArrayLike, lift: float) -> Array:
     out = np.empty((len(rows), rows.shape[1] + 1))
     np.subtract(rows, np.asarray(centre, dtype=np.float64), out=out[:, :-1])
     out[:, -1] = lift
-    return out
-
-
-def lifted_basis(basis: Array) -> Array:
-    """``span(basis)`` through the centre, as a subspace of the lifted rows: (d + 1, k + 1)."""
-    d, k = basis.shape
-    out = np.zeros((d + 1, k + 1))
-    out[:d, :k] = basis
-    out[d, k] = 1.0
     return out
 
 
@@ -109,7 +101,7 @@ def certify_affine(
     unit = power_of_two(B) or 1.0
     norms = np.sqrt(np.einsum("ij,ij->i", B / unit, B / unit))
     mean = mean_norm(norms, None if row_weights is None else np.asarray(row_weights), p) * unit
-    L = lifted_basis(basis)
+    L = block_diag(basis, 1.0)
 
     def at(lift: float, level: str) -> Certificate:
         B[:, -1] = lift
@@ -135,11 +127,3 @@ def lifts(p: float, large: bool) -> tuple[float, ...]:
     if p < 2.0:
         return (0.5, 2.0) if large else (0.25, 0.5, 1.0, 2.0)
     return (4.0,) if large else (1.0, 4.0, 16.0)
-
-
-def mean_norm(norms: Array, omega: Array | None, p: float) -> float:
-    """``(sum omega r^p / sum omega)^(1/p)``."""
-    top = float(norms.max(initial=0.0))
-    if top == 0.0:
-        return 0.0
-    return top * float(np.average((norms / top) ** p, weights=omega)) ** (1.0 / p)

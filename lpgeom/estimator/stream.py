@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from lpgeom.affine.lift import lifted, mean_norm
+from lpgeom.affine.joint import mean_norm
+from lpgeom.affine.lift import lifted
 from lpgeom.coresets.record import Coreset
 from lpgeom.coresets.streaming import StreamingCoreset
 from lpgeom.rows.base import Array

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import block_diag
 
 import lpgeom
 from lpgeom.affine.affine import approx_affine, rejudged
 from lpgeom.affine.joint import joint_descent
-from lpgeom.affine.lift import certify_affine, lifted, lifted_basis, section
+from lpgeom.affine.lift import certify_affine, lifted, section
 from lpgeom.geometry.median import lp_median
 from lpgeom.records.subspace import CertificateError
 from tests.problems import PS, fixed, matrix, problems, random_bases
@@ -164,7 +165,7 @@ def test_a_section_costs_little_more(problem: Any, lift: float, seed: int) -> No
 
 def test_a_subspace_parallel_to_the_rows_has_no_section() -> None:
     assert section(np.eye(4)[:, :2], 1.0) is None
-    h, V, upright = section(lifted_basis(np.eye(3)[:, :1]), 7.0)
+    h, V, upright = section(block_diag(np.eye(3)[:, :1], 1.0), 7.0)
     assert np.allclose(h, 0.0)
     assert abs(V[0, 0]) == 1.0
     assert upright == 1.0
