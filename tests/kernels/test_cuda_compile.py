@@ -14,7 +14,7 @@ import pytest
 SCRIPT = Path(__file__).parent / "cuda" / "compile_kernels.py"
 UNAVAILABLE = 3
 
-SUMS = ("rowwise.add_row_squares", "rowwise.add_row_dots", "proximal._split_step")
+SUMS = ("rowwise.add_row_squares", "rowwise.add_row_dots", "proximal.split_rows")
 """Kernels that read float32 and add in float64."""
 
 Result = dict[str, Any]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from numba import njit
 
-__all__ = ["LANES", "added", "lanes_for", "least", "most", "position", "sync"]
+__all__ = ["LANES", "added", "added_by", "filled", "lanes_for", "least", "most", "position", "sync"]
 
 LANES = 1
 """Lanes of a row that can add up, compare and wait for each other."""
@@ -25,6 +25,18 @@ def lanes_for(width):  # type: ignore[no-untyped-def]
 def position(lanes):  # type: ignore[no-untyped-def]
     """(row, rows, lane): the first row, the stride to the next one, and the lane in these."""
     return 0, 1, 0
+
+
+@njit(cache=True, nogil=True)
+def filled(n, lanes):  # type: ignore[no-untyped-def]
+    """Where a loop over n rows ends whose lanes add up: whole warps come to the sum."""
+    return n
+
+
+@njit(cache=True, nogil=True)
+def added_by(x, lanes):  # type: ignore[no-untyped-def]
+    """The sum over the lanes of a row that has so many."""
+    return x
 
 
 @njit(cache=True, nogil=True)

@@ -11,7 +11,7 @@ from lpgeom.kernels.cpu import lanes as words
 from lpgeom.kernels.cuda.launch import WARP, row_lanes
 from lpgeom.kernels.cuda.reductions import group_sum, warp_max, warp_min
 
-LANES, lanes_for, least, most = WARP, row_lanes, warp_min, warp_max
+LANES, lanes_for, least, most, added_by = WARP, row_lanes, warp_min, warp_max, group_sum
 
 
 @cuda.jit(device=True)
@@ -19,6 +19,13 @@ def position(lanes):  # type: ignore[no-untyped-def]
     """As on the CPU."""
     thread = cuda.grid(1)
     return thread // lanes, cuda.gridsize(1) // lanes, thread % lanes
+
+
+@cuda.jit(device=True)
+def filled(n, lanes):  # type: ignore[no-untyped-def]
+    """As on the CPU."""
+    share = WARP // lanes
+    return (n + share - 1) // share * share
 
 
 @cuda.jit(device=True)

@@ -10,78 +10,68 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import cuda
 
 from lpgeom.kernels.cuda.arrays import array_module
-from lpgeom.kernels.cuda.launch import WARP, by_rows, row_lanes
-from lpgeom.kernels.cuda.reductions import group_sum
-
-# In the kernels: `lanes` threads work on a row, `i` is the thread's row. The loops over rows run
-# on until the first row of the warp is past the end, so that all its lanes meet in the shuffles.
+from lpgeom.kernels.cuda.lanes import added_by, filled, lanes_for, position
+from lpgeom.kernels.cuda.launch import by_rows
 
 
 @by_rows()
 def add_row_squares(block, out):  # type: ignore[no-untyped-def]
     """``out[i] += sum_j block[i, j]^2``."""
     n, d = block.shape
-    thread, lanes = cuda.grid(1), row_lanes(d)
-    step = cuda.gridsize(1) // lanes
-    i = thread // lanes
-    first = (thread - thread % WARP) // lanes
-    while first < n:
+    lanes = lanes_for(d)
+    row, rows, lane = position(lanes)
+    for i in range(row, filled(n, lanes), rows):
         total = 0.0
         if i < n:
-            for j in range(thread % lanes, d, lanes):
+            for j in range(lane, d, lanes):
                 x = np.float64(block[i, j])
                 total += x * x
-        total = group_sum(total, lanes)
-        if i < n and thread % lanes == 0:
+        total = added_by(total, lanes)
+        if i < n and lane == 0:
             out[i] += total
-        i += step
-        first += step
 
 
 @by_rows()
 def add_row_dots(left, right, first, out):  # type: ignore[no-untyped-def]
     """``out[i] += sum_j left[i, j] right[i, first + j]``."""
     n, d = left.shape
-    thread, lanes = cuda.grid(1), row_lanes(d)
-    step = cuda.gridsize(1) // lanes
-    i = thread // lanes
-    top = (thread - thread % WARP) // lanes
-    while top < n:
+    lanes = lanes_for(d)
+    row, rows, lane = position(lanes)
+    for i in range(row, filled(n, lanes), rows):
         total = 0.0
         if i < n:
-            for j in range(thread % lanes, d, lanes):
+            for j in range(lane, d, lanes):
                 total += np.float64(left[i, j]) * np.float64(right[i, first + j])
-        total = group_sum(total, lanes)
-        if i < n and thread % lanes == 0:
+        total = added_by(total, lanes)
+        if i < n and lane == 0:
             out[i] += total
-        i += step
-        top += step
 
 
 @by_rows()
 def scale_rows(block, factors, out):  # type: ignore[no-untyped-def]
     """``out[i, j] = factors[i] block[i, j]``, converted to out's type after the product."""
     n, d = block.shape
-    thread, lanes = cuda.grid(1), row_lanes(d)
-    for i in range(thread // lanes, n, cuda.gridsize(1) // lanes):
+    lanes = lanes_for(d)
+    row, rows, lane = position(lanes)
+    for i in range(row, n, rows):
         f = factors[i]
-        for j in range(thread % lanes, d, lanes):
+        for j in range(lane, d, lanes):
             out[i, j] = f * block[i, j]
 
 
 @by_rows()
 def _pack_rows(block, w, top, sign, place, out):  # type: ignore[no-untyped-def]
     n, d = block.shape
-    thread, lanes = cuda.grid(1), row_lanes(d)
-    for i in range(thread // lanes, n, cuda.gridsize(1) // lanes):
+    lanes = lanes_for(d)
+    row, rows, lane = position(lanes)
+    for i in range(row, n, rows):
         if sign * w[i] > 0.0:
             f = out.dtype.type(math.sqrt(sign * w[i] / top))
-            row = place[i] - 1
-            for j in range(thread % lanes, d, lanes):
-                out[row, j] = f * block[i, j]
+            there = place[i] - 1
+            for j in range(lane, d, lanes):
+                out[there, j] = f * block[i, j]
 
 
 def pack_rows(block, w, top, sign, out):  # type: ignore[no-untyped-def]

@@ -51,7 +51,7 @@ def signatures(real: Any) -> dict[str, list[tuple[Any, ...]]]:
     }
     either = {
         "proximal.prox_entries": [(real[::1], NUMBER, NUMBER, real[::1])],
-        "proximal._split_step": [(*[rows] * 5, FLAG, NUMBER, NUMBER, NUMBER, D1)],
+        "proximal.split_rows": [(*[rows] * 5, FLAG, NUMBER, NUMBER, NUMBER, D1)],
         "rowwise.add_row_squares": [(rows, D1), (strided, D1)],
         "rowwise.add_row_dots": [(rows, rows, COUNT, D1)],
         "rowwise.scale_rows": [(rows, D1, rows)],
