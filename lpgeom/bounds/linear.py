@@ -8,7 +8,8 @@ for the passes of one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,29 +28,34 @@ length must not weigh as if it were something."""
 def spectral_at(rows: Rows, ks: Sequence[int]) -> list[Bound]:
     """p = 2: the sum of the m smallest eigenvalues of ``A^T A``, which the SVD attains.
 
+    One pass over A; a QR of it where `least_sums` needs one.
+    """
+    return [
+        Bound("spectral", "3a", value, witness={"factored": factored}, p=2.0)
+        for value, factored in least_sums(rows, None, ks)
+    ]
+
+
+def least_sums(rows: Rows, w: Array | None, ks: Sequence[int]) -> Iterator[tuple[float, bool]]:
+    """For each k the sum of the d - k smallest eigenvalues of the Gram, from below, and how.
+
     Where the residual is so small beside A that squaring loses it (the allowance would exceed
     1e-10 of the bound), the singular values of a triangular factor of A are used instead; they
     are off by at most ``(sqrt(n) + d) eps ||A||_F`` each.
-
-    One pass over A; a QR of it in the second case.
     """
     n, d = rows.shape
-    G = rows.weighted_gram()
+    G = rows.weighted_gram(w)
     size = float(np.trace(G))
     sums = ky_fan_sums(G, n, size)
-    sigma: Array | None = None
-    bounds = []
+    sigma: Any = None
     for k in ks:
         value = float(sums[d - k - 1])
         factored = allowance(n, d, size) > 1e-10 * value
         if factored:
             if sigma is None:
-                found = np.linalg.svd(rows.triangle(), compute_uv=False)
-                sigma = np.asarray(found, dtype=np.float64)
+                sigma = np.linalg.svd(rows.triangle(w), compute_uv=False)
             value = float((np.maximum(sigma[k:] - factor_error(n, d, size), 0.0) ** 2).sum())
-        witness = {"factored": factored}
-        bounds.append(Bound("spectral", "3a", max(value, 0.0), witness=witness, p=2.0))
-    return bounds
+        yield max(value, 0.0), factored
 
 
 MOST_ROOM = 100.0

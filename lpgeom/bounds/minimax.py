@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 from scipy.special import expit, xlogy
 
 from lpgeom.bounds.evidence import Evidence, Weights
-from lpgeom.bounds.linear import factor_error
-from lpgeom.bounds.rounding import EPS, allowance, ky_fan
+from lpgeom.bounds.linear import least_sums
+from lpgeom.bounds.rounding import EPS
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.records.subspace import Bound
 from lpgeom.rows.array import ArrayRows, gathered
@@ -62,17 +62,11 @@ def weighted_bound(name: str, theorem: str, rows: Rows, weights: Weights, k: int
     singular values are off by at most ``(sqrt(n) + d) eps`` times the Frobenius norm.
     """
     part = ArrayRows(gathered(rows, weights.index))
-    n, d = part.shape
+    n = part.shape[0]
     w = weights.values / weights.values.max()
     total = float(w.sum()) * (1.0 + n * EPS)
-    G = part.weighted_gram(w)
-    size = float(np.trace(G))
-    value = ky_fan(G, d - k, n, size)
-    factored = allowance(n, d, size) > 1e-10 * value
-    if factored:
-        sigma = np.linalg.svd(part.triangle(w), compute_uv=False)[k:]
-        value = float((np.maximum(sigma - factor_error(n, d, size), 0.0) ** 2).sum())
-    scaled = math.sqrt(max(value, 0.0) / total) * (1.0 - 16.0 * EPS)
+    ((value, factored),) = least_sums(part, w, [k])
+    scaled = math.sqrt(value / total) * (1.0 - 16.0 * EPS)
     witness = {"index": weights.index.astype(np.int64), "weights": w, "factored": factored}
     return Bound(name, theorem, scaled, witness=witness, p=math.inf)
 
@@ -193,24 +187,11 @@ def _ascend(
 def fermi(lam: Array, m: int, T: float) -> tuple[Array, float]:
     """``q = 1 / (1 + exp((lam - theta) / T))`` with sum m, and its entropy ``-sum q log q + ...``.
 
-    The sum grows with theta, from 0 to d: Newton's steps, and bisection where one leaves the
-    bracket. q minimises ``<lam, q> - T entropy`` over 0 <= q <= 1, sum q = m.
+    The sum grows with theta, from 0 to d. q minimises ``<lam, q> - T entropy`` over 0 <= q <= 1,
+    sum q = m.
     """
     x = lam / T
     low, high = float(x[0]) - 40.0, float(x[-1]) + 40.0
-    theta = 0.5 * float(x[m - 1] + x[min(m, x.size - 1)])
-    for _ in range(100):
-        q = expit(theta - x)
-        off = float(q.sum()) - m
-        if abs(off) <= 1e-12 * m:
-            break
-        if off < 0.0:
-            low = theta
-        else:
-            high = theta
-        slope = float((q * (1.0 - q)).sum())
-        theta = theta - off / slope if slope > 0.0 else math.inf
-        if not low < theta < high:
-            theta = 0.5 * (low + high)
-    rest = expit(x - theta)
+    theta = brentq(lambda at: float(expit(at - x).sum()) - m, low, high, disp=False)
+    q, rest = expit(theta - x), expit(x - theta)
     return q, -float((xlogy(q, q) + xlogy(rest, rest)).sum())

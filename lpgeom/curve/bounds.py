@@ -109,11 +109,14 @@ class RankBounds:
         best = max(self._references.values(), key=lambda reference: reference.at.lower(m))
         return best.bound(m)
 
-    def _around(self, k: int) -> tuple[int, int] | None:
-        """The nearest ranks with a reference on both sides."""
+    def _around(self, k: int) -> tuple[Reference, Reference, float] | None:
+        """The nearest references on both sides, and where between them k lies."""
         below = [other for other in self._references if other < k]
         above = [other for other in self._references if other > k]
-        return (max(below), min(above)) if below and above else None
+        if not (below and above):
+            return None
+        low, high = max(below), min(above)
+        return self._references[low], self._references[high], (k - low) / (high - low)
 
     def _settled(self, k: int) -> bool:
         """Whether a search for rank k could raise its bound by no more than its tolerance."""
@@ -125,10 +128,8 @@ class RankBounds:
         around = self._around(k)
         if around is None:
             return math.inf
-        low, high = around
-        share = (k - low) / (high - low)
-        totals = self._references[low].at.total, self._references[high].at.total
-        upper = (1.0 - share) * totals[0] + share * totals[1]
+        low, high, share = around
+        upper = (1.0 - share) * low.at.total + share * high.at.total
         return (upper - self._best(k).scaled_value) / upper if upper > 0.0 else 0.0
 
     def _between(self, k: int) -> Array | None:
@@ -136,8 +137,7 @@ class RankBounds:
         around = self._around(k)
         if around is None:
             return None
-        low, high = around
-        share = (k - low) / (high - low)
-        mean: Array = (1.0 - share) * self._references[low].Q0
-        mean += share * self._references[high].Q0
+        low, high, share = around
+        mean: Array = (1.0 - share) * low.Q0
+        mean += share * high.Q0
         return mean

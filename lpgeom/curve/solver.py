@@ -220,11 +220,6 @@ class RankSolver(Solver):
         t: Array = np.maximum(low.found.t, least) ** (1.0 - share)
         return t * np.maximum(high.found.t, least) ** share
 
-    def _interpolated(self, low: RankEnd, high: RankEnd) -> Frame:
-        """Where weights of residuals between those of two other ranks lead (p > 2)."""
-        t = self._residuals(low, high)
-        return leading(self.rows, (t / float(t.max())) ** (self.p / 2.0 - 1.0), self.k)
-
     def _warm(self, name: str, t: Array) -> Candidate:
         """Descent from the reweighting by residuals t of other subspaces."""
         view = self.rows.single() if self.large else self.rows
@@ -257,18 +252,20 @@ class RankSolver(Solver):
         """Descent for p > 2 from the cheapest start known."""
         candidates = [self.svd, self.own()]
         if low is not None and high is not None:
-            starts = [*self._near(low, high), ("the ranks around", self._interpolated(low, high))]
-            candidates += [self.in_double(self.evaluate(*start)) for start in starts]
+            candidates += [self.in_double(self.evaluate(*s)) for s in self._near(low, high)]
             candidates = [min(candidates, key=lambda c: c.cost)]
         return min((self._descend(c) for c in candidates), key=lambda c: c.cost)
 
     def _near(self, low: RankEnd, high: RankEnd) -> Iterator[tuple[str, Frame]]:
-        """A smaller subspace with the leading directions outside it, and the leading directions
-        inside a larger one."""
+        """A smaller subspace with the leading directions outside it, the leading directions inside
+        a larger one, and a reweighting by residuals between theirs."""
         yield f"rank {low.k}", self._with_more(low.found.frame)
         frame = high.found.frame
         U = np.concatenate([frame.W, self._ordered(frame.V)], axis=1)
         yield f"rank {high.k}", Frame.leading(U, self.k)
+        t = self._residuals(low, high)
+        w = (t / float(t.max())) ** (self.p / 2.0 - 1.0)
+        yield "the ranks around", leading(self.rows, w, self.k)
 
     def _with_more(self, frame: Frame) -> Frame:
         rest = self._ordered(frame.W if frame.W.shape[1] else complement(frame.V))
@@ -283,7 +280,5 @@ class RankSolver(Solver):
     def extended(self, low: RankEnd) -> Candidate:
         """A subspace around that of a smaller rank."""
         frame = self._with_more(low.found.frame)
-        t = self.rows.quadratic_form(frame.W)
-        cost = lp_cost(t, self.p)
-        name = f"around rank {low.k}: {low.found.name}"
-        return Candidate(name, frame, t, cost, True, (cost,), low.found.n_iter, low.found.converged)
+        found = self.evaluate(f"around rank {low.k}: {low.found.name}", frame, double=True)
+        return replace(found, n_iter=low.found.n_iter, converged=low.found.converged)

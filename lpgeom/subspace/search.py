@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations, islice
+from itertools import combinations, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -299,7 +299,7 @@ def cheapest_spans(
     size = math.comb(len(different), k + affine)
     if not 0 < size <= SETS or size * d * (n * (d - k) + d * d) > SETS_WORK:
         return []
-    sets = _sets(len(different), k + affine)
+    sets = np.array(list(combinations(range(len(different)), k + affine)))
 
     def spans(chosen: NDArray[np.intp]) -> tuple[Array, Array]:
         points = different[chosen]
@@ -328,12 +328,6 @@ def cheapest_spans(
         if len(found) == count:
             break
     return found
-
-
-def _sets(n: int, k: int) -> NDArray[np.intp]:
-    """All sets of k of n indices, shape (C(n, k), k), in lexicographic order."""
-    flat = chain.from_iterable(combinations(range(n), k))
-    return np.fromiter(flat, dtype=np.intp, count=math.comb(n, k) * k).reshape(-1, k)
 
 
 def _completed(X: Array) -> Array:
