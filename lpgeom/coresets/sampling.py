@@ -132,7 +132,6 @@ def coreset(
     way = METHODS[method]
     if eps is not None and not way.proves:
         raise ValueError(f'method="{method}" proves no eps; give size')
-    backend = validation.check_backend(backend)
     with limited():
         problem = open_anywhere(A, p, row_weights, backend=backend)
         n, d = problem.rows.shape

@@ -121,10 +121,8 @@ def cost_curve(
     validation.check_choice("method", method, tuple(METHODS))
     validation.check_choice("certify", certify, (False, True, "tight"))
     seed = validation.check_seed(seed)
-    if tol is not None:
-        tol = validation.check_tolerance(tol)
+    tol = None if tol is None else validation.check_tolerance(tol)
     steps = validation.check_steps(max_iter, DEFAULT_MAX_ITER)
-    backend = validation.check_backend(backend)
     given = _several(ks)
     largest = max((k for k in given if isinstance(k, int)), default=None)
     data, p, row_weights, source = unpacked(A, largest, p, row_weights)

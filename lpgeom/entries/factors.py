@@ -110,12 +110,10 @@ def approx_factors(
     True
     """
     started = time.perf_counter()
-    if max_iter is not None:
-        max_iter = validation.check_positive_int("max_iter", max_iter)
+    max_iter = validation.check_steps(max_iter, None)
     tol = None if tol is None else validation.check_tolerance(tol)
     seed = validation.check_seed(seed)
     validation.check_choice("certify", certify, (False, True, "tight"))
-    backend = validation.check_backend(backend)
     with device_for(A, backend):
         entries = open_entries(A, k, p, row_weights, entry_weights, missing, backend)
         n, d = entries.shape

@@ -84,16 +84,17 @@ class Entries:
         """
         if self.W is None and self.row_weights is None and self.entry_weights is None:
             return None
+
+        def part(array: Any, there: Any = J) -> Any:
+            return array[:, there] if axis == "rows" else array[there]
+
         given = self.entry_weights
-        part = np.s_[:, J] if axis == "rows" else np.s_[J]
-        shape = (self.shape[0], J.size) if axis == "rows" else (J.size, self.shape[1])
-        weights = np.ones(shape) if given is None else given[part]
+        weights = part(np.broadcast_to(1.0, self.shape) if given is None else given)
         if self.W is not None:
-            there = beside(self.W, J)
-            W = self.W[:, there] if axis == "rows" else self.W[there]
-            weights = np.where(self.place.host(W > 0.0), weights, 0.0)
+            counts = part(self.W, beside(self.W, J)) > 0.0
+            weights = np.where(self.place.host(counts), weights, 0.0)
         if self.row_weights is not None:
-            omega = self.row_weights[:, None] if axis == "rows" else self.row_weights[J][:, None]
+            omega = part(np.broadcast_to(self.row_weights[:, None], self.shape))
             with np.errstate(over="ignore"):
                 weights = np.minimum(weights * omega, MOST)
         return np.asarray(weights.min(axis=1 if axis == "rows" else 0))

@@ -147,7 +147,6 @@ def lp_regression(
     p = validation.check_p(p)
     tol = validation.check_tolerance(tol)
     max_iter = validation.check_positive_int("max_iter", max_iter)
-    backend = validation.check_backend(backend)
     V, weights = device.fetched(V), device.fetched(weights)
     place = place_for(B, backend)
     if not place.on_device:

@@ -258,7 +258,6 @@ def lewis_weights(
     """
     tol = validation.check_tolerance(tol)
     max_iter = validation.check_positive_int("max_iter", max_iter)
-    backend = validation.check_backend(backend)
     with limited():
         problem = open_anywhere(A, p, row_weights, backend=backend)
         n, d = problem.rows.shape

@@ -124,13 +124,10 @@ def approx_clusters(
     j = validation.check_positive_int("subspaces", subspaces)
     validation.check_choice("certify", certify, (False, True, "tight"))
     seed = validation.check_seed(seed)
-    if restarts is not None:
-        restarts = validation.check_positive_int("restarts", restarts)
-    backend = validation.check_backend(backend)
+    restarts = None if restarts is None else validation.check_positive_int("restarts", restarts)
     problem = open_array(A, p, row_weights, backend=backend)
-    steps = LARGE_MAX_ITER if is_large(problem) else DEFAULT_MAX_ITER
-    if max_iter is not None:
-        steps = validation.check_positive_int("max_iter", max_iter)
+    usual = LARGE_MAX_ITER if is_large(problem) else DEFAULT_MAX_ITER
+    steps = validation.check_steps(max_iter, usual)
     k = validation.check_k(k, problem.rows.shape[1])
     task = _ClusterTask(problem, seed, certify, started, k, j)
     with device.device_of(problem.A):

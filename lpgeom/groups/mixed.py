@@ -137,10 +137,7 @@ def approx_mixed(
     j = validation.check_positive_int("subspaces", subspaces)
     validation.check_choice("certify", certify, (False, True, "tight"))
     seed = validation.check_seed(seed)
-    steps = MAX_ITER
-    if max_iter is not None:
-        steps = validation.check_positive_int("max_iter", max_iter)
-    backend = validation.check_backend(backend)
+    steps = validation.check_steps(max_iter, MAX_ITER)
     problem = open_array(A, p, row_weights, backend=backend)
     n, d = problem.rows.shape
     with device.device_of(problem.A):

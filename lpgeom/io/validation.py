@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from lpgeom.io.interchange import as_numpy
 from lpgeom.io.sources import Stored, stored
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 MAX_P = 100.0
 """Largest p accepted: beyond it p-th powers of ordinary residual ratios leave float64."""
@@ -248,7 +249,7 @@ def check_positive_int(name: str, value: Any) -> int:
     return _integer(name, value, 1)
 
 
-def check_steps(max_iter: Any, usual: int) -> int:
+def check_steps(max_iter: Any, usual: T) -> int | T:
     """A positive number of steps; None stands for the usual one."""
     return usual if max_iter is None else check_positive_int("max_iter", max_iter)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.io import validation
 from lpgeom.io.sources import stored
 from lpgeom.rows import array, cuda, device
 from lpgeom.rows import stored as storage
@@ -89,6 +90,7 @@ def open_anywhere(
 
     `backend` says where passes run: "cpu", "cuda", or "auto", where the rows are.
     """
+    validation.check_backend(backend)
     if backend == "cpu":
         A = device.fetched(A)
     kind = CUDA if backend == "cuda" else next(kind for kind in kinds if kind.accepts(A))

@@ -141,6 +141,7 @@ def place_for(A: Any, backend: str) -> Place:
     ImportError, RuntimeError
         There is no device to work on.
     """
+    validation.check_backend(backend)
     if backend == "cpu" or (backend == "auto" and not device.on_device(A)):
         return HOST
     device.require()

@@ -48,10 +48,8 @@ def approx_rows(
     data, p, row_weights, source = unpacked(A, k, p, row_weights)
     validation.check_choice("method", method, tuple(METHODS))
     validation.check_choice("certify", certify, (False, True, "tight"))
-    backend = validation.check_backend(backend)
     seed = validation.check_seed(seed)
-    if tol is not None:
-        tol = validation.check_tolerance(tol)
+    tol = None if tol is None else validation.check_tolerance(tol)
     steps = validation.check_steps(max_iter, DEFAULT_MAX_ITER)
     with limited():
         problem = open_anywhere(data, p, row_weights, infinite=True, backend=backend)

@@ -74,7 +74,6 @@ def cost(
     5.0
     """
     validation.check_objective(objective)
-    backend = validation.check_backend(backend)
     p = validation.check_p(p, infinite=True)
     data, p, row_weights, source = unpacked(A, None, p, row_weights)
     if source and objective == "entries":
@@ -157,7 +156,6 @@ def certify(
     """
     validation.check_choice("level", level, ("fast", "tight", "all"))
     seed = validation.check_seed(seed)
-    backend = validation.check_backend(backend)
     p = validation.check_p(p, infinite=True)
     data, p, row_weights, _ = unpacked(A, None, p, row_weights)
     with limited():

@@ -71,7 +71,6 @@ def refine(
     True
     """
     passes = validation.check_positive_int("passes", passes)
-    backend = validation.check_backend(backend)
     with limited():
         problem = open_anywhere(A, p, row_weights, backend=backend)
         rows, p = problem.rows, problem.p

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from lpgeom.io import validation
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem, open_array
@@ -46,7 +45,6 @@ def open_dense(A: Any, p: Any, row_weights: Any, backend: str) -> Problem[Any]:
     MemoryError
         The device has too little memory free.
     """
-    backend = validation.check_backend(backend)
     problem = open_array(A, p, row_weights, infinite=True, backend=backend)
     if problem.rows.place.on_device:
         n, d = problem.rows.shape
@@ -60,7 +58,7 @@ def open_points(A: Any, name: str, backend: str) -> tuple[Array, int]:
 
     Raises as `open_dense`; OverflowError where scaling loses a column.
     """
-    place = place_for(A, validation.check_backend(backend))
+    place = place_for(A, backend)
     source = check_matrix(A if place.on_device else device.fetched(A), name)
     n, d = source.shape
     with device.device_of(source):

@@ -129,7 +129,7 @@ def loewner_ellipsoid(
     (True, True)
     """
     tol = validation.check_tolerance(tol)
-    limit = None if max_iter is None else validation.check_positive_int("max_iter", max_iter)
+    limit = validation.check_steps(max_iter, None)
     backend = validation.check_backend(backend)
     if oracle is not None:
         if backend == "cuda":
