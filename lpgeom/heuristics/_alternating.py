@@ -11,9 +11,6 @@ from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
 from lpgeom.heuristics.sweeps import sweep
 from lpgeom.rows.base import Array
 
-MOST_ENTRIES = 1 << 26
-"""Three float64 arrays of the size of A are held: 1.5 GiB here."""
-
 INNER = 20
 """Steps of one set of regressions; the next set goes on from its multipliers."""
 
@@ -65,17 +62,10 @@ def alternating_l1(task: RowsTask) -> BasisFound:
     >>> abs(alternating_l1(A, 1).V).round(3).ravel().tolist()
     [0.707, 0.707]
     """
-    n, d = task.shape
-    if n * d > MOST_ENTRIES:
-        raise ValueError(
-            f"alternating_l1 is limited to {MOST_ENTRIES} entries of A, got {n} x {d}: it holds "
-            "three more arrays of that size"
-        )
-    if task.k >= n:
-        A = task.dense()
+    A = task.dense("alternating_l1", "three")
+    if task.k >= len(A):
         return BasisFound(widened(np.linalg.qr(A.T)[0], task.k), note="k >= n: spans the rows")
     V = task.svd_start().V
-    A = task.dense()
     At = np.ascontiguousarray(A.T)
     duals, duals_t = np.zeros_like(A), np.zeros_like(At)
     U = A @ V

@@ -12,9 +12,6 @@ from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
 from lpgeom.heuristics.sweeps import sweep
 from lpgeom.rows.base import Array
 
-MOST_ENTRIES = 1 << 26
-"""Two float64 arrays of the size of A are held: 1 GiB here."""
-
 
 @heuristic(steps=300, tol=1e-6)
 def outlier_pursuit(task: RowsTask) -> BasisFound:
@@ -64,12 +61,7 @@ def outlier_pursuit(task: RowsTask) -> BasisFound:
     [1.0, 0.0]
     """
     n, d = task.shape
-    if n * d > MOST_ENTRIES:
-        raise ValueError(
-            f"outlier_pursuit is limited to {MOST_ENTRIES} entries of A, got {n} x {d}: it holds "
-            "two more arrays of that size"
-        )
-    A = task.dense()
+    A = task.dense("outlier_pursuit", "two")
     norms = np.sqrt(np.einsum("ij,ij->i", A, A))
     size = float(np.linalg.norm(norms))
     share = (3.0 / 7.0) * math.sqrt((1.0 + 121.0 * task.k / 9.0) / np.count_nonzero(norms))

@@ -22,6 +22,9 @@ from lpgeom.threads import limited, sized
 TINY = 1e-300
 """Squared norms up to this count as zero: their reciprocals leave float64."""
 
+MOST_ENTRIES = 1 << 26
+"""Entries of A of which a method may hold copies: 512 MiB each."""
+
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
@@ -184,8 +187,17 @@ class RowsTask:
         """(n, r): rows, and coordinates they are given in."""
         return self.rows.shape
 
-    def dense(self) -> Array:
-        """All rows as one float64 array (a copy; counts as a pass)."""
+    def dense(self, name: str = "", copies: str = "") -> Array:
+        """All rows as one float64 array (a copy; counts as a pass).
+
+        A method that holds further copies says so, and is refused where they take much memory.
+        """
+        n, d = self.shape
+        if copies and n * d > MOST_ENTRIES:
+            raise ValueError(
+                f"{name} is limited to {MOST_ENTRIES} entries of A, got {n} x {d}: it holds "
+                f"{copies} more arrays of that size"
+            )
         self.swept += 1.0
         return dense(self.rows)
 
