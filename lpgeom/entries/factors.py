@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lpgeom.entries.bounds import entry_bounds
-from lpgeom.entries.portfolio import best_of
+from lpgeom.entries.portfolio import EntriesSearch
 from lpgeom.entries.problem import open_entries
 from lpgeom.entries.starts import projections
 from lpgeom.io import validation
@@ -127,7 +127,7 @@ def approx_factors(
             # always.
             best_already = entries.k >= n or (entries.p == 2.0 and entries.W is None)
             if run.cost > 0.0 and not best_already:
-                run = best_of(entries, starts, seed, max_iter, tol, bar)
+                run = EntriesSearch(entries, starts, seed, max_iter, tol, bar).best()
             if entries.is_exact(run.left, run.right):
                 run = replace(run, cost=0.0, history=(*run.history[:-1], 0.0))
             bounds: tuple[EntriesBound, ...] = ()

@@ -38,6 +38,7 @@ FOLLOWED, SAME = 3, 1e-6
 """Runs that regressions end, of those that differ by more than this share of the cost."""
 
 
+@dataclass
 class EntriesSearch:
     """One problem, and the runs so far.
 
@@ -55,30 +56,46 @@ class EntriesSearch:
         What the last descent made of the runs it was given.
     """
 
-    def __init__(
-        self,
-        entries: Entries,
-        starts: dict[str, FactorsRun],
-        seed: int,
-        max_iter: int | None,
-        tol: float | None,
-    ) -> None:
-        self.entries, self.starts, self.seed, self.tol = entries, starts, seed, tol
-        size = entries.B.size
+    entries: Entries
+    starts: dict[str, FactorsRun]
+    seed: int
+    max_iter: int | None
+    tol: float | None
+    bar: Progress
+
+    def __post_init__(self) -> None:
+        size = self.entries.B.size
         self.large, self.small = size >= LARGE, size <= SMALL
-        self.work = float(size) * entries.k**2
-        self.steps = max_iter or (200 if self.large else 500)
-        self.found = sorted(starts.values(), key=lambda start: start.cost)
+        self.work = float(size) * self.entries.k**2
+        self.steps = self.max_iter or (200 if self.large else 500)
+        self.found = sorted(self.starts.values(), key=lambda start: start.cost)
         self.latest: list[FactorsRun] = []
 
-    def follow(self, descent: EntriesDescent, start: FactorsRun, bar: Progress) -> FactorsRun:
+    def best(self) -> FactorsRun:
+        """The best of the starts, and of what the descents make of them and of one another's ends.
+
+        The same descents on every place: what is found does not depend on where.
+        """
+        cheapest = self.found[0]
+        for descent in DESCENTS:
+            chosen, self.latest = list(descent.chosen(self)), []
+            for run in chosen:
+                self.bar.stage(f"{descent.title} from {run.name}")
+                self.latest.append(self.follow(descent, run))
+                self.keep(run, self.latest[-1])
+        best = min(self.found, key=lambda run: run.cost)
+        # A history that begins at the cheapest start and never rises.
+        costs = [cheapest.cost, *best.history, best.cost]
+        return replace(best, history=tuple(np.minimum.accumulate(costs).tolist()))
+
+    def follow(self, descent: EntriesDescent, start: FactorsRun) -> FactorsRun:
         """The end of a descent in float64; or the start, if that is cheaper."""
         entries, max_iter, tol = self.entries, *descent.limits(self)
         B, W = entries.B, entries.W
         if descent.single and self.large and entries.A.dtype == np.float32:
             B, W = B.astype(np.float32), None if W is None else W.astype(np.float32)
         end = descent.descend(
-            B, start.left, start.right, entries.p, W, max_iter=max_iter, tol=tol, tick=bar.step
+            B, start.left, start.right, entries.p, W, max_iter=max_iter, tol=tol, tick=self.bar.step
         )
         left, right = orthonormal(end.left, end.right)
         cost = entries.cost(left, right)
@@ -125,32 +142,6 @@ class EntriesDescent:
     limits: Callable[[EntriesSearch], tuple[int, float]]
     chosen: Callable[[EntriesSearch], Sequence[FactorsRun]]
     single: bool = False
-
-
-def best_of(
-    entries: Entries,
-    starts: dict[str, FactorsRun],
-    seed: int,
-    max_iter: int | None,
-    tol: float | None,
-    bar: Progress,
-) -> FactorsRun:
-    """The best of the starts, and of what the descents make of them and of one another's ends.
-
-    The same descents on every place: what is found does not depend on where.
-    """
-    search = EntriesSearch(entries, starts, seed, max_iter, tol)
-    cheapest = search.found[0]
-    for descent in DESCENTS:
-        chosen, search.latest = list(descent.chosen(search)), []
-        for run in chosen:
-            bar.stage(f"{descent.title} from {run.name}")
-            search.latest.append(search.follow(descent, run, bar))
-            search.keep(run, search.latest[-1])
-    best = min(search.found, key=lambda run: run.cost)
-    # A history that begins at the cheapest start and never rises.
-    costs = [cheapest.cost, *best.history, best.cost]
-    return replace(best, history=tuple(np.minimum.accumulate(costs).tolist()))
 
 
 def different(runs: Sequence[FactorsRun], count: int) -> list[FactorsRun]:

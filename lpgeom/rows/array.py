@@ -33,11 +33,6 @@ class ArrayRows(BlockRows):
     def _plain(self, block: Any) -> Any:
         return plain(block)
 
-    def fetching(self, *, factors: bool = True) -> BlockRows:
-        if factors:
-            return self
-        return ArrayRows(self._A, None, self._scale, longest=self._longest)
-
     @property
     def _as_is(self) -> bool:
         # Short of what is checked there, an array that came through a socket may start anywhere.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from lpgeom.rows.base import Array, KeepingRule, Rule
 from lpgeom.rows.forms import Bilinear, Form, GramSum, SquaredNorm
+from lpgeom.rows.place import HOST
 from lpgeom.rows.views import Views
 
 Block = tuple[int, int, NDArray[Any], Array | float]
@@ -76,9 +78,17 @@ class BlockRows(Views, ABC):
         """The class of rows that are taken from these."""
         return type(self)
 
-    @abstractmethod
-    def fetching(self, *, factors: bool = True) -> BlockRows:
-        """The same rows, with or without their factors, with per-row vectors in NumPy."""
+    def fetching(self, *, factors: bool = True) -> Self:
+        """The same rows, with or without their factors, with per-row vectors in NumPy.
+
+        For algorithms that sort, split and relabel rows: n numbers travel in each pass, beside n d
+        that do not.
+        """
+        here = copy(self)
+        here.vectors = HOST
+        if not factors:
+            here._factors = here._norms = None
+        return here
 
     # ------------------------------------------------------------ blocks
 

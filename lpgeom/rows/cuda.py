@@ -7,7 +7,6 @@ matrices travel, as everywhere.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import copy
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +18,7 @@ from lpgeom.rows import device
 from lpgeom.rows.array import ArrayRows, plain
 from lpgeom.rows.base import is_distant
 from lpgeom.rows.blocks import BlockRows, Raw
-from lpgeom.rows.place import HOST, check_matrix, device_place, largest_entries
+from lpgeom.rows.place import check_matrix, device_place, largest_entries
 from lpgeom.rows.problem import Problem, units
 
 FLOATS = (np.float32, np.float64)
@@ -101,15 +100,6 @@ class CudaRows(BlockRows):
             host(self._A), factors, self._scale,
             dtype=self._dtype.type, passes=self._passes, longest=self._longest,
         )  # fmt: skip
-
-    def fetching(self, *, factors: bool = True) -> Self:
-        """For algorithms that sort, split and relabel rows: n numbers travel in each pass, beside
-        n d that do not."""
-        here = copy(self)
-        here.vectors = HOST
-        if not factors:
-            here._factors = here._norms = None
-        return here
 
 
 def opened(A: Any, p: Any, row_weights: Any, infinite: bool) -> Problem[CudaRows]:
