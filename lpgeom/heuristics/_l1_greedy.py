@@ -94,7 +94,7 @@ def _direction(
     best, n_iter, turned = X, 0, 0
     converged = False
     while n_iter < task.max_iter:
-        sums, ascent, orthogonal = _ascend(A, X, done)
+        sums, ascent, orthogonal = ascend(A, X, done)
         task.swept += 1.0
         n_iter += 1
         risen = sums > values * (1.0 + 1e-15)
@@ -115,7 +115,7 @@ def _direction(
     return best[:, winner], float(values[winner]), n_iter, converged
 
 
-def _ascend(A: Array, X: Array, done: Array) -> tuple[Array, Array, int]:
+def ascend(A: Array, X: Array, done: Array) -> tuple[Array, Array, int]:
     """``sum_i |<a_i, x>|`` and ``sum_i sign(<a_i, x>) a_i`` for the columns x of X, in one pass,
     and how many products are zero though the row is not."""
 

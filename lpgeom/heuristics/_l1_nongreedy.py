@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
+from lpgeom.heuristics._l1_greedy import ascend
 from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic, monotone
-from lpgeom.heuristics.sweeps import sweep
 from lpgeom.rows.base import Array
 from lpgeom.threads import serial_blas
 
@@ -57,9 +55,9 @@ def l1_pca_nongreedy(task: RowsTask) -> BasisFound:
     A = task.dense()
 
     def at(V: Array) -> tuple[tuple[Array, Array], float]:
-        value, pull = _signed(A, V)
+        sums, pull, _ = ascend(A, V, V[:, :0])
         task.swept += 1.0
-        return (V, pull), value
+        return (V, pull), float(sums.sum())
 
     def step(state: tuple[Array, Array]) -> tuple[tuple[Array, Array], float]:
         with serial_blas():
@@ -67,19 +65,3 @@ def l1_pca_nongreedy(task: RowsTask) -> BasisFound:
         return at(X @ Zt)
 
     return monotone(task, *at(V), step, lambda state: state[0], rising=True)
-
-
-def _signed(A: Array, V: Array) -> tuple[float, Array]:
-    """``sum_ij |A V|_ij`` and ``A^T sign(A V)`` in one pass; sign(0) = 1."""
-
-    def work(slices: Iterator[slice]) -> tuple[float, Array]:
-        total = 0.0
-        pull = np.zeros_like(V)
-        for rows in slices:
-            y = A[rows] @ V
-            total += float(np.abs(y).sum())
-            pull += A[rows].T @ np.where(y < 0.0, -1.0, 1.0)
-        return total, pull
-
-    parts = sweep(A, work)
-    return sum(part[0] for part in parts), np.sum([part[1] for part in parts], axis=0)

@@ -49,12 +49,7 @@ class Design:
     converged: bool
 
 
-def optimal_design(
-    X: Array,
-    tolerance: float,
-    max_iter: int,
-    start: Array | None = None,
-) -> Design:
+def optimal_design(X: Array, tolerance: float, max_iter: int) -> Design:
     """Weights with ``max omega <= q (1 + tolerance)``, by exchange steps on fewer and fewer points.
 
     Parameters
@@ -64,17 +59,16 @@ def optimal_design(
     tolerance : float
     max_iter : int
         Exchange steps, O(n q) each.
-    start : ndarray, shape (n,), optional, where X is
-        u >= 0 with sum 1 and nonsingular M. If not given, equal weights on at most 2q points that
-        are far out in q directions, each orthogonal to the ones before (Kumar and Yildirim 2005).
 
     Notes
     -----
-    Steps and their exact line search: `exchange_steps` (Wolfe 1970 and Atwood 1973; Todd and
-    Yildirim, Discrete Appl. Math. 2007, for the rate with away steps). Points are dropped by
-    `support_threshold`, and M factored anew after every round. At the end the variances of all
-    points are computed from the weights alone; `excess` is theirs. Of points on a device those that
-    are left come to the host once they are few (`near`).
+    It begins at equal weights on at most 2q points that are far out in q directions, each
+    orthogonal to the ones before (Kumar and Yildirim 2005). Steps and their exact line search:
+    `exchange_steps` (Wolfe 1970 and Atwood 1973; Todd and Yildirim, Discrete Appl. Math. 2007, for
+    the rate with away steps). Points are dropped by `support_threshold`, and M factored anew after
+    every round. At the end the variances of all points are computed from the weights alone;
+    `excess` is theirs. Of points on a device those that are left come to the host once they are few
+    (`near`).
     """
     q = X.shape[1]
     if q == 1:  # all weight on the longest
@@ -83,7 +77,7 @@ def optimal_design(
         u[int(size.argmax())] = 1.0
         return Design(u, size / size.max(), 0.0, 0, True)
     spent = 0
-    u = spread_start(X) if start is None else start
+    u = spread_start(X)
     for dropping in (True, False):  # should rounding have dropped a point too many: once without
         u, steps = _rounds(X, u, tolerance, max_iter - spent, dropping)
         spent += steps
