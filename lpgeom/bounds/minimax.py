@@ -118,11 +118,10 @@ def dual_weights(
     best = best.copy()
     for _ in range(ROUNDS[level]):
         before = best_value
-        for share, steps in zip(COOLING[level], STEPS[level], strict=True):
+        for share, most in zip(COOLING[level], STEPS[level], strict=True):
+            steps = max(10, min(most, int(most * (100.0 / d) ** 1.5)))  # each takes O(d^3)
             w = np.maximum(w, 1e-6 / index.size)
-            w, Q, best_value, best = _ascend(
-                B, w / w.sum(), m, share, _budget(steps, d), best_value, best
-            )
+            w, Q, best_value, best = _ascend(B, w / w.sum(), m, share, steps, best_value, best)
         # What the rows without weight say of the bound: none is farther, or they join.
         far = rows.bilinear_form(Q)
         level_now = max(float(w @ entries(far, index)), 1e-300)
@@ -142,11 +141,6 @@ def dual_weights(
             w[np.searchsorted(index, joins)] = 0.1 / joins.size
         w = 0.5 * (w / w.sum() + best)
     return Weights.of(best).among(index), (B * best[:, None]).T @ B
-
-
-def _budget(steps: int, d: int) -> int:
-    """Fewer steps where each is dear."""
-    return max(10, min(steps, int(steps * (100.0 / d) ** 1.5)))
 
 
 def _ascend(

@@ -188,7 +188,7 @@ def _search(
         last = math.inf
         for _ in range(LIMIT[level]):
             at = linearise(view, Q, SINGLE_FLOOR)
-            gap = _gap(at, m)
+            gap = (at.total - at.lower(m)) / at.total if at.total > 0.0 else 0.0
             Q = next_reference(at.N, at.H, m)
             if gap <= STEP * GAP[level] or gap > 0.7 * last:
                 break
@@ -212,10 +212,6 @@ def _search(
         Q = majoriser_step(Q, at.N, at.H, m) if exact else next_reference(at.N, at.H, m)
     assert best is not None
     return best
-
-
-def _gap(at: Linearised, m: int) -> float:
-    return (at.total - at.lower(m)) / at.total if at.total > 0.0 else 0.0
 
 
 def next_reference(N: Array, H: Array | None, m: int) -> Array:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lpgeom.comparison.judges import JUDGES, Judge
+from lpgeom.geometry.grassmann import largest_sine
 from lpgeom.heuristics.base import HeuristicResult
 from lpgeom.heuristics.entrywise.base import HeuristicFactors
 from lpgeom.io import validation
@@ -294,6 +295,4 @@ def _angle(V: Array | None, U: Array | None) -> float:
         return math.nan
     if V.shape[1] < U.shape[1]:
         V, U = U, V
-    V = np.linalg.qr(V)[0]
-    outside = U - V @ (V.T @ U)
-    return math.degrees(math.asin(min(1.0, float(np.linalg.norm(outside, 2)))))
+    return math.degrees(math.asin(largest_sine(np.linalg.qr(V)[0], U)))

@@ -123,7 +123,9 @@ def cost_curve(
     seed = validation.check_seed(seed)
     tol = None if tol is None else validation.check_tolerance(tol)
     steps = validation.check_steps(max_iter, DEFAULT_MAX_ITER)
-    given = _several(ks)
+    given: list[Any] = list(ks) if isinstance(ks, Iterable) else [ks]
+    if not given:
+        raise ValueError("ks is empty: name at least one rank")
     largest = max((k for k in given if isinstance(k, int)), default=None)
     data, p, row_weights, source = unpacked(A, largest, p, row_weights)
     with limited():
@@ -154,14 +156,6 @@ def cost_curve(
                 results = build.searched(shared, ranks, level) + results
         total = to_cost_units(lp_cost(problem.rows.squared_norms(), p), problem.unit, p)
     return CostCurve(tuple(results), total, problem.rows.n_passes, time.perf_counter() - started)
-
-
-def _several(ks: Any) -> list[Any]:
-    """The ranks as they were given."""
-    values: list[Any] = list(ks) if hasattr(ks, "__iter__") else [ks]
-    if not values:
-        raise ValueError("ks is empty: name at least one rank")
-    return values
 
 
 class _Builder:

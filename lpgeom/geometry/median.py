@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -211,7 +212,7 @@ def _descend(X: Array, w: Array, p: float, tol: float, max_iter: int) -> tuple[A
     if p == 2.0:
         return mean, 1
     tiny = EPS * float(np.abs(X).max()) * math.sqrt(d)
-    best, cost = min(((c, _cost(X, w, p, c)) for c in (mean, np.zeros(d))), key=_second)
+    best, cost = min(((c, _cost(X, w, p, c)) for c in (mean, np.zeros(d))), key=itemgetter(1))
     step = 0
     for step in range(1, max_iter + 1):
         R = X - best
@@ -228,16 +229,12 @@ def _descend(X: Array, w: Array, p: float, tol: float, max_iter: int) -> tuple[A
             candidates.append(best + move)
         if p == 1.0:
             candidates.append(X[int(r.argmin())])
-        c, value = min(((c, _cost(X, w, p, c)) for c in candidates), key=_second)
+        c, value = min(((c, _cost(X, w, p, c)) for c in candidates), key=itemgetter(1))
         if value < cost:
             best, cost = c, value
         elif step > WARM:
             break  # no step descends: rounding decides
     return best, step
-
-
-def _second(pair: tuple[Array, float]) -> float:
-    return pair[1]
 
 
 def _lengths(R: Array) -> Array:

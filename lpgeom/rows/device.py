@@ -58,9 +58,7 @@ def require() -> None:
     RuntimeError
         No driver, or no device.
     """
-    from lpgeom.kernels.cuda import arrays
-
-    if arrays.is_simulated():
+    if is_simulated():
         return
     try:
         import cupy
@@ -163,9 +161,7 @@ def free_bytes() -> int:
 
     Not more than the pool's limit leaves, where one is set.
     """
-    from lpgeom.kernels.cuda import arrays
-
-    if arrays.is_simulated():
+    if is_simulated():
         return 8 << 30
     import cupy
 

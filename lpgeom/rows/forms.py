@@ -32,7 +32,8 @@ class Form(ABC):
     def __call__(self, block: NDArray[Any], room: NDArray[Any], out: Array) -> None:
         out[:] = 0.0
         for j, panel in self._panels:
-            product = _slot(room, len(block), panel.shape[1])
+            rows, width = len(block), panel.shape[1]
+            product = room.reshape(-1)[: rows * width].reshape(rows, width)  # without gaps
             self._place.matmul(block[:, j:], panel, out=product)
             self._add(product, block, j, out)
 
@@ -51,9 +52,8 @@ class SquaredNorm(Form):
 
     def __init__(self, X: Array, n: int, dtype: np.dtype[Any], place: Place = HOST) -> None:
         d, r = X.shape
-        step = None if place.on_device else place.panel
-        panels = [(0, X)]
-        if step is not None and r >= 2 * step and 4 * r >= 3 * d and n >= 8 * d:
+        step, panels = place.panel, [(0, X)]
+        if not place.on_device and r >= 2 * step and 4 * r >= 3 * d and n >= 8 * d:
             with serial_blas():
                 L = np.asarray(np.linalg.qr(X.T, mode="r")).T
             panels = [(j, L[j:, j : j + step]) for j in range(0, L.shape[1], step)]
@@ -71,19 +71,12 @@ class Bilinear(Form):
     """
 
     def __init__(self, M: Array, dtype: np.dtype[Any], place: Place = HOST) -> None:
-        step = place.panel
-        if step is None or len(M) < 2 * step:
-            step = len(M)
+        step = place.panel if len(M) >= 2 * place.panel else len(M)
         T = np.tril(M) + np.tril(M, -1)
         super().__init__([(j, T[j:, j : j + step]) for j in range(0, len(M), step)], dtype, place)
 
     def _add(self, product: NDArray[Any], block: NDArray[Any], j: int, out: Array) -> None:
         self._place.kernels.add_row_dots(product, block, j, out)
-
-
-def _slot(room: NDArray[Any], rows: int, width: int) -> NDArray[Any]:
-    """A contiguous (rows, width) piece of a buffer."""
-    return room.reshape(-1)[: rows * width].reshape(rows, width)
 
 
 class GramSum:

@@ -39,7 +39,7 @@ class Place:
         NumPy, or CuPy.
     kernels : module
         `lpgeom.kernels.cpu` or its twin `lpgeom.kernels.cuda`.
-    panel : int or None
+    panel : int
         Columns of one panel of a triangular product: wide enough for BLAS, narrow enough to skip
         most of the zero triangle. None: whole products.
     flush : int
@@ -59,7 +59,7 @@ class Place:
     backend: str
     xp: Any
     kernels: Any
-    panel: int | None
+    panel: int
     flush: int
     block_bytes: int
     sweep_bytes: int
