@@ -41,7 +41,7 @@ class Place:
         `lpgeom.kernels.cpu` or its twin `lpgeom.kernels.cuda`.
     panel : int
         Columns of one panel of a triangular product: wide enough for BLAS, narrow enough to skip
-        most of the zero triangle. None: whole products.
+        most of the zero triangle.
     flush : int
         Blocks summed in float32 before they are added to a float64 sum.
     block_bytes : int

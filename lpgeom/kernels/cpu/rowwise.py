@@ -11,6 +11,8 @@ import math
 import numpy as np
 from numba import njit
 
+from lpgeom.kernels.cpu.lanes import lanes_for, position
+
 
 @njit(cache=True, nogil=True)
 def add_row_squares(block, out):  # type: ignore[no-untyped-def]
@@ -56,9 +58,11 @@ def add_row_dots(left, right, first, out):  # type: ignore[no-untyped-def]
 def scale_rows(block, factors, out):  # type: ignore[no-untyped-def]
     """``out[i, j] = factors[i] block[i, j]``, converted to out's type after the product."""
     n, d = block.shape
-    for i in range(n):
+    lanes = lanes_for(d)
+    row, rows, lane = position(lanes)
+    for i in range(row, n, rows):
         f = factors[i]
-        for j in range(d):
+        for j in range(lane, d, lanes):
             out[i, j] = f * block[i, j]
 
 

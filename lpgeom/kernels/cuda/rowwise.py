@@ -11,8 +11,9 @@ import math
 
 import numpy as np
 
+from lpgeom.kernels.cpu import rowwise as text
 from lpgeom.kernels.cuda.arrays import array_module
-from lpgeom.kernels.cuda.lanes import added_by, filled, lanes_for, position
+from lpgeom.kernels.cuda.lanes import added_by, filled, lanes_for, position, told
 from lpgeom.kernels.cuda.launch import by_rows
 
 
@@ -49,16 +50,7 @@ def add_row_dots(left, right, first, out):  # type: ignore[no-untyped-def]
             out[i] += total
 
 
-@by_rows()
-def scale_rows(block, factors, out):  # type: ignore[no-untyped-def]
-    """``out[i, j] = factors[i] block[i, j]``, converted to out's type after the product."""
-    n, d = block.shape
-    lanes = lanes_for(d)
-    row, rows, lane = position(lanes)
-    for i in range(row, n, rows):
-        f = factors[i]
-        for j in range(lane, d, lanes):
-            out[i, j] = f * block[i, j]
+scale_rows = by_rows()(told(text.scale_rows))
 
 
 @by_rows()
