@@ -107,125 +107,6 @@ def prox(v, lam, p):  # type: ignore[no-untyped-def]
     return x if v > 0.0 else -x
 
 
-# ---- the step along a line
-
-DOUBLINGS, LINE_STEPS = 60, 80
-
-CLOSE = 1e-6
-"""The minimum along a line is found to this share of the step."""
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def line_terms(z, along, q):  # type: ignore[no-untyped-def]
-    """An entry's part in the slope and in the curvature of ``sum |r - t along|^q / q``."""
-    if z == 0.0:
-        return 0.0, 0.0
-    power = abs(z) ** (q - 2.0)
-    return power * z * along, power * along * along
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def line_newton(top, first, second, q):  # type: ignore[no-untyped-def]
-    """Newton's step from the sums of `line_terms` over residuals divided by `top`."""
-    return top * first / ((q - 1.0) * second) if second > 0.0 else 0.0
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def line_narrow(t, low, high, first, step, turn):  # type: ignore[no-untyped-def]
-    """The next t, the bracket, and whether it is narrow enough; `first` > 0 is a descent at t."""
-    if first > 0.0:
-        low = t
-        if step <= CLOSE * t:
-            return t, low, high, True
-    else:
-        high = t
-    if high - low <= CLOSE * high:
-        return t, low, high, True
-    # Newton's step is slow far from the root of a high power: every other one a bisection.
-    t += step
-    if turn % 2 == 1 or not low < t < high:
-        t = 0.5 * (low + high)
-    return t, low, high, False
-
-
-# ---- an entry of an interior-point step, in the notation of kernels/cpu/regression.py
-
-BACK_LINEAR, BACK = 0.9999, 0.995
-"""Share of the step to the border that is taken, at p = 1 and otherwise."""
-
-TINY_PIVOT = 1e-30
-"""A pivot below this share of the largest belongs to a direction that no entry sees."""
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def slopes(t, p):  # type: ignore[no-untyped-def]
-    """f'(t) and f''(t) of f(t) = t^p."""
-    if p == 1.0:
-        return 1.0, 0.0
-    power = t ** (p - 2.0)
-    return p * power * t, p * (p - 1.0) * power
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def newton_terms(u, v, zu, zv, y, w, p):  # type: ignore[no-untyped-def]
-    """Du, Dv, gu, gv of the step to mu = 0."""
-    fu, ffu = slopes(u, p)
-    fv, ffv = slopes(v, p)
-    return w * ffu + zu / u, w * ffv + zv / v, y - w * fu, -y - w * fv
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def right_side(Du, Dv, gu, gv):  # type: ignore[no-untyped-def]
-    """``W h``, with W the `normal_weight`."""
-    return (gu * Dv - gv * Du) / (Du + Dv)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def normal_weight(Du, Dv):  # type: ignore[no-untyped-def]
-    """``1 / (1/Du + 1/Dv)``."""
-    return Du / (Du + Dv) * Dv
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def relative_steps(u, v, Du, Dv, gu, gv, dy):  # type: ignore[no-untyped-def]
-    """``du / u`` and ``dv / v``; the relative steps of zu and zv are -1 less these."""
-    return (gu + dy) / Du / u, (gv - dy) / Dv / v
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def aimed_product(now, then, count):  # type: ignore[no-untyped-def]
-    """mu by Mehrotra's rule, from the sums of `count` products now and after the first step."""
-    return now / count * (then / now) ** 3 if count > 0 else 0.0
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def second_order(mu, u, zu, ru):  # type: ignore[no-untyped-def]
-    """What Mehrotra's corrector adds to g: the aimed product, and the product of the steps."""
-    return mu / u + zu * ru * (1.0 + ru)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def dual_steps(u, v, zu, zv, y, w, p, du, dv, dy):  # type: ignore[no-untyped-def]
-    """The steps of zu and zv that belong to those of u, v and y."""
-    fu, ffu = slopes(u, p)
-    fv, ffv = slopes(v, p)
-    return w * (fu + ffu * du) - y - zu - dy, w * (fv + ffv * dv) + y - zv + dy
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def shorten(share, x, dx):  # type: ignore[no-untyped-def]
-    """`share`, or less where ``x + share dx`` would be negative."""
-    return -x / dx if -dx * share > x else share
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def defects(u, v, zu, zv, y, w, p):  # type: ignore[no-untyped-def]
-    """What is missing in the first two equations, times u and v: in units of cost."""
-    missing_u = abs(w * slopes(u, p)[0] - y - zu) * u
-    missing_v = abs(w * slopes(v, p)[0] + y - zv) * v
-    return missing_u, missing_v
-
-
 # ---- ellipsoids
 
 
@@ -234,13 +115,6 @@ def cut_size(d, gamma):  # type: ignore[no-untyped-def]
     """(c, b) of the step ``L' = c L (I - b z z^T)``, see `shallow_cuts`; d >= 2."""
     c = math.sqrt(d * (1.0 - gamma * gamma) / (d - 1.0))
     return c, 1.0 - gamma * math.sqrt(d) / c
-
-
-@njit(cache=True, nogil=True)
-def dual_entry(u, norm, p):  # type: ignore[no-untyped-def]
-    """``sign(u) (|u| / norm)^(p-1)``, p finite."""
-    size = 1.0 if p == 1.0 else (abs(u) / norm) ** (p - 1.0)
-    return size if u > 0.0 else (-size if u < 0.0 else 0.0)
 
 
 @njit(cache=True, nogil=True)
@@ -258,20 +132,3 @@ def exchange_length(w, u, towards, q):  # type: ignore[no-untyped-def]
 def exchange_factors(s, w):  # type: ignore[no-untyped-def]
     """c and 1 / (1 - s) of the update by Sherman and Morrison."""
     return s / (1.0 - s + s * w), 1.0 / (1.0 - s)
-
-
-# ---- a quadratic over the simplex
-
-
-@njit(cache=True, nogil=True)
-def pair_gain(slope, bend):  # type: ignore[no-untyped-def]
-    """Four times what the best step along a pair gains."""
-    return slope * slope / max(bend, 1e-300)
-
-
-@njit(cache=True, nogil=True)
-def pair_step(slope, bend, w):  # type: ignore[no-untyped-def]
-    """The best step along a pair, cut at w, and whether it was cut."""
-    if bend > 0.0 and slope < 2.0 * bend * w:
-        return slope / (2.0 * bend), False
-    return w, True

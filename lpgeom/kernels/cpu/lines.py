@@ -8,7 +8,44 @@ from __future__ import annotations
 from numba import njit
 
 from lpgeom.kernels.cpu.lanes import LANES, added, most, position
-from lpgeom.kernels.scalar import DOUBLINGS, LINE_STEPS, line_narrow, line_newton, line_terms
+
+DOUBLINGS, LINE_STEPS = 60, 80
+
+CLOSE = 1e-6
+"""The minimum along a line is found to this share of the step."""
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _line_terms(z, along, q):  # type: ignore[no-untyped-def]
+    """An entry's part in the slope and in the curvature of ``sum |r - t along|^q / q``."""
+    if z == 0.0:
+        return 0.0, 0.0
+    power = abs(z) ** (q - 2.0)
+    return power * z * along, power * along * along
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _line_newton(top, first, second, q):  # type: ignore[no-untyped-def]
+    """Newton's step from the sums of `_line_terms` over residuals divided by `top`."""
+    return top * first / ((q - 1.0) * second) if second > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _line_narrow(t, low, high, first, step, turn):  # type: ignore[no-untyped-def]
+    """The next t, the bracket, and whether it is narrow enough; `first` > 0 is a descent at t."""
+    if first > 0.0:
+        low = t
+        if step <= CLOSE * t:
+            return t, low, high, True
+    else:
+        high = t
+    if high - low <= CLOSE * high:
+        return t, low, high, True
+    # Newton's step is slow far from the root of a high power: every other one a bisection.
+    t += step
+    if turn % 2 == 1 or not low < t < high:
+        t = 0.5 * (low + high)
+    return t, low, high, False
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -26,11 +63,11 @@ def slope(r, along, i, q, t):  # type: ignore[no-untyped-def]
         return 0.0, 0.0
     first, second = 0.0, 0.0
     for j in range(lane, r.shape[1], LANES):
-        f, s = line_terms((r[i, j] - t * along[i, j]) / top, along[i, j], q)
+        f, s = _line_terms((r[i, j] - t * along[i, j]) / top, along[i, j], q)
         first += f
         second += s
     first = added(first)
-    return first, line_newton(top, first, added(second), q)
+    return first, _line_newton(top, first, added(second), q)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -50,7 +87,7 @@ def line_search(r, along, q, length):  # type: ignore[no-untyped-def]
         t = low
         for turn in range(LINE_STEPS):
             first, step = slope(r, along, i, q[i], t)
-            t, low, high, done = line_narrow(t, low, high, first, step, turn)
+            t, low, high, done = _line_narrow(t, low, high, first, step, turn)
             if done:
                 break
         if lane == 0:

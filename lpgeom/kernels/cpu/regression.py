@@ -21,21 +21,81 @@ import math
 from numba import njit
 
 from lpgeom.kernels.cpu.lanes import LANES, added, lanes_for, least, most, position, sync
-from lpgeom.kernels.scalar import (
-    BACK,
-    BACK_LINEAR,
-    TINY_PIVOT,
-    aimed_product,
-    defects,
-    dual_steps,
-    newton_terms,
-    normal_weight,
-    relative_steps,
-    right_side,
-    second_order,
-    shorten,
-    slopes,
-)
+
+BACK_LINEAR, BACK = 0.9999, 0.995
+"""Share of the step to the border that is taken, at p = 1 and otherwise."""
+
+TINY_PIVOT = 1e-30
+"""A pivot below this share of the largest belongs to a direction that no entry sees."""
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _slopes(t, p):  # type: ignore[no-untyped-def]
+    """f'(t) and f''(t) of f(t) = t^p."""
+    if p == 1.0:
+        return 1.0, 0.0
+    power = t ** (p - 2.0)
+    return p * power * t, p * (p - 1.0) * power
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _newton_terms(u, v, zu, zv, y, w, p):  # type: ignore[no-untyped-def]
+    """Du, Dv, gu, gv of the step to mu = 0."""
+    fu, ffu = _slopes(u, p)
+    fv, ffv = _slopes(v, p)
+    return w * ffu + zu / u, w * ffv + zv / v, y - w * fu, -y - w * fv
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _right_side(Du, Dv, gu, gv):  # type: ignore[no-untyped-def]
+    """``W h``, with W the `_normal_weight`."""
+    return (gu * Dv - gv * Du) / (Du + Dv)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _normal_weight(Du, Dv):  # type: ignore[no-untyped-def]
+    """``1 / (1/Du + 1/Dv)``."""
+    return Du / (Du + Dv) * Dv
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _relative_steps(u, v, Du, Dv, gu, gv, dy):  # type: ignore[no-untyped-def]
+    """``du / u`` and ``dv / v``; the relative steps of zu and zv are -1 less these."""
+    return (gu + dy) / Du / u, (gv - dy) / Dv / v
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _aimed_product(now, then, count):  # type: ignore[no-untyped-def]
+    """mu by Mehrotra's rule, from the sums of `count` products now and after the first step."""
+    return now / count * (then / now) ** 3 if count > 0 else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _second_order(mu, u, zu, ru):  # type: ignore[no-untyped-def]
+    """What Mehrotra's corrector adds to g: the aimed product, and the product of the steps."""
+    return mu / u + zu * ru * (1.0 + ru)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _dual_steps(u, v, zu, zv, y, w, p, du, dv, dy):  # type: ignore[no-untyped-def]
+    """The steps of zu and zv that belong to those of u, v and y."""
+    fu, ffu = _slopes(u, p)
+    fv, ffv = _slopes(v, p)
+    return w * (fu + ffu * du) - y - zu - dy, w * (fv + ffv * dv) + y - zv + dy
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shorten(share, x, dx):  # type: ignore[no-untyped-def]
+    """`share`, or less where ``x + share dx`` would be negative."""
+    return -x / dx if -dx * share > x else share
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _defects(u, v, zu, zv, y, w, p):  # type: ignore[no-untyped-def]
+    """What is missing in the first two equations, times u and v: in units of cost."""
+    missing_u = abs(w * _slopes(u, p)[0] - y - zu) * u
+    missing_v = abs(w * _slopes(v, p)[0] + y - zv) * v
+    return missing_u, missing_v
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -48,8 +108,8 @@ def begin(r, w, p, off, u, v, zu, zv, y):  # type: ignore[no-untyped-def]
         for j in range(lane, d, lanes):
             u[i, j] = max(r[i, j], 0.0) + off
             v[i, j] = max(-r[i, j], 0.0) + off
-            zu[i, j] = w[i, j] * slopes(u[i, j], p)[0]
-            zv[i, j] = w[i, j] * slopes(v[i, j], p)[0]
+            zu[i, j] = w[i, j] * _slopes(u[i, j], p)[0]
+            zv[i, j] = w[i, j] * _slopes(v[i, j], p)[0]
             y[i, j] = 0.0
 
 
@@ -64,10 +124,10 @@ def predict(u, v, zu, zv, y, w, p, Du, Dv, gu, gv, W, Wh):  # type: ignore[no-un
             if w[i, j] == 0.0:
                 W[i, j] = Wh[i, j] = 0.0
                 continue
-            a, b, g, h = newton_terms(u[i, j], v[i, j], zu[i, j], zv[i, j], y[i, j], w[i, j], p)
+            a, b, g, h = _newton_terms(u[i, j], v[i, j], zu[i, j], zv[i, j], y[i, j], w[i, j], p)
             Du[i, j], Dv[i, j], gu[i, j], gv[i, j] = a, b, g, h
-            W[i, j] = normal_weight(a, b)
-            Wh[i, j] = right_side(a, b, g, h)
+            W[i, j] = _normal_weight(a, b)
+            Wh[i, j] = _right_side(a, b, g, h)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -84,7 +144,7 @@ def correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, Qdx, p):  # type: ignore[no-
             if w[i, j] == 0.0:
                 continue
             dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
-            ru, rv = relative_steps(u[i, j], v[i, j], Du[i, j], Dv[i, j], gu[i, j], gv[i, j], dy)
+            ru, rv = _relative_steps(u[i, j], v[i, j], Du[i, j], Dv[i, j], gu[i, j], gv[i, j], dy)
             # Relative steps of zu and zv are -1 - ru and -1 - rv.
             primal = min(primal, 1.0 / max(1.0, -ru, -rv))
             dual = min(dual, 1.0 / max(1.0, 1.0 + ru, 1.0 + rv))
@@ -96,22 +156,22 @@ def correct(u, v, zu, zv, w, Du, Dv, gu, gv, W, Wh, Qdx, p):  # type: ignore[no-
             if w[i, j] == 0.0:
                 continue
             dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
-            ru, rv = relative_steps(u[i, j], v[i, j], Du[i, j], Dv[i, j], gu[i, j], gv[i, j], dy)
+            ru, rv = _relative_steps(u[i, j], v[i, j], Du[i, j], Dv[i, j], gu[i, j], gv[i, j], dy)
             a, b = u[i, j] * zu[i, j], v[i, j] * zv[i, j]
             now += a + b
             then += a * (1.0 + primal * ru) * (1.0 - dual * (1.0 + ru))
             then += b * (1.0 + primal * rv) * (1.0 - dual * (1.0 + rv))
             count += 2
-        mu = aimed_product(added(now), added(then), added(count))
+        mu = _aimed_product(added(now), added(then), added(count))
         for j in range(lane, d, LANES):
             if w[i, j] == 0.0:
                 continue
             dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
             a, b = Du[i, j], Dv[i, j]
-            ru, rv = relative_steps(u[i, j], v[i, j], a, b, gu[i, j], gv[i, j], dy)
-            gu[i, j] += second_order(mu, u[i, j], zu[i, j], ru)
-            gv[i, j] += second_order(mu, v[i, j], zv[i, j], rv)
-            Wh[i, j] = right_side(a, b, gu[i, j], gv[i, j])
+            ru, rv = _relative_steps(u[i, j], v[i, j], a, b, gu[i, j], gv[i, j], dy)
+            gu[i, j] += _second_order(mu, u[i, j], zu[i, j], ru)
+            gv[i, j] += _second_order(mu, v[i, j], zv[i, j], rv)
+            Wh[i, j] = _right_side(a, b, gu[i, j], gv[i, j])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -132,12 +192,12 @@ def advance(u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, Qdx, p, x, dx, gap, cost)
             dy = -W[i, j] * Qdx[i, j] - Wh[i, j]
             du = (gu[i, j] + dy) / Du[i, j]
             dv = (gv[i, j] - dy) / Dv[i, j]
-            dzu, dzv = dual_steps(
+            dzu, dzv = _dual_steps(
                 u[i, j], v[i, j], zu[i, j], zv[i, j], y[i, j], w[i, j], p, du, dv, dy
             )
             gu[i, j], gv[i, j], Du[i, j], Dv[i, j], W[i, j] = du, dv, dzu, dzv, dy
-            primal = shorten(shorten(primal, u[i, j], du), v[i, j], dv)
-            dual = shorten(shorten(dual, zu[i, j], dzu), zv[i, j], dzv)
+            primal = _shorten(_shorten(primal, u[i, j], du), v[i, j], dv)
+            dual = _shorten(_shorten(dual, zu[i, j], dzu), zv[i, j], dzv)
         primal, dual = least(primal), least(dual)
         if p != 1.0:
             primal = dual = min(primal, dual)
@@ -153,7 +213,7 @@ def advance(u, v, zu, zv, y, w, Du, Dv, gu, gv, W, Wh, Qdx, p, x, dx, gap, cost)
             zv[i, j] += dual * Dv[i, j]
             y[i, j] += dual * W[i, j]
             products += u[i, j] * zu[i, j] + v[i, j] * zv[i, j]
-            du, dv = defects(u[i, j], v[i, j], zu[i, j], zv[i, j], y[i, j], w[i, j], p)
+            du, dv = _defects(u[i, j], v[i, j], zu[i, j], zv[i, j], y[i, j], w[i, j], p)
             defect += du
             defect += dv
             total += w[i, j] * abs(u[i, j] - v[i, j]) ** p

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-from lpgeom.kernels.scalar import cut_size, dual_entry
+from lpgeom.kernels.scalar import cut_size
 
 __all__ = ["column_norms", "cut_size", "dual_vector", "shallow_cuts"]
 
@@ -58,7 +58,8 @@ def dual_vector(M, j, norm, p, v):  # type: ignore[no-untyped-def]
         v[top] = 1.0 if M[top, j] > 0.0 else -1.0
         return
     for i in range(n):
-        v[i] = dual_entry(M[i, j], norm, p)
+        size = 1.0 if p == 1.0 else (abs(M[i, j]) / norm) ** (p - 1.0)
+        v[i] = size if M[i, j] > 0.0 else (-size if M[i, j] < 0.0 else 0.0)
 
 
 @njit(cache=True, nogil=True)

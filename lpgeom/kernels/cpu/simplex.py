@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from lpgeom.kernels.scalar import pair_gain, pair_step
-
 
 @njit(cache=True, nogil=True)
 def pairwise_descent(H, b, w, tolerance, share, max_steps):  # type: ignore[no-untyped-def]
@@ -40,7 +38,8 @@ def pairwise_descent(H, b, w, tolerance, share, max_steps):  # type: ignore[no-u
         for a in range(n):
             slope = g[a] - g[i]
             if w[a] > 0.0 and slope > 0.0:
-                gain = pair_gain(slope, H[i, i] + H[a, a] - 2.0 * H[i, a])
+                # Four times what the best step along the pair gains.
+                gain = slope * slope / max(H[i, i] + H[a, a] - 2.0 * H[i, a], 1e-300)
                 if gain > most:
                     most = gain
                     j = a
@@ -48,9 +47,11 @@ def pairwise_descent(H, b, w, tolerance, share, max_steps):  # type: ignore[no-u
             break
         slope = g[j] - g[i]
         bend = H[i, i] + H[j, j] - 2.0 * H[i, j]
-        s, whole = pair_step(slope, bend, w[j])
+        s = w[j]  # at most
+        if bend > 0.0 and slope < 2.0 * bend * s:
+            s = slope / (2.0 * bend)
         w[i] += s
-        w[j] = 0.0 if whole else w[j] - s
+        w[j] -= s
         for a in range(n):
             g[a] += 2.0 * s * (H[i, a] - H[j, a])
     return gap
