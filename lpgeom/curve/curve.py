@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -20,13 +21,13 @@ from lpgeom.geometry.spectrum import LARGE, Spectrum, principal
 from lpgeom.io import validation
 from lpgeom.progress import Progress
 from lpgeom.records.curve import CostCurve
-from lpgeom.records.subspace import Certificate, SubspaceResult, to_cost_units
+from lpgeom.records.subspace import SubspaceResult, to_cost_units
 from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import Problem, open_anywhere
 from lpgeom.rows.vectors import local
 from lpgeom.subspace.approx import DEFAULT_MAX_ITER, SMALL_TOL, approx_rows
-from lpgeom.subspace.assemble import Solution, result_of, with_bounds
+from lpgeom.subspace.assemble import result_of, with_bounds
 from lpgeom.subspace.certify import cost
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.exact import spanned
@@ -166,8 +167,8 @@ class _Builder:
     ) -> None:
         if certify and problem.omega is not None:  # fetched once for all certificates
             problem = replace(problem, omega=local(problem.omega))
-        self._problem, self._span, self._seed = problem, span, seed
-        self._source, self._certify = source, certify
+        self._problem, self._span, self._seed, self._certify = problem, span, seed, certify
+        self._result = partial(result_of, source=source, seed=seed)
 
     def searched(self, shared: Shared, ranks: list[int], level: str | None) -> list[SubspaceResult]:
         """The results of ranks below that of A."""
@@ -202,27 +203,16 @@ class _Builder:
                 certificate = with_bounds(
                     problem, solution.found.frame.V, end.found.cost, known, solution.promise
                 )
-            results.append(self._result(problem, solution, certificate, end.passes, seconds))
+            results.append(
+                self._result(problem, solution, certificate, n_passes=end.passes, seconds=seconds)
+            )
         return results
 
     def exact(self, inner: Problem[Rows], pca: Spectrum, k: int) -> SubspaceResult:
         """k >= rank(A): the span of the rows costs nothing, as far as float64 can tell them."""
         found = spanned(self._problem, inner, self._span, pca, k)
-        result = self._result(*found, 0.0, 0.0)
+        result = self._result(*found, n_passes=0.0, seconds=0.0)
         return result if self._certify else replace(result, certified=False)
-
-    def _result(
-        self,
-        problem: Problem[Rows],
-        solution: Solution,
-        certificate: Certificate | None,
-        passes: float,
-        seconds: float,
-    ) -> SubspaceResult:
-        return result_of(
-            problem, solution, certificate,
-            source=self._source, seed=self._seed, n_passes=passes, seconds=seconds,
-        )  # fmt: skip
 
 
 def _one_by_one(data: Any, ranks: list[int], started: float, **options: Any) -> CostCurve:

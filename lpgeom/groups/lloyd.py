@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +63,9 @@ class Clustering:
     labels: Labels
     t: Array
     cost: float
-    history: tuple[float, ...]
-    n_iter: int
-    converged: bool
+    history: tuple[float, ...] = ()
+    n_iter: int = 0
+    converged: bool = False
 
 
 class Points(FactoredRows):
@@ -233,7 +233,7 @@ def descend(
         with np.errstate(over="ignore"):
             cost = lp_cost(t, p)
         if best is None or cost < best.cost:
-            best = Clustering(tuple(frames), labels, t, cost, (), 0, False)
+            best = Clustering(tuple(frames), labels, t, cost)
         history.append(best.cost)
         if tick is not None:
             tick(f"cost {best.cost:.6g}")
@@ -268,7 +268,7 @@ def descend(
             if frame is not None:
                 frames[c] = frame
     done = converged or best.cost == 0.0
-    return Clustering(best.frames, best.labels, best.t, best.cost, tuple(history), n_iter, done)
+    return replace(best, history=tuple(history), n_iter=n_iter, converged=done)
 
 
 def _hidden(t: Array, p: float, eps: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import cycle
 
 import numpy as np
@@ -75,15 +76,7 @@ def _spread_out(points: Points, j: int, count: int) -> list[Frame]:
     return frames
 
 
-def _lines(points: Points, U: Array, j: int) -> list[Frame]:
-    return _frames(points, _directions(points, j, signed=False), j)
-
-
-def _cones(points: Points, U: Array, j: int) -> list[Frame]:
-    return _frames(points, _directions(points, j, signed=True), j)
-
-
-def _directions(points: Points, j: int, *, signed: bool) -> Labels:
+def _directions(points: Points, U: Array, j: int, *, signed: bool) -> list[Frame]:
     """Rows grouped by direction: weighted k-means on the sphere, or on lines through 0.
 
     Rows weigh what they cost when approximated by 0. -1 for rows that were not looked at.
@@ -119,7 +112,7 @@ def _directions(points: Points, j: int, *, signed: bool) -> Labels:
                 centres[c] = mean / length
     labels = np.full(points.norms.size, -1, dtype=np.intp)
     labels[alive] = own
-    return labels
+    return _frames(points, labels, j)
 
 
 def _split(points: Points, U: Array, j: int) -> list[Frame]:
@@ -142,8 +135,8 @@ def _random(points: Points, U: Array, j: int) -> list[Frame]:
 KINDS: dict[str, Callable[[Points, Array, int], list[Frame]]] = {
     "rows": _rows,
     "few rows": _few_rows,
-    "lines": _lines,
-    "cones": _cones,
+    "lines": partial(_directions, signed=False),
+    "cones": partial(_directions, signed=True),
     "split": _split,
     "random": _random,
 }

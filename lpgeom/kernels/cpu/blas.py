@@ -42,11 +42,7 @@ def rank_update(C: NDArray[Any], alpha: float, block: NDArray[Any]) -> None:
     block : ndarray, shape (r, d), C order, dtype of C
         Read by BLAS as its transpose in Fortran order: nothing is copied.
     """
-    r, d = block.shape
-    if C.shape != (d, d) or C.dtype != block.dtype or not C.flags.f_contiguous:
-        raise ValueError("C must be (d, d), Fortran-contiguous, of the block's dtype")
-    if not block.flags.c_contiguous or block.dtype not in (np.float32, np.float64):
-        raise ValueError("block must be C-contiguous float32 or float64")
+    r, d = checked(C, block)
     double = block.dtype == np.float64
     real = ctypes.c_double if double else ctypes.c_float
     size, count = ctypes.c_int(d), ctypes.c_int(r)
@@ -56,3 +52,13 @@ def rank_update(C: NDArray[Any], alpha: float, block: NDArray[Any]) -> None:
         b"U", b"N", by(size), by(count),
         by(scale), block.ctypes.data, by(size), by(one), C.ctypes.data, by(size),
     )  # fmt: skip
+
+
+def checked(C: Any, block: Any) -> tuple[int, int]:
+    """The shape of a block that `rank_update` takes, here or on a device."""
+    r, d = block.shape
+    if C.shape != (d, d) or C.dtype != block.dtype or not C.flags.f_contiguous:
+        raise ValueError("C must be (d, d), Fortran-contiguous, of the block's dtype")
+    if not block.flags.c_contiguous or block.dtype not in (np.float32, np.float64):
+        raise ValueError("block must be C-contiguous float32 or float64")
+    return r, d

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lpgeom.kernels.cpu.blas import checked
 from lpgeom.kernels.cuda.arrays import array_module, is_simulated
 
 
@@ -75,11 +76,7 @@ def rank_update(C: Any, alpha: float, block: Any) -> None:
     block : array of the device, shape (r, d), C order, dtype of C
         Read by cuBLAS as its transpose in Fortran order: nothing is copied.
     """
-    r, d = block.shape
-    if C.shape != (d, d) or C.dtype != block.dtype or not C.flags.f_contiguous:
-        raise ValueError("C must be (d, d), Fortran-contiguous, of the block's dtype")
-    if not block.flags.c_contiguous or block.dtype not in (np.float32, np.float64):
-        raise ValueError("block must be C-contiguous float32 or float64")
+    r, d = checked(C, block)
     if r == 0 or d == 0:
         return
     if is_simulated():
