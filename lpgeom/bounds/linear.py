@@ -222,10 +222,6 @@ def holder_value(smallest: float, total: float, p: float) -> float:
         return 0.0
     s = p / 2.0
     log = s * math.log(smallest) - (s - 1.0) * math.log(total)
-    # A search may meet a smallest that is rounding beside a long row, to a high power.
-    return math.exp(min(log, 700.0)) * (1.0 - holder_slack(p))
-
-
-def holder_slack(p: float) -> float:
-    """Relative rounding of the powers: u is off by about p/2 eps, raised to the power p/2."""
-    return 16.0 * (1.0 + p * p) * EPS
+    # A search may meet a smallest that is rounding beside a long row, to a high power. The weights
+    # are off by about p/2 eps each, raised to the power p/2.
+    return math.exp(min(log, 700.0)) * (1.0 - 16.0 * (1.0 + p * p) * EPS)

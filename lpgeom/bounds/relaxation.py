@@ -26,6 +26,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -102,13 +103,7 @@ class Reference:
 
 
 def relaxation_at(
-    rows: Rows,
-    evidence: Evidence,
-    k: int,
-    p: float,
-    level: str,
-    start: Array | None = None,
-    near: bool = False,
+    rows: Rows, evidence: Evidence, k: int, p: float, level: str, **begun: Any
 ) -> Reference:
     """3d, 1 <= p < 2: minimum of ``sum ||Q a_i||^p`` over the Fantope, from below.
 
@@ -116,8 +111,8 @@ def relaxation_at(
     the bound into Hölder's, ``S(v)^p / (sum v^(p/(p-1)))^(p-1)`` with ``v_i = ||Q0 a_i||^(p-1)``
     and S(v) the sum of the m smallest eigenvalues of ``sum v_i sym(u_i a_i^T)``.
 
-    Searched for from `start` if one is given, in float64 from the first step on if that is `near`
-    the end already.
+    Where it has `begun`: searched for from `start` if one is given, in float64 from the first step
+    on if that is `near` the end already.
     """
     m = rows.shape[1] - k
     y = np.sqrt(evidence.t)
@@ -127,17 +122,11 @@ def relaxation_at(
         return view.weighted_gram(weights), None
 
     linearise = partial(_linearise, p=p)
-    return Reference("relaxation", "3d", *_search(rows, m, level, first, linearise, start, near))
+    return Reference("relaxation", "3d", *_search(rows, m, level, first, linearise, **begun))
 
 
 def tangent_at(
-    rows: Rows,
-    evidence: Evidence,
-    k: int,
-    p: float,
-    level: str,
-    start: Array | None = None,
-    near: bool = False,
+    rows: Rows, evidence: Evidence, k: int, p: float, level: str, **begun: Any
 ) -> Reference:
     """3e, 1 < p < 2: minimum over the Fantope of the sum of the rows' best minorants, from below.
 
@@ -145,7 +134,7 @@ def tangent_at(
     ``t = a_i^T Q0 a_i``: no other touching point gives more at Q0. At p = 1 this is 3d, at p = 2
     the spectrum of ``A^T A``.
 
-    `start` and `near` are those of `relaxation_at`.
+    `begun` is that of `relaxation_at`.
     """
     m = rows.shape[1] - k
     Y = np.sqrt(evidence.Y2)
@@ -157,7 +146,7 @@ def tangent_at(
         return view.weighted_gram(weights), view.weighted_gram(beta)
 
     linearise = partial(_linearise_tangent, Y=Y, p=p)
-    return Reference("tangent", "3e", *_search(rows, m, level, first, linearise, start, near))
+    return Reference("tangent", "3e", *_search(rows, m, level, first, linearise, **begun))
 
 
 def _search(

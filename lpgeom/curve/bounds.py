@@ -88,13 +88,13 @@ class RankBounds:
         if excess > FAR and self._p == 1.0 and evidence.N is not None:
             start = next_reference(evidence.N, None, self._d - k)
         near = excess < NEAR * GAP[self._effort]
-        found = search(self._rows, evidence, k, self._p, self._effort, start, near)
+        given = self._rows, evidence, k, self._p, self._effort
+        found = search(*given, start=start, near=near)
         m = self._d - k
         if start is not None and found.at.total - found.at.lower(m) > (
             GAP[self._effort] * found.at.total
         ):  # it ran out of steps, perhaps because of where it began
-            other = search(self._rows, evidence, k, self._p, self._effort)
-            found = max(found, other, key=lambda reference: reference.at.lower(m))
+            found = max(found, search(*given), key=lambda reference: reference.at.lower(m))
         return found
 
     def at(self, k: int) -> list[Bound]:

@@ -97,20 +97,12 @@ def searched(
     begun.sort(key=lambda start: start[1].cost)
     kept, close = LARGE_KEPT if large else SMALL_KEPT
     most = begun[0][1].cost * (1.0 + close)
-    ends = [
-        (name, _continued(split, points, tol, max_iter, bar))
-        for name, split in begun[:kept]
-        if split.cost <= most
-    ]
+    ends = []
+    for name, split in begun[:kept]:
+        if split.cost <= most:
+            end = descend(points, split.frames, tol=tol, max_iter=max_iter, tick=bar.step)
+            ends.append((name, replace(end, n_iter=split.n_iter + end.n_iter)))
     name, best = min(ends, key=lambda start: start[1].cost)
     bases = [frame.V if span is None else span @ frame.V for frame in best.frames]
     costs = [to_cost_units(cost, inner.unit, p) for cost in best.history]
     return Searched(bases, costs, name, best.n_iter, best.converged)
-
-
-def _continued(
-    begun: Clustering, points: Points, tol: float, max_iter: int, bar: Progress
-) -> Clustering:
-    """The descent on all rows from where a start had got."""
-    end = descend(points, begun.frames, tol=tol, max_iter=max_iter, tick=bar.step)
-    return replace(end, n_iter=begun.n_iter + end.n_iter)

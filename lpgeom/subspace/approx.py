@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from numpy.typing import ArrayLike
 
+from lpgeom.bounds.table import lower_bounds
 from lpgeom.coresets.record import Coreset, unpacked
 from lpgeom.geometry.spectrum import LARGE, principal
 from lpgeom.io import validation
@@ -14,7 +15,7 @@ from lpgeom.progress import Progress
 from lpgeom.records.subspace import SubspaceResult
 from lpgeom.rows import device
 from lpgeom.rows.door import open_anywhere
-from lpgeom.subspace.assemble import certificate_of, result_of
+from lpgeom.subspace.assemble import result_of, with_bounds
 from lpgeom.subspace.exact import spanned
 from lpgeom.subspace.minimax import solver_for
 from lpgeom.subspace.scale import centred, check_cost, in_span, rescaled
@@ -80,10 +81,10 @@ def approx_rows(
                 if certify:
                     bar.stage("certificate")
                     level = "tight" if certify == "tight" else "fast"
-                    evidence = solution.evidence(problem.rows)
-                    cost, promise = solution.found.cost, solution.promise
-                    certificate = certificate_of(
-                        problem, k, evidence, cost, promise, level, seed, progress
+                    evidence, found = solution.evidence(problem.rows), solution.found
+                    bounds = lower_bounds(problem.rows, evidence, k, p, level, seed, progress)
+                    certificate = with_bounds(
+                        problem, found.frame.V, found.cost, bounds, solution.promise
                     )
     result = result_of(
         problem, solution, certificate,

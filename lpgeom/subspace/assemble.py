@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lpgeom.bounds.evidence import Evidence, Weights
-from lpgeom.bounds.table import lower_bounds
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.lewis import LewisWeights
 from lpgeom.records.subspace import (
@@ -148,21 +147,6 @@ def result_of(
         svd_cost=to_cost_units(solution.svd_cost, unit, p),
         seed=seed,
     )
-
-
-def certificate_of(
-    problem: Problem,
-    k: int,
-    evidence: Evidence,
-    cost: float,
-    promise: float,
-    level: str,
-    seed: int,
-    progress: bool,
-) -> Certificate:
-    """Every lower bound of the level asked for, beside the (scaled) cost of evidence.V."""
-    bounds = lower_bounds(problem.rows, evidence, k, problem.p, level, seed, progress)
-    return with_bounds(problem, evidence.V, cost, bounds, promise)
 
 
 def exact_certificate(problem: Problem, rank: int, V: Array, cost: float = 0.0) -> Certificate:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lpgeom.bounds.evidence import Evidence
+from lpgeom.bounds.table import lower_bounds
 from lpgeom.coresets.record import Coreset, check_rank, unpacked
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.lewis import guarantee
@@ -19,7 +20,7 @@ from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import open_anywhere
 from lpgeom.rows.vectors import fetched, numbers
-from lpgeom.subspace.assemble import certificate_of, exact_certificate
+from lpgeom.subspace.assemble import exact_certificate, with_bounds
 from lpgeom.subspace.cost import entries_cost, lp_cost
 from lpgeom.subspace.exact import measured, residuals
 from lpgeom.subspace.minimax import solver_for
@@ -196,7 +197,8 @@ def certify(
             ):
                 promise = math.inf
             evidence = Evidence(V, frame.W, t, rows.squared_norms(), lewis)
-            return certificate_of(problem, k, evidence, value, promise, level, seed, progress)
+            bounds = lower_bounds(rows, evidence, k, p, level, seed, progress)
+            return with_bounds(problem, V, value, bounds, promise)
 
 
 def _beyond(t: Array, p: float) -> int:
