@@ -298,6 +298,13 @@ def test_rank_for() -> None:
     assert curve.rank_for(0.0) == (None, None)
 
 
+def test_a_hyperplane_is_the_optimum_that_it_is_alone() -> None:
+    """p = 1, k = d - 1 of tiny A: through k rows (theory 4)."""
+    curve, alone = lpgeom.cost_curve(A[:14, :4], 1.0, [1, 3]), by_rank(A[:14, :4], 1.0, [3])[0]
+    assert curve.at(3).method == alone.method == "k rows"
+    assert curve.at(3).cost == pytest.approx(alone.cost, rel=1e-12)
+
+
 def test_coresets() -> None:
     coreset = lpgeom.coreset(A, 60, p=1.0, k=4)
     curve = lpgeom.cost_curve(coreset, None, [2, 4])
