@@ -27,6 +27,7 @@ from . import (
     outofcore,
     pictures,
     report,
+    robustness,
     scaling,
     subspace,
 )
@@ -47,6 +48,7 @@ BENCHMARKS = {
     "mvee": mvee,
     "nn": nn,
     "outofcore": outofcore,
+    "robustness": robustness,
     "scaling": scaling,
     "pictures": pictures,
 }

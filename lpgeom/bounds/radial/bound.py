@@ -101,6 +101,10 @@ def radial_bound(
     start, m = np.asarray(relaxed.witness["Q0"]), d - k
     view = rows.single() if n * d > SMALL else rows
     empty = Bound(name, THEOREM[name], 0.0, p=p)
+    steps = min(STEPS, d * (d + 1) // 2)
+    e = loss(d, steps, FAILURE)
+    if e >= 0.9:
+        return empty
     tuned = _tune(rows, view, start, m, p, name, seed)
     if tuned is None:
         return empty
@@ -108,17 +112,15 @@ def radial_bound(
     problem = Problem.at(RadialForm(rows, Q, p, name, PARAMETER[name], view), rows, shape, m)
     if problem is None:
         return empty
-    steps = min(STEPS, d * (d + 1) // 2)
     ritz = _coverage(problem, view, steps, [seed, FINAL], progress)
-    e = loss(d, steps, FAILURE)
-    if e >= 0.9 or not ritz > 0.0:
+    if not ritz > 0.0:
         return empty
     # Where L is small beside E, rounding of E X may hide what the check asks for.
     off = allowance(n, d, problem.form.bend(rows)) / float(eigen(problem.L)[0][0])
     if not 0.0 <= off < math.inf:
         return empty
-    theta = ritz / (1.0 - e) * (1.0 + SINGLE_SLACK) + off
-    problem = problem.scaled(theta)
+    theta = ritz / (1.0 - e) * (1.0 + SINGLE_SLACK)
+    problem = problem.scaled(theta + off)
     cuts = _cuts(problem, rows, view, Q)
     value = lowest_value(cuts, problem.N, problem.c0, m)
     if not value > 0.0:
