@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -177,25 +177,36 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_hold.forget)
 
 
-def limited() -> AbstractContextManager[None]:
+@contextmanager
+def limited() -> Iterator[None]:
     """Hold the BLAS pools at ``LPGEOM_NUM_THREADS`` while the body runs; no-op when not set."""
     n = requested_threads()
-    return nullcontext() if n is None else _hold(n)
+    if n is None:
+        yield
+        return
+    with _hold(n):
+        yield
 
 
-def serial_blas() -> AbstractContextManager[None]:
+@contextmanager
+def serial_blas() -> Iterator[None]:
     """One BLAS thread while the body runs.
 
     Small factorisations gain little from more, and lose much on a busy machine, where each of
     their many short parallel stretches waits for a thread that is not running.
     """
-    return _hold(1)
+    with _hold(1):
+        yield
 
 
-def sized(n: int, d: int) -> AbstractContextManager[None]:
+@contextmanager
+def sized(n: int, d: int) -> Iterator[None]:
     """Threads for a problem of that size: one if it is small, whatever is allowed otherwise."""
-    small = n * d <= SMALL_PROBLEM and d <= SMALL_WIDTH
-    return serial_blas() if small else nullcontext()
+    if n * d <= SMALL_PROBLEM and d <= SMALL_WIDTH:
+        with serial_blas():
+            yield
+    else:
+        yield
 
 
 def blas_threads() -> int:

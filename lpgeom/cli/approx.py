@@ -1,10 +1,4 @@
-"""Approximate the rows of a matrix by a rank-k subspace, or its entries by factors.
-
-Find a k-dimensional subspace with a small sum of p-th powers of the rows' distances to it, prove a
-lower bound for every such subspace, and print both, with the SVD's subspace beside them. With
---objective entries: rank-k factors with a small sum of p-th powers of entries of the difference.
-Costs are p-th powers; a ratio is of norms.
-"""
+"""``lpgeom approx``."""
 
 from __future__ import annotations
 
@@ -12,6 +6,7 @@ import argparse
 import math
 import sys
 from functools import partial
+from typing import Any
 
 from lpgeom.cli.common import CERTIFY, UsageError, check_output, open_matrix, share
 from lpgeom.io.readers import read_vector
@@ -21,8 +16,16 @@ from lpgeom.records.factors import FactorResult
 from lpgeom.records.subspace import SubspaceResult, norm_ratio
 
 
-def add(command: argparse.ArgumentParser) -> None:
+def add(commands: Any) -> None:
     """The command's arguments."""
+    command = commands.add_parser(
+        "approx",
+        help="approximate the rows of a matrix by a rank-k subspace, or its entries by factors",
+        description="Find a k-dimensional subspace with a small sum of p-th powers of the rows' "
+        "distances to it, prove a lower bound for every such subspace, and print both, with the "
+        "SVD's subspace beside them. With --objective entries: rank-k factors with a small sum of "
+        "p-th powers of entries of the difference. Costs are p-th powers; a ratio is of norms.",
+    )
     share(command, "file", "--tensor", "-k", "-p", "--objective")
     command.add_argument(
         "--missing",
@@ -52,10 +55,10 @@ def add(command: argparse.ArgumentParser) -> None:
         "infinite numbers are null",
     )  # fmt: skip
     share(command, "--quiet", help="no table and no progress bar (JSON is printed)")
+    command.set_defaults(run=_approx)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Solve, print, save."""
+def _approx(options: argparse.Namespace) -> int:
     outputs = _outputs(options)
     entries = options.objective == "entries"
     if options.missing == "ignore" and not entries:

@@ -12,6 +12,7 @@ import numpy as np
 from lpgeom.curve.solver import RankEnd, RankSolver, Shared
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import LARGE
+from lpgeom.records.base import to_cost_units
 from lpgeom.rows.blocks import BlockRows
 
 ANCHORS = 2
@@ -97,8 +98,8 @@ class RankSearch:
         """A larger subspace costs no more than one inside it."""
         for smaller, k in itertools.pairwise(self._ks):
             low, end = self._ends[smaller], self._ends[k]
-            power = (low.problem.unit / end.problem.unit) ** self._shared.p
-            before = low.found.cost * power
+            larger = low.problem.unit / end.problem.unit
+            before = to_cost_units(low.found.cost, larger, self._shared.p)
             if end.found.cost > before:
                 found = RankSolver(self._shared, k).extended(low)
                 self._ends[k] = end.holding(replace(found, cost=min(found.cost, before)))

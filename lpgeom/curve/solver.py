@@ -14,6 +14,7 @@ from lpgeom.geometry.grassmann import Frame, complement
 from lpgeom.geometry.lewis import LewisWeights
 from lpgeom.geometry.spectrum import LARGE, Spectrum, eigen
 from lpgeom.progress import Progress
+from lpgeom.records.base import to_cost_units
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.door import Problem
@@ -126,7 +127,7 @@ class CostsByRank:
         return CostsByRank(lost, root, p)
 
     def at(self, k: int, factor: float) -> float:
-        return float(self.lost[k] * (self.root[k] * factor) ** self.p)
+        return to_cost_units(self.lost[k], self.root[k] * factor, self.p)
 
 
 class RankSolver(Solver):

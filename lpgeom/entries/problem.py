@@ -127,7 +127,8 @@ class Entries:
         top = self.largest(*self.projected(self.k))
         if top == 0.0:
             return self
-        room = 1020 - math.frexp(self.scale)[1]  # the scale itself has to be a float
+        # The scale itself has to be a float, and so have the squares of entries.
+        room = min(1020 - math.frexp(self.scale)[1], 480)
         return self.rescaled(math.ldexp(1.0, min(-math.frexp(top)[1], room)))
 
     def rescaled(self, factor: float) -> Entries:

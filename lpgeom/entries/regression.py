@@ -50,12 +50,14 @@ class Regression:
     cost : ndarray, shape (n,)
         ``sum_j w_ij |B_ij - (V X_i)_j|^p`` (p-th powers).
     lower_bound : ndarray, shape (n,)
-        Proved: no coefficients cost less. From a dual vector, rounding allowed for.
+        Proved: no coefficients cost less. From a dual vector, for V as it was given, all rounding
+        allowed for; 0 where nothing is proved, as where columns of V depend on one another without
+        being copies: rounding may then hide a direction that very large coefficients use.
     gap : ndarray, shape (n,)
         ``(cost - lower_bound) / cost``; 0 where the residual is rounding of B.
     n_iter : ndarray of int, shape (n,)
     converged : ndarray of bool, shape (n,)
-        Whether the gap came down to the tolerance.
+        Whether the gap came down to the tolerance, as the iteration sees it.
     p : float
 
     Examples
@@ -118,6 +120,8 @@ def lp_regression(
     TypeError, ValueError
         Entries that are not finite real numbers, shapes that do not match, p out of range, negative
         weights.
+    OverflowError
+        Coefficients are beyond the range of float64.
 
     Notes
     -----
@@ -128,7 +132,8 @@ def lp_regression(
     beyond V, B and the result: some blocks.
 
     The bound is Hölder's: for y with ``V^T y = 0``, ``(sum w |r|^p)^(1/p) >= y . r / ||y||_*`` with
-    the dual norm, evaluated at the returned residual with the y of the iteration. Sources:
+    the dual norm, evaluated at the returned residual with the y of the iteration; how far ``V^T y``
+    is from 0 is measured and allowed for. Sources:
     Portnoy and Koenker, "The Gaussian hare and the Laplacian tortoise", Statistical Science 1997
     (p = 1); Mehrotra, "On the implementation of a primal-dual interior point method", SIAM J.
     Optimization 1992; Adil, Peng and Sachdeva, "Fast, provably convergent IRLS algorithm for p-norm
@@ -164,11 +169,14 @@ def lp_regression(
             )
         w = None if weights is None else validation.check_entry_weights(weights, (n, d))
         with limited():
-            basis = Basis.of(matrix).at(place)
+            basis = Basis.of(matrix, proving=True).at(place)
             with Progress(progress) as bar:
                 bar.stage("lp regression")
                 fit = regress(basis, right, p, w, tol, max_iter, bar.step)
-    return replace(fit, X=place.host(fit.X))
+    fit = replace(fit, X=place.host(fit.X))
+    if not np.isfinite(fit.X).all():
+        raise OverflowError("coefficients leave float64; multiply V or B by a power of ten")
+    return fit
 
 
 def _finite(A: Any, name: str) -> Any:
@@ -202,7 +210,7 @@ def regress(
     n, d = B.shape
     rank = basis.Q.shape[1]
     X, cost, lower = place.xp.empty((n, basis.back.shape[0])), np.empty(n), np.empty(n)
-    gap, n_iter = np.empty(n), np.zeros(n, dtype=np.int64)
+    gap, seen, n_iter = np.empty(n), np.empty(n), np.zeros(n, dtype=np.int64)
     entries = block_entries(place, d, rank)
     if place.on_device and entries < d:
         raise MemoryError(
@@ -222,6 +230,7 @@ def regress(
         return replace(fit, X=place.xp.asarray(fit.X))
     step = max(1, entries // d)
 
+    @np.errstate(over="ignore", invalid="ignore")  # X may be too large for a float
     def work(i: int, workers: int, stopped: Callable[[], bool]) -> None:
         for lo in range(i * step, n, workers * step):
             if stopped():
@@ -232,19 +241,20 @@ def regress(
             if w is not None:
                 w = np.broadcast_to(w, b.shape)
             x = None if start is None else start[part] @ basis.forth.T
-            X[part], cost[part], lower[part], gap[part], n_iter[part] = _solve(
+            X[part], cost[part], lower[part], gap[part], seen[part], n_iter[part] = _solve(
                 basis, b, w, p, tol, max_iter, x
             )
             # Rounding can spoil a last step, and few entries seen make columns nearly dependent:
             # once more, with a basis for these entries. One problem is work for the host.
-            bad = np.flatnonzero(gap[part] > _allowed(tol))
+            bad = np.flatnonzero(seen[part] > _allowed(tol))
             here = basis.at(HOST) if bad.size else basis
             for j in bad:
                 one = None if w is None else place.host(w[j])
                 x, *rest = _once_more(here, place.host(b[j]), one, p, tol, max_iter)
-                if rest[2][0] < gap[lo + j]:
+                if rest[3][0] < seen[lo + j]:
                     X[lo + j] = place.xp.asarray(x[0])
-                    cost[lo + j], lower[lo + j], gap[lo + j], n_iter[lo + j] = (v[0] for v in rest)
+                    for values, own in zip((cost, lower, gap, seen, n_iter), rest, strict=True):
+                        values[lo + j] = own[0]
             if tick is not None and i == 0:
                 tick(f"{part.stop} of {n}")
 
@@ -254,7 +264,7 @@ def regress(
         return np.asarray(block, dtype=np.float64)
 
     place.run(work, float(n) * d * max(1, rank))
-    return Regression(X, cost, lower, gap, n_iter, gap <= _allowed(tol), p)
+    return Regression(X, cost, lower, gap, n_iter, seen <= _allowed(tol), p)
 
 
 def block_entries(place: Place, d: int, r: int) -> int:
@@ -274,40 +284,44 @@ def _allowed(tol: float) -> float:
 
 def _solve(
     basis: Basis, b: Any, w: Any, p: float, tol: float, max_iter: int, start: Any = None
-) -> tuple[Any, Array, Array, Array, Any]:
-    """(X, cost, lower bound, gap, n_iter) of one block."""
+) -> tuple[Any, Array, Array, Array, Array, Any]:
+    """(X, cost, lower bound, gap, gap as the iteration saw it, n_iter) of one block."""
     block = Block(basis, b, w, p, start)
     x = block.solve(tol, max_iter) * block.unit[:, None]
-    return x @ basis.back.T, *block.certified(), block.place.host(block.n_iter)
+    return x @ basis.back.T, *_judged(block), block.place.host(block.n_iter)
+
+
+def _judged(block: Block) -> tuple[Array, Array, Array, Array]:
+    """Cost, bound and gap, proved for V where it is known; and the gap for the basis."""
+    own = block.certified()
+    return *(own if block.basis.given is None else block.proved()), own[2]
 
 
 def _once_more(
     basis: Basis, b: Array, w: Array | None, p: float, tol: float, max_iter: int
-) -> tuple[Array, Array, Array, Array, NDArray[np.int64]]:
+) -> tuple[Array, Array, Array, Array, Array, NDArray[np.int64]]:
     """As `_solve`, for one problem on the host, with a basis for the entries that are seen."""
     if w is None or not w.any() or w.all():
         return _to_the_end(basis, b[None], None if w is None else w[None], p, tol, max_iter)
     at = w > 0.0
-    own = Basis.of(basis.Q[at])
-    x, *rest = _to_the_end(own, b[None, at], w[None, at], p, tol, max_iter)
-    return x @ basis.back.T, *rest
+    return _to_the_end(basis.seen(at), b[None, at], w[None, at], p, tol, max_iter)
 
 
 def _to_the_end(
     basis: Basis, b: Array, w: Array | None, p: float, tol: float, max_iter: int
-) -> tuple[Array, Array, Array, Array, NDArray[np.int64]]:
+) -> tuple[Array, Array, Array, Array, Array, NDArray[np.int64]]:
     """As `_solve`, for one problem; at p = 1 ended at a vertex where that proves more."""
     block = Block(basis, b, w, p)
     x = block.solve(0.01 * tol, max_iter)
-    found = block.certified()
-    if p == 1.0 and found[2][0] > 0.0 and block.n_iter[0] < max_iter:
+    gap = block.certified()[2][0]
+    if p == 1.0 and gap > 0.0 and block.n_iter[0] < max_iter and x.size:
         end = vertex(basis.Q, block.b[0], block.w[0], x[0])
         if end is not None:
+            before = x, block.y
             block.x, block.y = end[0][None], end[1][None]
-            better = block.certified()
-            if better[2][0] < found[2][0]:
-                x, found = block.x, better
-    return (x * block.unit[:, None]) @ basis.back.T, *found, block.n_iter
+            if not block.certified()[2][0] < gap:
+                block.x, block.y = before
+    return (block.x * block.unit[:, None]) @ basis.back.T, *_judged(block), block.n_iter
 
 
 def vertex(Q: Array, b: Array, w: Array, x: Array) -> tuple[Array, Array] | None:

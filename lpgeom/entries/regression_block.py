@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ INDEPENDENT = 1e6
 then off by less than 1e-6 of itself."""
 
 _EPS = float(np.finfo(np.float64).eps)
+_UNIT = 0.5 * _EPS  # unit roundoff
 
 
 @dataclass(frozen=True)
@@ -36,27 +37,44 @@ class Basis:
     back, forth : shapes (k, r) and (r, k)
     products : shape (d, r (r + 1) / 2), or None
         ``q_ja q_jb`` for a <= b, where that table is not too large.
+    given : shape (d, k), or None
+        V itself, columns scaled, on the host; bounds are then proved for it, and otherwise for Q.
+    inner : shape (k, r), or None
+        What takes coefficients of Q to those of `given`, on the host.
     """
 
     Q: Any
     back: Any
     forth: Any
     products: Any
+    given: Any = None
+    inner: Any = None
 
     @staticmethod
-    def of(V: Any) -> Basis:
+    def of(V: Any, *, proving: bool = False) -> Basis:
         """Q from the SVD of V with columns scaled alike; directions of rounding size are left."""
         place = place_of(V)
         V = V.astype(np.float64, copy=False)
         top = place.host(np.abs(V).max(axis=0))
         # Columns that small are nothing: coefficients for them would leave float64.
         scale = np.ldexp(1.0, np.where(top < 2.0**-960, 0, -np.frexp(top)[1]))
-        U, s, Wt = _thin_svd(V * place.xp.asarray(scale), place)
-        rank = int(np.sum(s > max(V.shape) * _EPS * max(float(s[0]), 1e-300)))
+        V = V * place.xp.asarray(scale)
+        U, s, Wt = _thin_svd(V, place)
+        rank = int(np.sum(s > max(V.shape) * _EPS * s.max(initial=1e-300)))
         Q = place.array(U[:, :rank])
         back = (scale[:, None] * Wt[:rank].T) / s[:rank]
         forth = s[:rank, None] * (Wt[:rank] / scale)
-        return Basis(Q, place.array(back), place.xp.asarray(forth), _products(Q, place))
+        basis = Basis(Q, place.array(back), place.xp.asarray(forth), _products(Q, place))
+        return (
+            replace(basis, given=place.host(V), inner=Wt[:rank].T / s[:rank]) if proving else basis
+        )
+
+    def seen(self, at: Any) -> Basis:
+        """A basis for some of the entries, whose coefficients are those of V all the same."""
+        own = Basis.of(self.Q[at])
+        given = None if self.given is None else self.given[at]
+        inner = None if self.inner is None else self.inner @ own.back
+        return replace(own, back=self.back @ own.back, given=given, inner=inner)
 
     def at(self, place: Place) -> Basis:
         """The same in another memory."""
@@ -64,7 +82,7 @@ class Basis:
         if there.on_device == place.on_device:
             return self
         Q, back, forth = (place.array(there.host(v)) for v in (self.Q, self.back, self.forth))
-        return Basis(Q, back, forth, _products(Q, place))
+        return replace(self, Q=Q, back=back, forth=forth, products=_products(Q, place))
 
 
 def _thin_svd(V: Any, place: Place) -> tuple[Any, Array, Array]:
@@ -268,16 +286,66 @@ class Block:
                 q = p / (p - 1.0)
                 top = top * ((scaled / top[:, None]) ** q).sum(axis=1) ** (1.0 / q)
             norm = np.maximum((r * y).sum(axis=1) - slack, 0.0) / (top * (1.0 + d * _EPS))
-        norm = np.where(np.isfinite(norm) & ~self.exact, norm, 0.0)
+        return self._in_user_units(cost, norm, size, self.exact, self.unit, self.top)
+
+    def _in_user_units(
+        self, cost: Any, norm: Any, size: Any, exact: Any, unit: Any, top: Any
+    ) -> tuple[Array, Array, Array]:
+        """Costs, bounds and gaps from costs and bounded norms in units of `size`."""
+        p, host = self.p, self.place.host
+        norm = np.where(np.isfinite(norm) & ~exact, norm, 0.0)
         low = np.minimum(norm**p, cost)
-        gap = np.where(self.exact | (cost == 0.0), 0.0, (cost - low) / np.where(cost, cost, 1.0))
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            unit = (self.unit * size) ** p * self.top
-            # 0 stays 0 where the unit overflows.
-            low = np.where(low > 0.0, np.minimum(low * unit, np.finfo(np.float64).max), 0.0)
-            cost = np.where(cost > 0.0, cost * unit, 0.0)
-            host = self.place.host
-            return host(cost), host(low), host(gap)
+        gap = np.where(exact | (cost == 0.0), 0.0, (cost - low) / np.where(cost, cost, 1.0))
+        with np.errstate(over="ignore", under="ignore"):
+            # By way of norms: powers of the parts may leave float64 where that of the whole does
+            # not. A power is off by p times what its base is.
+            norms = unit * size * top ** (1.0 / p)
+            low = (low ** (1.0 / p) * norms) ** p * (1.0 - (8.0 * p + 16.0) * _EPS)
+            cost = (cost ** (1.0 / p) * norms) ** p
+        low = np.minimum(np.minimum(low, cost), np.finfo(np.float64).max)
+        return host(cost), host(low), host(gap)
+
+    def proved(self) -> tuple[Array, Array, Array]:
+        """As `certified`, for V as it was given, on the host; all rounding is allowed for.
+
+        For coefficients z and any others z*, ``y . r* = y . r - (V^T y) . (z* - z)``. With ``D =
+        w^(1/p)`` and X such that ``DVX`` has orthonormal columns, up to e, the last term is at most
+        ``||X^T V^T y|| / (1 - e)^(1/2)`` times ``||D (r - r*)||_2``, which the costs bound
+        (`lost_to_columns`).
+        """
+        p, host = self.p, self.place.host
+        V, w, b, y = self.basis.given, host(self.w), host(self.b), host(self.y)
+        z = host(self.x) @ self.basis.inner.T
+        d, k = V.shape
+        D = w ** (1.0 / p) * (1.0 - 8.0 * _EPS)
+        r = np.where(D > 0.0, b - z @ V.T, 0.0)
+        off = (k + 4.0) * _UNIT * (np.abs(b) + np.abs(z) @ np.abs(V.T))
+        size = np.abs(r).max(axis=1, initial=0.0)
+        size[size == 0.0] = 1.0
+        r, off = r / size[:, None], off / size[:, None]
+        cost = (w * np.abs(r) ** p).sum(axis=1)
+        y = np.where(D > 0.0, y, 0.0)
+        y = y / np.maximum(np.abs(y).max(axis=1, keepdims=True), 1e-300)
+        y = host(self._orthogonal(self.place.xp.asarray(y), self.w > 0.0)[0])
+        apart = np.linalg.norm(D * r, axis=1) + d ** max(0.0, 0.5 - 1.0 / p) * cost ** (1.0 / p)
+        alike = (D[0] == D).all()
+        lost = (
+            lost_to_columns(V, D[0], y)
+            if alike
+            else np.array([lost_to_columns(V, *one)[0] for one in zip(D, y[:, None], strict=True)])
+        )
+        slack = lost * apart + ((off + (d + 1.0) * _UNIT * np.abs(r)) * np.abs(y)).sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            scaled = np.where(D > 0.0, np.abs(y) / D, 0.0)
+            top = scaled.max(axis=1)
+            if p > 1.0:
+                q = p / (p - 1.0)
+                top = top * ((scaled / top[:, None]) ** q).sum(axis=1) ** (1.0 / q)
+            norm = ((r * y).sum(axis=1) - slack) / (top * (1.0 + (d + 32.0) * _EPS))
+        norm = np.maximum(np.nan_to_num(norm, nan=0.0, posinf=0.0), 0.0)
+        unit, most = host(self.unit), host(self.top)
+        exact = host(self.exact) | (np.abs(r) <= off).all(axis=1)  # rounding of b
+        return self._in_user_units(cost, norm, size, exact, unit, most)
 
     def _orthogonal(self, y: Any, seen: Any) -> tuple[Any, Any]:
         """y without its part in the columns of Q on the entries seen; the norm of what is left."""
@@ -337,3 +405,48 @@ def _orthogonal_one_by_one(Q: Array, y: Array, seen: Any) -> tuple[Array, Array]
             y[i, at] -= N @ (N.T @ y[i, at])
         off[i] = np.linalg.norm(N.T @ y[i, at])
     return y, off
+
+
+def lost_to_columns(V: Array, D: Array, y: Array) -> Array:
+    """What ``|y_i . V x|`` is at most of ``||D V x||``, for every x; inf where that is not proved.
+
+    With ``C = DV`` and any X (a computed inverse of its R), let e bound ``||(CX)^T CX - I||``. For
+    e < 1, C has full rank, ``x = X t`` with ``||t|| <= ||Cx|| / (1 - e)^(1/2)``, and ``y . Vx =
+    (X^T V^T y) . t``. Zero columns and copies of others are no columns of their own.
+
+    Parameters
+    ----------
+    V : ndarray, shape (d, k)
+    D : ndarray, shape (d,)
+        >= 0; where it is 0, so is y.
+    y : ndarray, shape (m, d)
+    """
+    V = V[D > 0.0]
+    D, y = D[D > 0.0], y[:, D > 0.0]
+    V = V[:, V.any(axis=0)]
+    V = np.unique(V, axis=1) if V.size else V
+    C = V * D[:, None]
+    top = np.abs(C).max(axis=0, initial=0.0)
+    if not top.size:
+        return np.zeros(len(y))
+    d, k = V.shape
+    # Products that underflow are no longer rounded relatively.
+    if d < k or not top.min() > 1e-250 * max(1.0, float(top.max())):
+        return np.full(len(y), np.inf)
+    scale = np.ldexp(1.0, -np.frexp(top)[1])
+    V, C = V * scale, C * scale
+    X, clean = scipy.linalg.lapack.dtrtri(np.linalg.qr(C, mode="r"))
+    if clean != 0 or not np.isfinite(X).all():
+        return np.full(len(y), np.inf)
+    size = np.abs(X)
+    CX = C @ X
+    off, whole = (k + 3.0) * _UNIT * np.linalg.norm(np.abs(C) @ size), np.linalg.norm(CX)
+    e = np.linalg.norm(CX.T @ CX - np.eye(k))
+    e += 2.0 * off * whole + off**2 + (d + k + 3.0) * _UNIT * whole**2
+    if not e < 0.5:
+        return np.full(len(y), np.inf)
+    g = y @ V
+    g_off = (d + 3.0) * _UNIT * (np.abs(y) @ np.abs(V))
+    t = np.linalg.norm(g @ X, axis=1)
+    t += np.linalg.norm((g_off + (k + 3.0) * _UNIT * np.abs(g)) @ size, axis=1)
+    return np.asarray(t * (1.0 + (k + 8.0) * _EPS) / math.sqrt(1.0 - e))

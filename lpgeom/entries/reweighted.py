@@ -18,6 +18,10 @@ RIDGE = 1e-12
 """Share of a normal matrix's mean eigenvalue that is added to it: regressions of dependent columns
 have an answer too."""
 
+LARGEST = 1e150
+"""Factors beyond this, where a row is seen through nearly nothing, end a descent: products of them
+leave float64."""
+
 BATCHED = 256
 """Up to this size CuPy solves a stack of systems together; of larger ones it makes a call each."""
 
@@ -49,7 +53,11 @@ def reweight(
     converged = value == 0.0
     while not converged and len(history) <= max_iter:
         left = _refitted(B, left, right, p, W, floor)
+        if not float(np.abs(left).max()) < LARGEST:
+            break
         right = _refitted(B.T, right.T, left.T, p, None if W is None else W.T, floor).T
+        if not float(np.abs(right).max()) < LARGEST:
+            break
         # Balanced: neither factor's scale runs away from the other's.
         right, R = np.linalg.qr(right.T)
         left, right = left @ R.T, right.T

@@ -103,8 +103,7 @@ def jsonable(value: Any) -> Any:
 
 
 class Proved:
-    """A lower bound: `scaled_value` in cost units of the scaled rows, `unit`, `p` and
-    `failure_probability` are its own."""
+    """A lower bound: `scaled_value` (of scaled rows), `unit`, `p` and `failure_probability`."""
 
     @property
     def value(self: Any) -> float:
@@ -165,8 +164,12 @@ class Certified(Generic[B]):
 
     @property
     def failure_probability(self) -> float:
-        """Failure probability of the largest bound (0.0: it holds always)."""
-        return self.best.failure_probability if self.best is not None else 0.0
+        """Of `lower_bound`: 0.0 if the best bound holds always, else the sum over all of them."""
+        if self.best is None or self.best.always:
+            return 0.0
+        return min(1.0, sum(bound.failure_probability for bound in self.bounds))
+
+    certainty = Proved.certainty
 
     def _lines(self, heads: str, names: Iterable[str]) -> str:
         """The bounds as text, largest first: what `names` has of each, and what it proves."""

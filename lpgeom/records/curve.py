@@ -80,12 +80,16 @@ class CostCurve(Saved):
 
     @property
     def lower_bound(self) -> Array:
-        """Proved lower bound on the cost of every subspace of rank k, (r,); 0 if not certified.
-
-        The largest of those of the certificates for this rank and for larger ones.
-        """
+        """Proved lower bound on the cost of every subspace of rank k, (r,); 0 if not certified: the
+        largest of those of the certificates for this rank and for larger ones."""
         own = np.array([r.lower_bound for r in self.results])
         return np.asarray(np.maximum.accumulate(own[::-1])[::-1])
+
+    @property
+    def failure_probability(self) -> Array:
+        """How likely `lower_bound` fails: summed over certificates for this rank and larger."""
+        own = np.array([r.statement.failure_probability for r in self.results])
+        return np.asarray(np.minimum(np.cumsum(own[::-1])[::-1], 1.0))
 
     @property
     def ratio(self) -> Array:
@@ -121,8 +125,7 @@ class CostCurve(Saved):
         Examples
         --------
         >>> import numpy as np, lpgeom
-        >>> A = np.random.default_rng(0).standard_normal((200, 12))
-        >>> A *= 0.7 ** np.arange(12)
+        >>> A = np.random.default_rng(0).normal(size=(200, 12)) * 0.7 ** np.arange(12)
         >>> curve = lpgeom.cost_curve(A, p=1.0, ks=range(1, 12))
         >>> least, found = curve.rank_for(0.2)
         >>> least <= found
@@ -130,8 +133,7 @@ class CostCurve(Saved):
         """
         limit = share * self.total
         may, does = self.lower_bound <= limit, self.cost <= limit
-        least = int(self.ks[np.argmax(may)]) if may.any() else None
-        found = int(self.ks[np.argmax(does)]) if does.any() else None
+        least, found = (int(self.ks[np.argmax(x)]) if x.any() else None for x in (may, does))
         return least, found
 
     def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
@@ -164,13 +166,14 @@ class CostCurve(Saved):
         from lpgeom.io.tables import frame  # for those who ask for a table
 
         names = ("cost", "norm_error", "lower_bound", "ratio")
+        bests = (r.certificate and r.certificate.best for r in self.results)
         columns = {
             "k": self.ks.tolist(),
             **{name: getattr(self, name).tolist() for name in names},
             "share": [_over(c, self.total) for c in self.cost.tolist()],
             "svd_cost": self.svd_cost.tolist(),
             "cost_over_svd": [_over(r.cost, r.svd_cost) for r in self.results],
-            "bound": [_bound_name(r) for r in self.results],
+            "bound": [getattr(best, "name", "") for best in bests],
         }
         for name in ("method", "n_iter", "converged"):
             columns[name] = [getattr(r, name) for r in self.results]
@@ -178,7 +181,7 @@ class CostCurve(Saved):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, ready for JSON (arrays left out; p = inf is "inf")."""
-        names = ("ks", "cost", "lower_bound", "ratio", "svd_cost")
+        names = ("ks", "cost", "lower_bound", "ratio", "svd_cost", "failure_probability")
         return {
             "shape": list(self.shape),
             "p": jsonable(self.p),
@@ -205,9 +208,8 @@ class CostCurve(Saved):
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        ks = self.ks
         return (
-            f"CostCurve({len(self)} ranks from {ks[0]} to {ks[-1]}, p={self.p:g}, "
+            f"CostCurve({len(self)} ranks from {self.ks[0]} to {self.ks[-1]}, p={self.p:g}, "
             f"shape={self.shape}, largest ratio={self.ratio.max():.6f})"
         )
 
@@ -227,8 +229,3 @@ def _over(a: float, b: float) -> float:
     if a == b:
         return 1.0 if math.isfinite(a) else math.nan
     return a / b if b > 0.0 else math.inf
-
-
-def _bound_name(result: SubspaceResult) -> str:
-    best = result.certificate.best if result.certificate is not None else None
-    return "" if best is None else best.name

@@ -233,7 +233,7 @@ class SubspaceResult(Result[Certificate]):
         if self.certified and best is not None:
             bound = [
                 f"  lower bound  {self.lower_bound:.6g}  ({best.name}, theory {best.theorem}, "
-                f"holds {best.certainty})",
+                f"holds {self.statement.certainty})",
                 f"  ratio        {self.ratio:.6f}  (of norms; 1 is optimal)",
             ]
         head = f"rank-{self.k} subspace of {n} x {d} rows, p = {self.p:g}, {self.objective}"

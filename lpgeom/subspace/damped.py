@@ -99,7 +99,7 @@ def damped(
         if not improved:
             converged = True
             break
-        converged = cost - cost_trial <= tol * cost
+        converged = cost_trial == 0.0 or cost - cost_trial <= tol * cost
         frame, t, cost = trial, t_trial, cost_trial
         history.append(cost)
         if tick is not None:

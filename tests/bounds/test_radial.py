@@ -266,6 +266,11 @@ def test_doctored_certificates_fail() -> None:
     b = c.bounds[0]
     assert b.name == "radial_quartic"
     c.verify(A)
+    assert c.failure_probability == b.failure_probability > 0.0
+    every = certificate(A, 3, 1.0, "all")
+    assert every.best is not None
+    assert not every.best.always
+    assert every.failure_probability == pytest.approx(3.0 * b.failure_probability, rel=1e-6)
     w = b.witness
     turned = np.linalg.qr(np.random.default_rng(0).standard_normal((7, 7)))[0]
     for bad in (

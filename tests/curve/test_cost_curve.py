@@ -78,6 +78,28 @@ def test_monotone_certified_and_verified(seed: int, n: int, d: int, p: float) ->
         assert lpgeom.cost(data, V, p) >= lower * (1.0 - 1e-9)
 
 
+def test_the_largest_of_several_bounds_fails_if_any_of_them_does() -> None:
+    curve = lpgeom.cost_curve(A, 1.0, [1, 3, 5], certify="tight")
+    own = [r.certificate.failure_probability for r in curve.results if r.certificate]
+    assert own[0] > 0.0
+    assert curve.failure_probability.tolist() == pytest.approx(
+        [sum(own), sum(own[1:]), own[2]], rel=1e-12, abs=0.0
+    )
+    assert curve.to_dict()["failure_probability"] == curve.failure_probability.tolist()
+    fast = lpgeom.cost_curve(A, 1.0, [1, 3])
+    assert fast.failure_probability.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("data", [np.diag([1e5, 1.0, 1e-5]), np.diag([1.0, 1e-60, 1e-120])])
+@pytest.mark.parametrize("p", [3.0, 100.0])
+@pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])
+def test_high_powers_of_data_of_many_sizes(data: Any, p: float, scale: float) -> None:
+    curve = lpgeom.cost_curve(scale * data, p, [1, 2])
+    assert (curve.lower_bound <= curve.cost).all()
+    assert curve.norm_error == pytest.approx(scale * np.diagonal(data)[1:], rel=1e-6)
+    curve.verify(scale * data)
+
+
 def test_ranks_in_any_order_and_often() -> None:
     curve = lpgeom.cost_curve(A, 1.0, (k for k in [5, 2, np.int64(5), 1]))
     assert curve.ks.tolist() == [1, 2, 5]

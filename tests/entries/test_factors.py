@@ -86,6 +86,29 @@ def test_row_weights_and_scale() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("p", [1.0, 1.5, 100.0])
+@pytest.mark.parametrize("kind", ["diagonal", "rows", "columns", "entries", "empty"])
+def test_sizes_of_all_orders_give_an_answer(kind: str, p: float) -> None:
+    """High powers are rescaled, and normal matrices see a column through next to nothing."""
+    for seed, (n, d, k) in enumerate([(4, 12, 3), (6, 2, 1)]):
+        rng = np.random.default_rng(seed)
+        A = rng.standard_normal((n, d))
+        if kind == "diagonal":
+            A = np.zeros((n, d))
+            A[range(min(n, d)), range(min(n, d))] = 10.0 ** rng.integers(-250, 1, min(n, d))
+        elif kind == "empty":
+            A *= rng.random((n, d)) < 0.3
+        else:
+            shape = {"rows": (n, 1), "columns": (1, d), "entries": (n, d)}[kind]
+            A *= 10.0 ** rng.integers(-250, 1, shape)
+        weights = 10.0 ** rng.integers(-300, 1, (n, d)) * (rng.random((n, d)) < 0.8)
+        weights[0] = 1.0
+        for W in (None, weights):
+            found = lpgeom.approx_factors(A, k, p, entry_weights=W, max_iter=5)
+            assert 0.0 <= found.lower_bound <= found.cost <= found.svd_cost
+            assert np.isfinite(found.left @ found.right).all()
+
+
 def test_exact_rank_and_the_same_seed() -> None:
     rng = np.random.default_rng(2)
     B = rng.standard_normal((20, 2)) @ rng.standard_normal((2, 6))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from fractions import Fraction
 from typing import Any
 
 import cvxpy as cp
@@ -18,8 +20,10 @@ POWERS = (1.0, 1.1, 1.5, 2.0, 2.5, 4.0, 10.0, 100.0)
 
 
 def costs(V: Any, B: Any, X: Any, p: float, weights: Any = 1.0) -> np.ndarray:
-    """``sum_j w_ij |B - X V^T|_ij^p``, the naive way."""
-    return np.asarray(np.sum(weights * np.abs(B - X @ V.T) ** p, axis=1))
+    """``sum_j w_ij |B - X V^T|_ij^p``, the naive way; what has no weight may be any size."""
+    off = np.where(np.broadcast_to(weights, B.shape) > 0.0, np.abs(B - X @ V.T), 0.0)
+    with np.errstate(over="ignore"):
+        return np.asarray(np.sum(weights * off**p, axis=1))
 
 
 @pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0])
@@ -56,7 +60,9 @@ def test_gap_and_bound(kind: str, p: float, k: int, weighting: str, seed: int) -
     full = np.ones(B.shape) if w is None else w
     assert fit.X.shape == (len(B), k)
     assert fit.converged.all()
-    assert (fit.gap <= 1e-8).all()
+    # Columns that are dependent but for their rounding, on the entries seen, prove nothing.
+    whole = [np.linalg.matrix_rank(V[row > 0.0]) == k for row in full]
+    assert (fit.gap[whole] <= 1e-8).all()
     assert (fit.gap >= 0.0).all()
     assert (fit.lower_bound <= fit.cost).all()
     dust = len(V) * (1e-12 * np.abs(B).max(axis=1)) ** p * full.max(axis=1)
@@ -82,6 +88,104 @@ def test_the_bound_holds_where_the_iteration_was_cut_short(p: float) -> None:
     if p != 2.0:
         assert not short.converged.any()
         assert (short.gap > 1e-6).all()
+
+
+def exact_optimum(V: Any, b: Any, p: float, w: Any) -> Fraction:
+    """The least cost in rational arithmetic: normal equations (p = 2), or all vertices (p = 1)."""
+    rows = [[Fraction(v) for v in row] for row in V]
+    right, weights = [Fraction(v) for v in b], [Fraction(v) for v in w]
+    d, k = V.shape
+
+    def cost(x: list[Fraction]) -> Fraction:
+        off = (right[i] - sum(v * c for v, c in zip(rows[i], x, strict=True)) for i in range(d))
+        return sum((u * abs(r) ** int(p) for u, r in zip(weights, off, strict=True)), Fraction(0))
+
+    if p == 2.0:
+        normal = [
+            [sum(weights[i] * rows[i][a] * rows[i][c] for i in range(d)) for c in range(k)]
+            for a in range(k)
+        ]
+        side = [sum(weights[i] * rows[i][a] * right[i] for i in range(d)) for a in range(k)]
+        return cost(solved(normal, side))
+    systems = (
+        solved([rows[i] for i in J], [right[i] for i in J])
+        for J in itertools.combinations(range(d), k)
+    )
+    return min(cost(x) for x in systems if x)
+
+
+def solved(M: list[list[Any]], b: list[Any]) -> list[Fraction]:
+    """``M^-1 b`` by elimination: some solution of dependent equations, none: an empty list."""
+    rows = [[*row, side] for row, side in zip(M, b, strict=True)]
+    k, pivots = len(M), []
+    for c in range(k):
+        at = next((i for i in range(len(pivots), k) if rows[i][c] != 0), None)
+        if at is None:
+            continue
+        i = len(pivots)
+        rows[i], rows[at] = rows[at], rows[i]
+        rows[i] = [v / rows[i][c] for v in rows[i]]
+        for j in range(k):
+            if j != i:
+                rows[j] = [v - rows[j][c] * u for v, u in zip(rows[j], rows[i], strict=True)]
+        pivots.append(c)
+    if any(row[-1] != 0 for row in rows[len(pivots) :]):
+        return []
+    x = [Fraction(0)] * k
+    for i, c in enumerate(pivots):
+        x[c] = rows[i][-1]
+    return x
+
+
+@fixed
+@given(
+    st.sampled_from(["columns", "rows", "nearly dependent", "dependent", "copies", "zero"]),
+    st.integers(0, 16),
+    st.sampled_from([1.0, 2.0]),
+    st.sampled_from([0, 8, 250]),
+    st.integers(0, 2**31),
+)
+def test_the_bound_is_of_v_itself(kind: str, orders: int, p: float, light: int, seed: int) -> None:
+    """Against the optimum in rational arithmetic, whatever the condition of V and the weights."""
+    rng = np.random.default_rng(seed)
+    V, B = rng.standard_normal((7, 3)), rng.standard_normal((2, 7))
+    if kind == "columns":
+        V *= 10.0 ** rng.integers(-orders, orders + 1, 3)
+    elif kind == "rows":
+        V *= 10.0 ** rng.integers(-orders, orders + 1, (7, 1))
+    elif kind == "zero":
+        V[:, 1] = 0.0
+    elif kind == "copies":
+        V[:, 1] = V[:, 0]
+    else:  # "dependent": in exact integers
+        V = np.round(4.0 * V) if kind == "dependent" else V
+        V[:, 2] = V[:, 0] + V[:, 1]
+        V[:, 2] += 0.0 if kind == "dependent" else 10.0**-orders * rng.standard_normal(7)
+    basis = {"dependent": [0, 1], "copies": [0, 2], "zero": [0, 2]}.get(kind, [0, 1, 2])
+    w = 10.0 ** rng.integers(-light, 1, B.shape) * (rng.random(B.shape) < 0.9)
+    fit = lpgeom.lp_regression(V, B, p, weights=w)
+    for i in range(2):
+        optimum = exact_optimum(V[:, basis], B[i], p, w[i])
+        assert Fraction(fit.lower_bound[i]) <= optimum
+        assert fit.cost[i] >= float(optimum) * (1.0 - 1e-9)
+    if kind in ("zero", "copies") and light == 0:
+        assert (fit.gap[(w > 0.0).sum(axis=1) > 4] <= 1e-8).all()
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 100.0])
+@pytest.mark.parametrize("weight", [1e-250, 1e-300])
+def test_bounds_whose_parts_leave_float64(p: float, weight: float) -> None:
+    fit = lpgeom.lp_regression([[1.0], [1.0]], [[0.0, 1e4]], p, weights=[1.0, weight])
+    assert 0.0 < fit.lower_bound[0] <= fit.cost[0] < np.inf
+    # A point between them, in long steps.
+    points = np.linspace(0.0, 1e4, 100_001)
+    logs = np.logaddexp(
+        p * np.log(np.maximum(points, 1e-300)), np.log(weight) + p * np.log1p(1e4 - points)
+    )
+    assert np.log(fit.lower_bound[0]) <= logs.min()
+    assert fit.gap[0] <= 1e-8
+    with pytest.raises(OverflowError, match="coefficients"):
+        lpgeom.lp_regression([[1e-200]], [[1e200]])
 
 
 def test_dependent_columns_fit_as_well() -> None:

@@ -164,6 +164,20 @@ def test_as_many_subspaces_as_rows_over_k_cost_nothing(p: float, j: int) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("p", [1.0, 2.5, 3.0, 100.0])
+@pytest.mark.parametrize("j", [2, 3])
+def test_rows_that_lie_in_a_few_planes_exactly(p: float, j: int) -> None:
+    """The roots of D3: a descent may end where the rows of a cluster cost nothing at all."""
+    A = np.array(
+        [v for v in itertools.product((-1.0, 0.0, 1.0), repeat=3) if np.abs(v).sum() == 2.0]
+    )
+    assert A.shape == (12, 3)
+    for seed in range(3):
+        found = lpgeom.approx_clusters(A, 2, p, subspaces=j, seed=seed)
+        assert found.lower_bound <= found.cost
+        assert found.cost == 0.0 or j == 2
+
+
 def test_duplicates_count_once() -> None:
     rng = np.random.default_rng(0)
     A = rng.standard_normal((6, 5))[rng.integers(0, 6, 200)]

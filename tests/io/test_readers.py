@@ -295,6 +295,14 @@ def test_empty_arrays_are_left_to_validation(tmp_path: Path, shape: tuple[int, i
     assert read_matrix(tmp_path / "a.safetensors").shape == shape
 
 
+@pytest.mark.parametrize("shape", [[0, 2**61], [2**61, 0], [0, 2**64 - 1], [0] * 70])
+def test_an_empty_tensor_of_an_impossible_shape(tmp_path: Path, shape: list[int]) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(safetensors_bytes({"a": ("F32", tuple(shape), b"")}))
+    with pytest.raises(ReadError, match="shape"):
+        read_matrix(path)
+
+
 def test_every_truncation_of_every_format_is_a_read_error(tmp_path: Path) -> None:
     whole = {
         ".npy": npy(np.eye(4)),

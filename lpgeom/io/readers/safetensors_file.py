@@ -39,7 +39,8 @@ def read_safetensors(path: str | os.PathLike[str], tensor: str | None) -> NDArra
     if code not in _SAFETENSORS_DTYPES:
         raise ReadError(f"{path}: {name!r} has dtype {code}; expected real numbers")
     if 0 in shape:
-        return np.zeros(shape, np.float32)
+        with reading(path, f"{name!r} has the shape {list(shape)}", ValueError):
+            return np.zeros(shape, np.float32)
     offset = 8 + length + entry["data_offsets"][0]
     data = np.memmap(path, _SAFETENSORS_DTYPES[code], mode="r", offset=offset, shape=shape)
     return _widen_bfloat16(data) if code == "BF16" else data
