@@ -214,12 +214,19 @@ def astray(text: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "page",
-    [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "lpgeom"],
+    [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "lpgeom"],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_what_a_page_names_is_there(page: Path) -> None:
     texts = [page] if page.is_file() else page.rglob("*.py")  # docstrings name files, too
     assert {str(text): found for text in texts if (found := astray(text.read_text()))} == {}
+
+
+def test_each_line_on_security_names_a_test() -> None:
+    """That the tests are there is seen to above."""
+    table = (ROOT / "SECURITY.md").read_text().split("|---|---|---|\n")[1].split("\n\n")[0]
+    assert len(lines := table.splitlines()) >= 13
+    assert [line for line in lines if not TEST.search(line.split("|")[3])] == []
 
 
 def test_what_is_not_there_is_found() -> None:

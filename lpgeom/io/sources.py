@@ -133,13 +133,15 @@ class StoredArray(Stored):
         yield piece[0], self[piece[0] : piece[1]]
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
+        wanted = len(range(*rows.indices(self.shape[0])))
+        size = wanted * math.prod(self.shape[1:]) * self.dtype.itemsize
+        _check_piece(size, lambda: _stored_bytes(self._array))
         try:
             found = np.asarray(self._array[rows])
         except (OSError, MemoryError, ValueError):
             raise
         except Exception as error:  # of a library's own, for chunks that are damaged
             raise ValueError(f"rows from {rows.start} on cannot be read ({error})") from error
-        wanted = len(range(*rows.indices(self.shape[0])))
         if found.shape != (wanted, *self.shape[1:]) or found.dtype.kind not in "fiub":
             raise ValueError(f"rows from {rows.start} on are not what the storage announces")
         return found
@@ -223,10 +225,10 @@ class ParquetTable(Stored):
         groups = [file.metadata.row_group(g) for g in range(file.num_row_groups)]
         sizes = [group.num_rows for group in groups]
         for group in groups:
-            columns = [group.column(j) for j in range(group.num_columns)]
+            parts: list[Any] = [group.column(j) for j in range(group.num_columns)]
             _check_piece(
-                sum(column.total_uncompressed_size for column in columns),
-                partial(sum, [column.total_compressed_size for column in columns]),
+                sum(part.total_uncompressed_size for part in parts),
+                partial(sum, [part.total_compressed_size for part in parts]),
             )
         if sum(sizes) != n:
             raise ValueError(f"announces {n} rows, and holds {sum(sizes)}")

@@ -13,7 +13,7 @@ import pytest
 import lpgeom
 from lpgeom import threads
 from lpgeom.cli import main
-from lpgeom.io.readers import ReadError, read_matrix
+from lpgeom.io.readers import ReadError, read_matrix, read_vector
 from lpgeom.io.sources import Stored, StoredArray, stored
 from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.stored import StoredRows
@@ -289,19 +289,22 @@ def test_what_is_read_as_a_whole_must_be_there(
     with h5py.File(tmp_path / "a.h5", "w") as file:
         options = {"chunks": (1 << 24, 16), "compression": "gzip"}
         file.create_dataset("x", (1 << 24, 16), "f8", **options)
+        file.create_dataset("vector", (1 << 29,), "f8", chunks=(1 << 10,))
     pyarrow = pytest.importorskip("pyarrow")
     zeros = pyarrow.table({name: pyarrow.array(np.zeros(1 << 20)) for name in "ab"})
     path = tmp_path / "a.parquet"
     parquet.write_table(zeros, path, use_dictionary=False, compression="gzip")
     with pytest.raises(ReadError, match=r"0 stored bytes become 2147483648.*LPGEOM_MAX_INFLATED"):
-        read_matrix(tmp_path / "a.h5")
+        read_matrix(tmp_path / "a.h5", "x")
+    with pytest.raises(ReadError, match="0 stored bytes become 4294967296"):
+        read_vector(tmp_path / "a.h5", "vector")
     assert read_matrix(path).shape == (1 << 20, 2)
     monkeypatch.setattr("lpgeom.io.sources.MOST_INFLATED", 1 << 22)
     with pytest.raises(ReadError, match="at most 4194304 are allowed; set the environment"):
         read_matrix(path)
     monkeypatch.setenv("LPGEOM_MAX_INFLATED", "3e9")
     assert read_matrix(path).shape == (1 << 20, 2)
-    assert read_matrix(tmp_path / "a.h5").shape == (1 << 24, 16)
+    assert read_matrix(tmp_path / "a.h5", "x").shape == (1 << 24, 16)
 
 
 def test_a_zarr_of_no_numbers_is_refused_unread(tmp_path: Path) -> None:

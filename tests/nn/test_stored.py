@@ -291,8 +291,8 @@ def nothing_reached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in ("getaddrinfo", "gethostbyname", "create_connection"):
         monkeypatch.setattr(socket, name, never(name))
     monkeypatch.setattr(socket.socket, "connect", never("connect"))
-    hub = pytest.importorskip("huggingface_hub")
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     dynamic = pytest.importorskip("transformers.dynamic_module_utils")
     monkeypatch.setattr(dynamic, "get_class_from_dynamic_module", never("dynamic module"))
     open_ = builtins.open

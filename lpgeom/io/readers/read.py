@@ -80,7 +80,8 @@ def read_matrix(path: str | os.PathLike[str], tensor: str | None = None) -> NDAr
     Raises
     ------
     ReadError
-        If the file is missing, not readable, truncated, of another format, holds objects or
+        If the file is missing, not readable, truncated, of another format, inflates to more bytes
+        than the environment variable ``LPGEOM_MAX_INFLATED`` allows (1 GiB), holds objects or
         complex numbers, is not two-dimensional, or `tensor` is not in it (the error lists what is);
         or if the library that reads it is not installed.
 

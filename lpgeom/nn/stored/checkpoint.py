@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -134,14 +135,14 @@ def write(
         texts = {"config.json": config, "generation_config.json": generation}
         copies = [(name, text.encode()) for name, text in texts.items() if text]
         for name, data in copies:
-            write_atomically(stage / name, lambda out, data=data: out.write(data))
+            write_atomically(stage / name, methodcaller("write", data))
         with _alone(folder) as alone:
             for name in (file, NAME, *(name for name, _ in copies)):
                 os.replace(stage / name, folder / name)
             for old in list(folder.iterdir()):
-                ours = re.fullmatch(r"lpgeom-[0-9a-f]{8}\.safetensors", old.name)
+                tensor_file = re.fullmatch(r"lpgeom-[0-9a-f]{8}\.safetensors", old.name)
                 dense = written.library and DENSE.fullmatch(old.name)
-                if dense or (ours and alone and old.name != file):
+                if dense or (tensor_file and alone and old.name != file):
                     old.unlink()
     finally:
         shutil.rmtree(stage, ignore_errors=True)
@@ -264,7 +265,8 @@ def _contents(folder: Path, recipe: Recipe) -> tuple[Recipe, dict[str, Tensor]]:
         other = folder / name
         if recipe.library and getattr(recipe, key) is None and other.is_file():
             with refused(other, ValueError, OSError):
-                recipe = replace(recipe, **{key: other.read_text(encoding="utf-8")})
+                read: dict[str, Any] = {key: other.read_text(encoding="utf-8")}
+                recipe = replace(recipe, **read)
     return recipe, state
 
 
@@ -277,11 +279,11 @@ def register() -> None:
     from transformers.quantizers import HfQuantizer, auto
     from transformers.utils.quantization_config import QuantizationConfigMixin
 
-    class Config(QuantizationConfigMixin):  # type: ignore[misc]
+    class Config(QuantizationConfigMixin):
         def __init__(self, tensors: str, **_: Any) -> None:
             self.quant_method, self.tensors = METHOD, tensors
 
-    class Quantizer(HfQuantizer):  # type: ignore[misc]
+    class Quantizer(HfQuantizer):
         def update_attn_implementation(self, config: Any) -> Any:
             """A first sight of the config: where the weights are."""
             config.transformers_weights = self.quantization_config.tensors
@@ -411,6 +413,7 @@ def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Mo
             "load_pretrained(..., model=a new one)"
         )
     cls = transformers_class(recipe.model)
+    register()
     if cls is None:
         raise CheckpointError(f"{folder}: this transformers has no model class {recipe.model}")
     if recipe.config is None:

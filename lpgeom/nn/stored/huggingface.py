@@ -107,7 +107,8 @@ def permitted(values: Mapping[str, Any], config_class: Any) -> dict[str, Any]:
     class knows the key and what it stands for by itself is another.
     """
     known = {} if config_class is None else inspect.signature(config_class.__init__).parameters
-    kept: dict[str, Any] = {}
+    # What a class goes for by itself, unless told otherwise.
+    kept: dict[str, Any] = {key: False for key in known if key == "use_pretrained_backbone"}
     for key, value in values.items():
         own = known.get(key)
         if key in REACHING and value not in (None, "", False):
@@ -143,4 +144,4 @@ def _names_nothing(key: str, value: Any) -> bool:
         return all(_names_nothing(key, item) for item in value)
     if not isinstance(value, str):
         return True
-    return bool(TEXTS.search(key) and re.fullmatch(r"[\w.+* -]{0,80}", value))
+    return bool(TEXTS.search(key) and re.fullmatch(r"[\w.+* -]{0,400}", value))
