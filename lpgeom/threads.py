@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any, TypeVar
 
@@ -177,36 +177,25 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_hold.forget)
 
 
-@contextmanager
-def limited() -> Iterator[None]:
+def limited() -> AbstractContextManager[None]:
     """Hold the BLAS pools at ``LPGEOM_NUM_THREADS`` while the body runs; no-op when not set."""
     n = requested_threads()
-    if n is None:
-        yield
-        return
-    with _hold(n):
-        yield
+    return nullcontext() if n is None else _hold(n)
 
 
-@contextmanager
-def serial_blas() -> Iterator[None]:
+def serial_blas() -> AbstractContextManager[None]:
     """One BLAS thread while the body runs.
 
     Small factorisations gain little from more, and lose much on a busy machine, where each of
     their many short parallel stretches waits for a thread that is not running.
     """
-    with _hold(1):
-        yield
+    return _hold(1)
 
 
-@contextmanager
-def sized(n: int, d: int) -> Iterator[None]:
+def sized(n: int, d: int) -> AbstractContextManager[None]:
     """Threads for a problem of that size: one if it is small, whatever is allowed otherwise."""
-    if n * d <= SMALL_PROBLEM and d <= SMALL_WIDTH:
-        with serial_blas():
-            yield
-    else:
-        yield
+    small = n * d <= SMALL_PROBLEM and d <= SMALL_WIDTH
+    return serial_blas() if small else nullcontext()
 
 
 def blas_threads() -> int:

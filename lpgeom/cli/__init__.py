@@ -3,8 +3,8 @@
 Exit codes: 0 done; 1 a certificate that does not hold; 2 wrong usage or input, told in one line on
 standard error, with nothing written; 130 interrupted.
 
-May import every room. Begin with `main`; each command is a file, and `common` has the options that
-several have.
+May import every room. Begin with `main`; each command is a file, which says what it does in its
+first lines, and `common` has the options that several have.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         _say_error(f"{where}{error.strerror or error}")
         return EXIT_BAD_INPUT
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ImportError) as error:
         _say_error(str(error))
         return EXIT_BAD_INPUT
 
@@ -90,5 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lpgeom {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (approx, verify, compare, compress, data):
-        command.add(commands)
+        summary, _, description = (command.__doc__ or "").partition("\n\n")
+        sub = commands.add_parser(
+            command.__name__.rpartition(".")[2],
+            help=summary[:1].lower() + summary[1:].rstrip("."),
+            description=description,
+        )
+        command.add(sub)
+        sub.set_defaults(run=command.run)
     return parser

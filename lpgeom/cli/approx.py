@@ -1,4 +1,10 @@
-"""``lpgeom approx``."""
+"""Approximate the rows of a matrix by a rank-k subspace, or its entries by factors.
+
+Find a k-dimensional subspace with a small sum of p-th powers of the rows' distances to it, prove a
+lower bound for every such subspace, and print both, with the SVD's subspace beside them. With
+--objective entries: rank-k factors with a small sum of p-th powers of entries of the difference.
+Costs are p-th powers; a ratio is of norms.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +12,6 @@ import argparse
 import math
 import sys
 from functools import partial
-from typing import Any
 
 from lpgeom.cli.common import CERTIFY, UsageError, check_output, open_matrix, share
 from lpgeom.io.readers import read_vector
@@ -16,16 +21,8 @@ from lpgeom.records.factors import FactorResult
 from lpgeom.records.subspace import SubspaceResult, norm_ratio
 
 
-def add(commands: Any) -> None:
+def add(command: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    command = commands.add_parser(
-        "approx",
-        help="approximate the rows of a matrix by a rank-k subspace, or its entries by factors",
-        description="Find a k-dimensional subspace with a small sum of p-th powers of the rows' "
-        "distances to it, prove a lower bound for every such subspace, and print both, with the "
-        "SVD's subspace beside them. With --objective entries: rank-k factors with a small sum of "
-        "p-th powers of entries of the difference. Costs are p-th powers; a ratio is of norms.",
-    )
     share(command, "file", "--tensor", "-k", "-p", "--objective")
     command.add_argument(
         "--missing",
@@ -55,10 +52,10 @@ def add(commands: Any) -> None:
         "infinite numbers are null",
     )  # fmt: skip
     share(command, "--quiet", help="no table and no progress bar (JSON is printed)")
-    command.set_defaults(run=_approx)
 
 
-def _approx(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Solve, print, save."""
     outputs = _outputs(options)
     entries = options.objective == "entries"
     if options.missing == "ignore" and not entries:

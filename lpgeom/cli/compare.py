@@ -1,4 +1,10 @@
-"""``lpgeom compare``."""
+"""Compare with heuristics, all under one certificate.
+
+Run approx and the methods one would otherwise use, and judge all of them by the cost
+sum_i ||a_i - a_i V V^T||^p and by one proved lower bound: 'ratio' says how far from optimal (in
+norms) each result can be. With --objective entries: methods for rank-k factors, and the cost
+sum_ij |A - left right|_ij^p.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +28,8 @@ TABLES = (".csv", ".json")
 PICTURES = (".png", ".svg", ".pdf")
 
 
-def add(commands: Any) -> None:
+def add(command: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    command = commands.add_parser(
-        "compare",
-        help="compare with heuristics, all under one certificate",
-        description="Run approx and the methods one would otherwise use, and judge all of them by "
-        "the cost sum_i ||a_i - a_i V V^T||^p and by one proved lower bound: 'ratio' says how far "
-        "from optimal (in norms) each result can be. With --objective entries: methods for rank-k "
-        "factors, and the cost sum_ij |A - left right|_ij^p.",
-    )
     share(command, "file", "--tensor", "-k", "-p", "--objective")
     command.add_argument(
         "--methods",
@@ -50,7 +48,6 @@ def add(commands: Any) -> None:
         "--plot", metavar="OUT", help="write a picture of cost against rank: .png, .svg or .pdf"
     )
     share(command, "--force", "--quiet")
-    command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,10 +1,16 @@
-"""``lpgeom compress``."""
+"""Compress a Hugging Face model's embeddings or linear layers into two factors each.
+
+Read the model in MODEL_DIR (config.json and .safetensors), replace weights by certified low-rank
+factors one at a time, and write the smaller model to a new directory. Load it with
+lpgeom.nn.load_pretrained(DIR).
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +18,8 @@ from lpgeom.cli.common import CERTIFY, UsageError, share
 from lpgeom.io.readers import read_vector
 
 
-def add(commands: Any) -> None:
+def add(command: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    command = commands.add_parser(
-        "compress",
-        help="compress a Hugging Face model's embeddings or linear layers into two factors each",
-        description="Read the model in MODEL_DIR (config.json and .safetensors), replace weights "
-        "by certified low-rank factors one at a time, and write the smaller model to a new "
-        "directory. Load it with lpgeom.nn.load_pretrained(DIR).",
-    )
     command.add_argument("model", metavar="MODEL_DIR", help="the model; it is only read")
     size = command.add_mutually_exclusive_group(required=True)
     size.add_argument(
@@ -96,10 +95,10 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--dry-run", action="store_true", help="print ranks and parameters; write nothing"
     )
-    command.set_defaults(run=_compress)
 
 
-def _compress(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Compress, write, print."""
     if options.dry_run == (options.out is not None):
         raise UsageError(
             "--dry-run writes nothing: leave --out away"
@@ -138,8 +137,6 @@ def _compress(options: argparse.Namespace) -> int:
             weights=options.weights, progress=sys.stderr.isatty() and not options.quiet,
             dry_run=options.dry_run,
         )  # fmt: skip
-    except ImportError as error:
-        raise UsageError(str(error)) from error
     except ValueError as error:
         if tokenizer is None or not str(error).startswith("tokenizer, for"):
             raise
@@ -161,11 +158,10 @@ def _check_report(path: Path, out: str | None) -> None:
         raise UsageError(f"--report {path}: cannot be written there")
     if out is not None and Path(out).resolve() in path.resolve().parents:
         raise UsageError(f"--report {path}: lies inside {out}, which is not there yet")
-    if path.suffix.lower() != ".json":
-        try:
-            import lpgeom.nn.report.page  # noqa: F401
-        except ImportError as error:
-            raise UsageError(str(error)) from error
+    if path.suffix.lower() != ".json" and not (find_spec("jinja2") and find_spec("matplotlib")):
+        raise UsageError(
+            "--report .html needs Jinja2 and matplotlib: pip install 'lpgeom[hf,plot]'"
+        )
 
 
 def _quiet_libraries() -> None:

@@ -1,11 +1,14 @@
-"""``lpgeom data``."""
+"""Write a data set to a file, or list them.
+
+Write one of the data sets that the comparison uses to an .npy file. Nothing is downloaded: they are
+generated, or lie inside installed packages. The other commands take data:NAME in place of a file.
+"""
 
 from __future__ import annotations
 
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,15 +18,8 @@ from lpgeom.io.atomic import write_atomically
 from lpgeom.io.validation import check_seed
 
 
-def add(commands: Any) -> None:
+def add(command: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    command = commands.add_parser(
-        "data",
-        help="write a data set to a file, or list them",
-        description="Write one of the data sets that the comparison uses to an .npy file. Nothing "
-        "is downloaded: they are generated, or lie inside installed packages. The other commands "
-        "take data:NAME in place of a file.",
-    )
     command.add_argument("name", metavar="NAME", nargs="?", help="which one")
     command.add_argument("--list", action="store_true", help="say what there is")
     share(command, "--seed", help="of the generated ones (default: 0)")
@@ -32,7 +28,7 @@ def add(commands: Any) -> None:
         "--truth", metavar="OUT.npy", help="where to write the basis of the true subspace"
     )
     share(command, "--force")
-    command.set_defaults(run=run, file=None)
+    command.set_defaults(file=None)  # no input
 
 
 def run(options: argparse.Namespace) -> int:

@@ -203,7 +203,7 @@ class StreamingCoreset(Saved):
             A block that is not a finite real matrix with the columns of the earlier ones.
         """
         array = validation.check_matrix(block, "block")
-        validation.largest_entry(array, "block")
+        validation.largest_entries(array, name="block")
         omega = validation.check_weights(row_weights, len(array))
         state = self._started(array.shape[1])
         step = max(self.size, SMALLEST_STEP)

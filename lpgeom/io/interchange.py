@@ -97,40 +97,29 @@ def _from_torch(tensor: Any, name: str) -> NDArray[Any]:
 
 def _from_pandas(value: Any, name: str, missing: bool, kinds: str) -> NDArray[Any]:
     """A DataFrame, Series, Index or extension array of numbers."""
-    if value.ndim != 2:
-        _check_column(name, None, value.dtype, kinds)
-        array = _pandas_values(value, [value.dtype])
-    else:
-        dtypes = list(value.dtypes)
-        for j, dtype in enumerate(dtypes):
-            _check_column(name, value.columns[j], dtype, kinds)
-        array = _pandas_values(value, dtypes)
-    if not missing:
-        index = getattr(value, "index", None)
-        columns = value.columns if value.ndim == 2 else None
-        _check_missing(array, name, index, columns)
-    return array
-
-
-def _pandas_values(value: Any, dtypes: list[Any]) -> NDArray[Any]:
+    columns = value.columns if value.ndim == 2 else [None]
+    dtypes = list(value.dtypes) if value.ndim == 2 else [value.dtype]
+    for column, dtype in zip(columns, dtypes, strict=True):
+        _check_column(name, column, dtype, kinds)
     if all(isinstance(dtype, np.dtype) for dtype in dtypes):
-        return np.asarray(value)
-    # Nullable and Arrow types: as float64 NumPy has a value for what is missing.
-    return np.asarray(value.to_numpy(dtype=np.float64, na_value=np.nan))
+        array = np.asarray(value)
+    else:  # nullable and Arrow types: as float64 NumPy has a value for what is missing
+        array = np.asarray(value.to_numpy(dtype=np.float64, na_value=np.nan))
+    if not missing:
+        _check_missing(array, name, getattr(value, "index", None), columns)
+    return array
 
 
 def _check_column(name: str, column: Any, dtype: Any, kinds: str) -> None:
     """Numbers: integers or floats, of NumPy's types or nullable."""
-    kind = getattr(dtype, "kind", "O")
-    sparse = hasattr(dtype, "fill_value")
-    if kind in kinds and not sparse:
-        return
-    if sparse:
+    if hasattr(dtype, "fill_value"):
         raise TypeError(
             f"{_column(name, column)} is sparse ({dtype}); sparse input is not supported: pass "
             f"{name}.sparse.to_dense() if it fits into memory"
         )
-    raise TypeError(_not_numbers(name, column, dtype, kind))
+    kind = getattr(dtype, "kind", "O")
+    if kind not in kinds:
+        raise TypeError(_not_numbers(name, column, dtype, kind))
 
 
 def _from_polars(value: Any, name: str, missing: bool, masks: bool) -> NDArray[Any]:
@@ -153,7 +142,7 @@ def _from_polars(value: Any, name: str, missing: bool, masks: bool) -> NDArray[A
     if array.dtype.kind == "O":  # decimals, or masks beside numbers
         array = array.astype(np.float64)
     if not missing:
-        _check_missing(array, name, None, value.columns if kind == "DataFrame" else None)
+        _check_missing(array, name, None, getattr(value, "columns", None))
     return array
 
 
@@ -164,7 +153,7 @@ def _check_missing(array: NDArray[Any], name: str, index: Any, columns: Any) -> 
     first = np.argwhere(np.isnan(array))[0]
     i = int(first[0])
     label = i if index is None else index[i]
-    raise ValueError(_missing(name, i, label, None if columns is None else columns[int(first[1])]))
+    raise ValueError(_missing(name, i, label, columns[int(first[1])] if array.ndim == 2 else None))
 
 
 def _missing(name: str, i: int, label: Any, column: Any) -> str:

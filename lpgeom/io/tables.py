@@ -113,3 +113,12 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "-" if value != value else f"{value:.6g}"
     return str(value)
+
+
+def in_bytes(number: int) -> str:
+    """A size in powers of 1024."""
+    value, units = float(number), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024.0 and len(units) > 1:
+        value /= 1024.0
+        units.pop(0)
+    return f"{value:.3g} {units[0]}" if value < 999.5 else f"{value:.0f} {units[0]}"

@@ -77,24 +77,19 @@ def check_form(array: Any, name: str) -> None:
         raise ValueError(f"{name} is empty: shape {array.shape}")
 
 
-def largest_entry(A: NDArray[Any] | Stored, name: str = "A", first: int = 0) -> float:
-    """max |A_ij| in one sweep over blocks of A, whose first row messages call `first`.
+def largest_entries(
+    A: NDArray[Any] | Stored,
+    row_weights: NDArray[np.float64] | None = None,
+    name: str = "A",
+    first: int = 0,
+) -> tuple[float, float]:
+    """max |A_ij|, of all rows and of those whose weight is not 0, in one sweep over blocks.
 
     Raises
     ------
     ValueError
-        If an entry is NaN or infinite, naming the first.
+        If an entry is NaN or infinite, naming the first; messages call the first row `first`.
     """
-    return largest_entries(A, None, name, first)[0]
-
-
-def largest_entries(
-    A: NDArray[Any] | Stored,
-    row_weights: NDArray[np.float64] | None,
-    name: str = "A",
-    first: int = 0,
-) -> tuple[float, float]:
-    """`largest_entry` of all rows, and of those whose weight is not 0."""
     return largest_of(A if isinstance(A, Stored) else _blocks(A), row_weights, name, first)
 
 

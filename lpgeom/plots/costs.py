@@ -74,13 +74,15 @@ def compare(table: Any, ax: Any = None, *, value: str = "cost") -> Any:
     p = float(table.attrs["p"])
     bounds = {row["k"]: _bound_in_units(row, p, value) for row in rows}
     ks = sorted(bounds)
-    spreads, largest = _spreads(rows, value), max(row[value] for row in rows)
+    spreads = _spreads(rows, value)
     if ax is None:
         ax = new_axes(width=7.0, height=4.6 if len(ks) > 1 else 0.3 * len(spreads) + 1.4)
     if len(ks) > 1:
-        _against_rank(ax, spreads, ks, [bounds[k] for k in ks], value, largest)
+        _against_rank(ax, spreads, value)
+        _over_ranks(ax, ks, np.array([bounds[k] for k in ks]), value)
+        ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8)
     else:
-        _one_rank(ax, spreads, ks[0], bounds[ks[0]], value, largest)
+        _one_rank(ax, spreads, ks[0], bounds[ks[0]], value)
     entries = ", entries" if table.attrs.get("objective") == "entries" else ""
     _title(ax, table.attrs["shape"], f"{p:g}{entries}")
     open_frame(ax)
@@ -119,26 +121,17 @@ def _style(index: int, method: str) -> dict[str, Any]:
     return {"color": colour, "marker": marker, "linewidth": 1.0, "zorder": 3, "markersize": 4.5}
 
 
-def _against_rank(
-    ax: Any, spreads: Spreads, ks: list[int], bounds: list[float], value: str, largest: float
-) -> None:
+def _against_rank(ax: Any, spreads: Spreads, value: str) -> None:
     for index, (method, seeds) in enumerate(spreads.items()):
         low, middle, high = np.array(list(seeds.values())).T
         ax.errorbar(
             list(seeds), middle, yerr=[middle - low, high - middle], label=method, capsize=2,
             **_style(index, method),
         )  # fmt: skip
-    proved = any(bound > 0.0 for bound in bounds)
-    floor = 0.0 if value != "ratio" else 1.0 - 0.06 * (largest - 1.0)
-    if proved:
-        ax.fill_between(ks, bounds, floor, color=BAND, zorder=1, label=PROVED)
-        ax.plot(ks, bounds, color="0.4", linewidth=1.0, linestyle="--", zorder=2)
-    ax.set(xlabel="rank k", ylabel=VALUES[value], xticks=ks)
-    ax.set_ylim(bottom=floor if proved or value != "ratio" else None)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8)
 
 
-def _one_rank(ax: Any, spreads: Spreads, k: int, bound: float, value: str, largest: float) -> None:
+def _one_rank(ax: Any, spreads: Spreads, k: int, bound: float, value: str) -> None:
+    largest = max(float(seeds[k][-1]) for seeds in spreads.values())
     for index, (method, seeds) in enumerate(spreads.items()):
         low, middle, high = seeds[k]
         ax.errorbar(
@@ -226,36 +219,11 @@ def cost_curve(
             zorder=4, label="SVD",
         )  # fmt: skip
     ax.margins(y=0.05)
-    if curve.certified and bound.max() > 0.0:
-        _shade(ax, ks, bound, log, value)
-    if not log:
-        ax.set_ylim(bottom=0.0 if value != "ratio" else None)
-    ax.set_xlabel("rank k")
-    ax.set_ylabel(CURVE_VALUES[value])
-    if len(ks) <= 12:
-        ax.set_xticks(ks)
+    _over_ranks(ax, ks, bound, value, log)
     _title(ax, curve.shape, "∞" if math.isinf(curve.p) else f"{curve.p:g}")
     ax.legend(loc="best", frameon=False, fontsize=9)
     open_frame(ax)
     return ax
-
-
-def _shade(ax: Any, ks: Any, bound: Array, log: bool, value: str) -> None:
-    low, high = ax.get_ylim()
-    if log:
-        floor = min(low, 0.8 * float(bound[bound > 0.0].min()))
-    else:
-        floor = 1.0 - 0.12 * max(high - 1.0, 0.01) if value == "ratio" else 0.0
-    # Half a rank to the left of the first, so that one rank alone has a region too.
-    x = np.concatenate([[ks[0] - 0.4], ks]).astype(float)
-    y = np.concatenate([[bound[0]], bound])
-    ax.fill_between(
-        x, np.maximum(y, floor) if log else y, floor, step="pre", color=BAND, linewidth=0.0,
-        zorder=1, label=PROVED,
-    )  # fmt: skip
-    ax.step(x, _drawn(y, log), where="pre", color="0.4", linewidth=0.9, linestyle="--", zorder=2)
-    if log or value == "ratio":
-        ax.set_ylim(floor, high)
 
 
 def _in_units(curve: CostCurve, value: str) -> tuple[Array, Array, Array]:
@@ -271,6 +239,38 @@ def _in_units(curve: CostCurve, value: str) -> tuple[Array, Array, Array]:
         return curve.cost / total, curve.svd_cost / total, curve.lower_bound / total
     over = np.divide(curve.svd_cost, curve.cost, out=np.ones(len(curve)), where=curve.cost > 0.0)
     return curve.ratio, curve.ratio * over**root, np.ones(len(curve))
+
+
+# ---------------------------------------------------------------- what they share
+
+
+def _over_ranks(ax: Any, ks: Any, bound: Array, value: str, log: bool = False) -> None:
+    """Axes over ranks, on which lines are drawn already; what cannot be is shaded."""
+    if bound.max() > 0.0:
+        _shade(ax, ks, bound, value, log)
+    if not log and value != "ratio":
+        ax.set_ylim(bottom=0.0)
+    ax.set(xlabel="rank k", ylabel=CURVE_VALUES[value])
+    if len(ks) <= 12:
+        ax.set_xticks(ks)
+
+
+def _shade(ax: Any, ks: Any, bound: Array, value: str, log: bool) -> None:
+    low, high = ax.get_ylim()
+    if log:
+        floor = min(low, 0.8 * float(bound[bound > 0.0].min()))
+    else:
+        floor = 1.0 - 0.12 * max(high - 1.0, 0.01) if value == "ratio" else 0.0
+    # Half a rank to the left of the first, so that one rank alone has a region too.
+    x = np.concatenate([[ks[0] - 0.4], ks]).astype(float)
+    y = np.concatenate([[bound[0]], bound])
+    ax.fill_between(
+        x, np.maximum(y, floor) if log else y, floor, step="pre", color=BAND, linewidth=0.0,
+        zorder=1, label=PROVED,
+    )  # fmt: skip
+    ax.step(x, _drawn(y, log), where="pre", color="0.4", linewidth=0.9, linestyle="--", zorder=2)
+    if log or value == "ratio":
+        ax.set_ylim(floor, high)
 
 
 def _drawn(values: Array, log: bool) -> Array:

@@ -88,7 +88,7 @@ def ellipsoid(
     points = None
     if A is not None:
         points = np.asarray(validation.check_matrix(A), dtype=np.float64)
-        validation.largest_entry(points)
+        validation.largest_entries(points)
         if points.shape[1] != d:
             raise ValueError(f"A has {points.shape[1]} columns, the ellipsoid {d} dimensions")
     if ax is None:
@@ -211,8 +211,7 @@ def plot_ball(A: ArrayLike, p: float, ax: Any = None) -> Any:
     d = A.shape[1]
     if d not in (2, 3):
         raise ValueError(f"a ball can be drawn for 2 or 3 columns, A has {d}")
-    if not np.isfinite(A).all():
-        raise ValueError("A has entries that are not finite (NaN or infinite)")
+    validation.largest_entries(A)
     if np.linalg.matrix_rank(A) < d:
         raise ValueError(f"A has a rank below {d}: its ball is unbounded")
     around = {

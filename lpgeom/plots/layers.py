@@ -42,11 +42,9 @@ class Row:
         return sum(int(getattr(layer, field)) for layer in self.layers)
 
 
-def rows_of(layers: Sequence[Any], *, shared: bool | None = None) -> list[Row]:
-    """Rows in the order of their first layers; shared by default where there are many layers."""
-    if shared is None:
-        shared = len(layers) > MANY
-    if not shared:
+def rows_of(layers: Sequence[Any]) -> list[Row]:
+    """Rows in the order of their first layers; shared where there are many layers."""
+    if len(layers) <= MANY:
         return [Row(printable(layer.name), (layer,)) for layer in layers]
     groups: dict[str, list[tuple[Any, str]]] = {}
     for layer in layers:

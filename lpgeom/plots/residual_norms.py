@@ -85,7 +85,7 @@ def residuals(
     if isinstance(named, bool) or not isinstance(named, int) or named < 0:
         raise ValueError(f"named must be an integer >= 0, got {named!r}")
     array = validation.check_matrix(A)
-    validation.largest_entry(array)
+    validation.largest_entries(array)
     labels = _labels(A, names, len(array))
     r, lengths = _distances(array, result)
     limit = threshold(r)

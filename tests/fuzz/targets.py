@@ -104,7 +104,7 @@ def _look(array: Any) -> None:
         np.isfinite(array).all()
         return
     source = validation.check_rows(array)
-    validation.largest_entry(source)
+    validation.largest_entries(source)
     if isinstance(source, Stored):
         count = sum(len(block) for _, block in source)
         if count != source.shape[0]:

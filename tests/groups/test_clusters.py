@@ -163,7 +163,6 @@ def test_as_many_subspaces_as_rows_over_k_cost_nothing(p: float, j: int) -> None
     assert found.converged
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("p", [1.0, 2.5, 3.0, 100.0])
 @pytest.mark.parametrize("j", [2, 3])
 def test_rows_that_lie_in_a_few_planes_exactly(p: float, j: int) -> None:
@@ -178,6 +177,7 @@ def test_rows_that_lie_in_a_few_planes_exactly(p: float, j: int) -> None:
         assert found.cost == 0.0 or j == 2
 
 
+@pytest.mark.slow
 def test_duplicates_count_once() -> None:
     rng = np.random.default_rng(0)
     A = rng.standard_normal((6, 5))[rng.integers(0, 6, 200)]

@@ -196,14 +196,14 @@ def test_any_basis_of_the_span_will_do() -> None:
         assert lpgeom.cost(A, B) == pytest.approx(want, rel=1e-6)
 
 
-def test_largest_entry() -> None:
-    assert validation.largest_entry(np.array([[1, -7], [3, 4]])) == 7.0
-    assert validation.largest_entry(np.full((3, 3), np.iinfo(np.int64).min)) == 2.0**63
-    assert validation.largest_entry(np.zeros((3, 3))) == 0.0
+def test_largest_entries() -> None:
+    assert validation.largest_entries(np.array([[1, -7], [3, 4]])) == (7.0, 7.0)
+    assert validation.largest_entries(np.full((3, 3), np.iinfo(np.int64).min)) == (2.0**63, 2.0**63)
+    assert validation.largest_entries(np.zeros((3, 3))) == (0.0, 0.0)
     wide = np.zeros((3, 10), dtype=np.longdouble)
     wide[2, 1] = np.longdouble("1e400") if np.finfo(np.longdouble).maxexp > 2000 else np.inf
     with pytest.raises(ValueError, match="range of float64|finite"):
-        validation.largest_entry(wide)
+        validation.largest_entries(wide)
 
 
 def test_tensors() -> None:

@@ -26,6 +26,13 @@ class _Renamed(type):
     def __instancecheck__(cls, instance: Any) -> bool:
         return isinstance(instance, cls.successor) and instance.labels is not None
 
+    def from_factors(
+        cls, lefts: Sequence[Tensor], rights: Sequence[Tensor | None], labels: Tensor, *args: Any,
+        **options: Any,
+    ) -> Any:  # fmt: skip
+        """The successor's, with the labels in the third place."""
+        return cls.successor.from_factors(lefts, rights, *args, labels=labels, **options)
+
 
 class MixedRankEmbedding(metaclass=_Renamed):
     """`LowRankEmbedding` with rows in groups.
@@ -36,13 +43,6 @@ class MixedRankEmbedding(metaclass=_Renamed):
 
     successor = LowRankEmbedding
 
-    @staticmethod
-    def from_factors(
-        lefts: Sequence[Tensor], rights: Sequence[Tensor | None], labels: Tensor, **options: Any
-    ) -> LowRankEmbedding:
-        """`LowRankEmbedding.from_factors`, with the labels in the third place."""
-        return LowRankEmbedding.from_factors(lefts, rights, labels=labels, **options)
-
 
 class MixedRankLinear(metaclass=_Renamed):
     """`LowRankLinear` with output features in groups.
@@ -52,11 +52,3 @@ class MixedRankLinear(metaclass=_Renamed):
     """
 
     successor = LowRankLinear
-
-    @staticmethod
-    def from_factors(
-        lefts: Sequence[Tensor], rights: Sequence[Tensor | None], labels: Tensor,
-        bias: Tensor | None = None, **options: Any,
-    ) -> LowRankLinear:  # fmt: skip
-        """`LowRankLinear.from_factors`, with the labels in the third place."""
-        return LowRankLinear.from_factors(lefts, rights, bias, labels=labels, **options)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lpgeom import plots
 from lpgeom._version import __version__
 from lpgeom.io.atomic import write_atomically
+from lpgeom.io.tables import in_bytes
 from lpgeom.plots.compression import BEFORE, PICTURES
 from lpgeom.plots.layers import MANY, count, printable, ratio_text
 from lpgeom.plots.style import BAND, COLOURS, QUIET
@@ -95,7 +96,7 @@ def page(report: CompressionReport) -> str:
         keep_trailing_newline=True, finalize=_one_line,
     )  # fmt: skip
     environment.filters |= {
-        "about": _about, "bytes": _bytes, "digest": _digest, "figures": count, "plain": _plain,
+        "about": _about, "bytes": in_bytes, "digest": _digest, "figures": count, "plain": _plain,
         "ratio": ratio_text, "seconds": _seconds,
     }  # fmt: skip
     template = files("lpgeom.nn.report").joinpath("report.html.jinja").read_text("utf-8")
@@ -129,15 +130,6 @@ def _seconds(value: float) -> str:
     if value >= 90.0:
         return f"{value / 60.0:.1f} min"
     return f"{value:.1f} s" if value >= 1.0 else f"{value:.2f} s"
-
-
-def _bytes(number: int) -> str:
-    """A size in powers of 1024."""
-    value, units = float(number), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while value >= 1024.0 and len(units) > 1:
-        value /= 1024.0
-        units.pop(0)
-    return f"{value:.3g} {units[0]}" if value < 999.5 else f"{value:.0f} {units[0]}"
 
 
 def _about(layer: LayerReport) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lpgeom.io.atomic import write_atomically
 from lpgeom.io.strict_json import to_json
-from lpgeom.io.tables import in_columns
+from lpgeom.io.tables import in_bytes, in_columns
 from lpgeom.records.subspace import norm_ratio
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ class CompressionReport:
         return (
             f"{self.model}: {self.parameters_before:,} parameters {what} "
             f"{self.parameters_after:,} ({self.saved:.1%} less), "
-            f"{_bytes(self.bytes_before)} to {_bytes(self.bytes_after)}; "
+            f"{in_bytes(self.bytes_before)} to {in_bytes(self.bytes_after)}; "
             f"{len(self.compressed)} of {len(self.layers)} selected layers compressed"
             + ("" if self.dry_run else f" in {self.seconds:.1f} s")
         )
@@ -340,12 +340,3 @@ def _cells(layer: LayerReport) -> tuple[str, ...]:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def _bytes(count: int) -> str:
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024.0 or unit == "GiB":
-            break
-        value /= 1024.0
-    return f"{value:.4g} {unit}"
