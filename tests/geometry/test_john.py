@@ -91,7 +91,9 @@ def test_both_inclusions(kind: str, d: int, seed: int, eps: float) -> None:
     assert E.rank == r
     assert E.gap is not None
     assert E.gap <= eps + 1e-6
-    assert E.alpha == pytest.approx(math.sqrt(r) * math.exp(E.gap / r), rel=1e-9)
+    # Of the product of two matrices more is left than rounding tells from 0.
+    alpha = math.inf if r < min(A.shape) else math.sqrt(r) * math.exp(E.gap / r)
+    assert E.alpha == pytest.approx(alpha, rel=1e-9)
     rng = np.random.default_rng(seed)
     lengths = E.lengths[E.lengths < math.inf]
     axes = E.axes[:, d - r :] * lengths
@@ -103,7 +105,7 @@ def test_both_inclusions(kind: str, d: int, seed: int, eps: float) -> None:
         noise = 1e-13 * top * float(np.linalg.norm(x)) * d
         gauge, value = float(E.gauge(x)), supremum(A, x)
         assert value <= gauge * (1.0 + 1e-12) + noise
-        assert gauge <= E.alpha * value * (1.0 + 1e-12) + noise
+        assert alpha == math.inf or gauge <= E.alpha * value * (1.0 + 1e-12) + noise
 
 
 @fixed

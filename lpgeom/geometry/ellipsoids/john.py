@@ -12,6 +12,7 @@ from lpgeom.geometry.ellipsoids.design import optimal_design, variances
 from lpgeom.geometry.ellipsoids.hull import hull_of
 from lpgeom.geometry.ellipsoids.mvee import DEFAULT_MAX_ITER, recorded
 from lpgeom.geometry.ellipsoids.record import Ellipsoid
+from lpgeom.geometry.ellipsoids.sandwich import most_rank
 from lpgeom.geometry.spectrum import EPS, Spectrum, spectrum
 from lpgeom.io import validation
 from lpgeom.rows import device
@@ -104,7 +105,8 @@ def john_ellipsoid(
     Ellipsoid
         `shape` in squared units of A, singular where A is (the body is unbounded there). `gap` is
         the proved distance of the log-volume from the largest one, `alpha` the proved factor
-        above, both with the inflation for rounding. `p` is None: `Ellipsoid.verify` is about
+        above, both with the inflation for rounding; `alpha` is inf where A is too ill-conditioned
+        for float64, or of lower rank only by rounding. `p` is None: `Ellipsoid.verify` is about
         ellipsoids around a ball.
 
     Raises
@@ -149,6 +151,8 @@ def john_ellipsoid(
             F = R * (math.sqrt(reach) * (1.0 + slack))
             alpha = max(1.0, math.sqrt(reach) * (1.0 + slack) ** 2)
             gap = max(r * math.log(alpha / math.sqrt(r)), 0.0)
+            if slack >= 0.5 or (r < d and r < most_rank(P)):  # nothing is proved of what is dropped
+                alpha = math.inf
             n_iter, converged = found.n_iter, found.converged
     return recorded(
         F, np.zeros(d), e, "squared units of A", "john",

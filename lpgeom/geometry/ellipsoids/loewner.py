@@ -14,18 +14,21 @@ from lpgeom.geometry.ellipsoids.dense import open_dense
 from lpgeom.geometry.ellipsoids.design import optimal_design
 from lpgeom.geometry.ellipsoids.mvee import DEFAULT_MAX_ITER
 from lpgeom.geometry.ellipsoids.record import Ellipsoid
-from lpgeom.geometry.ellipsoids.sandwich import Proved, proved_root
+from lpgeom.geometry.ellipsoids.sandwich import Proved, most_rank, proved_root
 from lpgeom.geometry.ellipsoids.shallow_cut import cut_ball, cut_body
 from lpgeom.geometry.fixed_point import solve_fixed_point
 from lpgeom.geometry.spectrum import EPS, spectrum
 from lpgeom.io import validation
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
-from lpgeom.rows.door import Problem
+from lpgeom.rows.door import Problem, open_array
 from lpgeom.rows.place import place_of
 from lpgeom.threads import limited, sized
 
 Oracle = Callable[[Array], tuple[float, "ArrayLike"]]
+
+ALIKE = 10
+"""Columns whose sizes differ by a smaller power of two are left in their units."""
 
 SMALLEST_ROOT, LARGEST_ROOT = 1e-146, 1e153
 """Range of the largest entry of the root: `shape` has its square."""
@@ -86,9 +89,12 @@ def loewner_ellipsoid(
     Returns
     -------
     Ellipsoid
-        `shape` in squared units of A, center 0. For rank-deficient A it is singular, the ellipsoid
-        and the ball are unbounded in the same directions, and the rank (singular values above
-        ``max(n, d) eps`` of the largest) takes the place of d.
+        `shape` in squared units of A, center 0. For A of lower rank than d (singular values above
+        ``max(n, d) eps`` of the largest, columns scaled alike) it is singular, and the rank takes
+        the place of d. The claim is then about x in the space of the rows, up to rounding of that
+        space, and is made only where A has that rank as it is: fewer rows, zero columns, copies,
+        and small A whose rank is that in rational arithmetic. Otherwise, or where A is too
+        ill-conditioned for float64, `alpha` is inf.
 
     Raises
     ------
@@ -158,8 +164,29 @@ def around_rows(problem: Problem[Any], method: str, tol: float, limit: int | Non
     """`loewner_ellipsoid` of input that is checked and opened."""
     n, d = problem.rows.shape
     with sized(n, d), device.algebra(problem.rows):
-        found = _around_ball(problem.rows, problem.p, method, tol, limit)
-    return _record(found, d, problem.unit, problem.p, method)
+        rows, units = _in_like_units(problem)
+        found = _around_ball(rows, problem.p, method, tol, limit)
+        proved = replace(found.proved, R=found.proved.R * units)
+        if len(proved.R) < d and len(proved.R) < most_rank(problem.A, problem.omega):
+            proved = replace(proved, alpha=math.inf)
+    return _record(replace(found, proved=proved), d, problem.unit, problem.p, method)
+
+
+def _in_like_units(problem: Problem[Any]) -> tuple[Any, Array]:
+    """Rows whose columns are of like sizes, and what R of these is times to be R of the others.
+
+    Powers of two, so that nothing is rounded: units of columns do not decide what float64 sees.
+    """
+    rows = problem.rows
+    place, d = rows.place, rows.shape[1]
+    D = rows.dense()
+    top = place.host(np.abs(D).max(axis=0))
+    size = np.frexp(np.where(top > 0.0, top, top.max(initial=1.0)))[1]
+    if int(size.max()) - int(size.min()) <= ALIKE:
+        return rows, np.ones(d)
+    scale = np.ldexp(1.0, -size)
+    inner = open_array(D * place.xp.asarray(scale), problem.p, infinite=True, backend=place.backend)
+    return inner.rows, inner.unit / scale
 
 
 @dataclass(frozen=True)

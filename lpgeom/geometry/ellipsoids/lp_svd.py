@@ -177,7 +177,7 @@ def lp_svd(
             U[lo : lo + step] = place.host((block @ X) * factor)
         # The computed D V^T is off by some d eps D_1, at least D_r in any direction.
         slack = 8.0 * d * EPS * float(D[0] / D[-1]) if D.size else 0.0
-    if slack >= 0.5:
+    if slack >= 0.5 or E.rank < len(np.asarray(E.root)):
         return LpSVD(U, D, V, math.inf, problem.p, method)
     return LpSVD(
         U * (1.0 + slack), D / (1.0 + slack), V, E.alpha * (1.0 + slack) ** 2, problem.p, method
