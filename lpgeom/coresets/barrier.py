@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.coresets.record import Provenance
-from lpgeom.geometry.lewis import gram_weights, lewis_iteration
+from lpgeom.coresets.sensitivity import lewis_metric, metric_error, proved_kappa, rank_at_most
+from lpgeom.geometry.lewis import gram_weights
 from lpgeom.geometry.spectrum import eigen, eigenvalues
 from lpgeom.rows.array import ArrayRows, dense
 from lpgeom.rows.base import Array
@@ -37,9 +38,8 @@ def barrier_selection(
     ValueError
         If `size` is not above the rank.
     """
-    n, d = rows.shape
-    inner = rows.reduced()[0] if n < d else rows
-    lewis, spec = lewis_iteration(inner, p)
+    n = rows.shape[0]
+    inner, _, lewis, spec = lewis_metric(rows, p)
     r = spec.rank
     if size <= r:
         raise ValueError(f'method="deterministic" needs a size above the rank, {r}; got {size}')
@@ -62,19 +62,29 @@ def barrier_selection(
         t = 2.0 / float(v @ gain @ v + v @ room @ v)
         factors[i] += t
         B += t * np.outer(v, v)
-    return _finished(B, factors, lewis.weights, lewis.kappa, p)
+    e = metric_error(spec, n, 1.0 / float((X * X).sum(axis=0).max()))
+    kappa = proved_kappa(inner, lewis.weights, spec, X, lewis.kappa, p)
+    if r < rank_at_most(rows, r):
+        kappa = math.inf
+    return _finished(B, factors, lewis.weights, kappa, p, e)
 
 
 def _finished(
-    B: Array, factors: Array, w: Array, kappa: float, p: float
+    B: Array, factors: Array, w: Array, kappa: float, p: float, e: float
 ) -> tuple[NDArray[np.int64], Array, Provenance]:
-    """Scaled so that the eigenvalues of B surround 1, and the bound that they prove."""
+    """Scaled so that the eigenvalues of B surround 1, and the bound that they prove.
+
+    In a metric that is off by the share e, each way; kappa = inf: nothing is proved.
+    """
     lam = eigenvalues(B)
     middle = 0.5 * float(lam[0] + lam[-1])
     factors = factors / middle
     eps = float(lam[-1] - lam[0]) / (2.0 * middle)
+    eps = math.inf if kappa == math.inf else (1.0 + eps) * (1.0 + 8.0 * e) - 1.0
     W, total = float(w.sum()), float((factors * w).sum())
-    if p <= 2.0:
+    if not eps < 1.0:
+        distortion = math.inf
+    elif p <= 2.0:
         most = (kappa * total) ** (1.0 - p / 2.0) * (1.0 + eps) ** (p / 2.0)
         distortion = max(most, (kappa * W) ** (1.0 - p / 2.0) / (1.0 - eps))
     else:

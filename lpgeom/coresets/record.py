@@ -71,7 +71,7 @@ class Provenance:
         if self.eps_fixed < min(1.0, self.eps):
             parts.append(f"within {self.eps_fixed:.3g} for any one subspace fixed beforehand")
         if not parts:
-            return "too few rows for the theorem to say anything; costs are unbiased"
+            return "nothing: too few rows for the theorem, or too ill-conditioned for float64"
         return f"{'; '.join(parts)}; {sure} ({self.theorem})"
 
 

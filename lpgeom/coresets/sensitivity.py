@@ -10,12 +10,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from lpgeom.geometry.fixed_point import SMALLEST
 from lpgeom.geometry.lewis import gram_weights, lewis_iteration
-from lpgeom.geometry.spectrum import Spectrum, spectrum
+from lpgeom.geometry.spectrum import EPS, Spectrum, in_like_units, most_rank, spectrum
+from lpgeom.rows.array import ArrayRows
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.vectors import kept, numbers
 
@@ -62,14 +64,61 @@ def lewis_sensitivities(rows: Rows, p: float) -> Sensitivities:
     p >= 2: ``||AX||^p >= (sum w)^(1-p/2) S_F^p``, hence a share of at most
     ``kappa^(p/2) w_i (sum w)^(p/2-1)``.
     """
-    n, d = rows.shape
-    inner = rows.reduced()[0] if n < d else rows
-    start = spectrum(inner)
+    n = rows.shape[0]
+    inner, start, lewis, spec = lewis_metric(rows, p, tol=TOLERANCE, max_iter=MAX_ITER)
     if start.rank == 0:
         return Sensitivities(np.zeros(n), 0.0, 0, p)
-    lewis, _ = lewis_iteration(inner, p, tol=TOLERANCE, max_iter=MAX_ITER, start=start)
-    total = lewis.kappa * float(lewis.weights.sum())
-    return Sensitivities(lewis.weights, total, start.rank, p)
+    kappa = proved_kappa(inner, lewis.weights, spec, spec.whitener(), lewis.kappa, p)
+    if spec.rank < rank_at_most(rows, spec.rank):  # nothing is proved of what was dropped
+        kappa = math.inf
+    return Sensitivities(lewis.weights, kappa * float(lewis.weights.sum()), start.rank, p)
+
+
+def lewis_metric(rows: Rows, p: float, **options: Any) -> tuple[Rows, Spectrum, Any, Spectrum]:
+    """(rows, their spectrum, Lewis weights, the spectrum of M), in units that suit float64.
+
+    Weights are the same in any coordinates, and so is the share of a row in ``||AX||^p``.
+    """
+    n, d = rows.shape
+    inner = rows.reduced()[0] if n < d else rows
+    if isinstance(inner, ArrayRows):
+        inner = in_like_units(inner, p)[0]
+    start = spectrum(inner)
+    if start.rank == 0:
+        return inner, start, None, start
+    return inner, start, *lewis_iteration(inner, p, start=start, **options)
+
+
+def rank_at_most(rows: Rows, seen: int) -> int:
+    """No less than the rank of the rows as they are; `seen` is what float64 makes of it."""
+    if seen == min(rows.shape) or not isinstance(rows, ArrayRows):
+        return min(rows.shape)
+    return most_rank(rows.dense())
+
+
+def metric_error(spec: Spectrum, n: int, least: float) -> float:
+    """By what share ``||x||`` in the metric of a spectrum may be off, where it is at least
+    ``least^(1/2)`` of the Euclidean norm (docs/theory/rounding.md)."""
+    share = float(np.maximum(spec.eigvals, 0.0).sum()) / max(least, SMALLEST)
+    unit = 4.0 * EPS * (math.sqrt(n) + len(spec.U) + 64.0)
+    return unit * (share if spec.squared else math.sqrt(share))
+
+
+def proved_kappa(
+    rows: Rows, w: Array, spec: Spectrum, X: Array, measured: float, p: float
+) -> float:
+    """kappa from above: `measured` with X, rounding of ``a_i X`` and of X itself allowed for.
+
+    inf where X is too far from a whitener for float64.
+    """
+    n, d = rows.shape
+    alive = w > 0.0
+    sizes = np.where(alive, rows.squared_norms() / np.where(alive, w, 1.0) ** (2.0 / p), 0.0)
+    root = math.sqrt(measured) + (d + 8.0) * EPS * float(np.linalg.norm(X)) * math.sqrt(
+        numbers(kept(sizes).max())[0]
+    )
+    e = metric_error(spec, n, 1.0 / float((X * X).sum(axis=0).max()))
+    return (root / (1.0 - e)) ** 2 if e < 0.5 else math.inf
 
 
 def ridge_sensitivities(rows: Rows, p: float, k: int) -> Sensitivities:
@@ -93,28 +142,33 @@ def ridge_sensitivities(rows: Rows, p: float, k: int) -> Sensitivities:
     # The damping of geometry.fixed_point: the plain step need not converge for p >= 4.
     step = 1.0 if p < 4.0 else 4.0 / (p + 2.0)
     w = alive.astype(np.float64)
-    best = Sensitivities(w, np.inf, start.rank, p, k)
+    least_dimension, proof = math.inf, None
     for _ in range(MAX_ITER):
-        g = gram_weights(w, p)
+        spec = spectrum(inner, gram_weights(w, p))
+        X = _ridge_whitener(spec, n, k)
         # Weights and tau of any size will do, as long as they are not 0: kappa is measured.
-        tau = np.maximum(inner.quadratic_form(_ridge_whitener(spectrum(inner, g), k)), SMALLEST)
+        tau = np.maximum(inner.quadratic_form(X), SMALLEST)
         ratio = kept(np.where(alive, tau, 1.0) / np.where(alive, w, 1.0) ** (2.0 / p))
         most, total, least = numbers(
             np.where(alive, ratio, 0.0).max(), w.sum(), np.where(alive, ratio, np.inf).min()
         )
-        dimension = (1.0 + 1.0 / k) * most * total
-        if dimension < best.dimension:
-            best = Sensitivities(w, dimension, start.rank, p, k)
+        if proof is None or most * total < least_dimension:
+            least_dimension, proof = most * total, (w, spec, X, most)
         if max(abs(np.log(most)), abs(np.log(least))) <= TOLERANCE:
             break
         w = kept(np.where(alive, np.maximum(w * ratio ** (step * p / 2.0), SMALLEST), 0.0))
-    return best
+    assert proof is not None
+    w, *_ = proof
+    kappa = (1.0 + 1.0 / k) * proved_kappa(inner, *proof, p)
+    return Sensitivities(w, kappa * numbers(w.sum())[0], start.rank, p, k)
 
 
-def _ridge_whitener(spec: Spectrum, k: int) -> Array:
-    """X with ``||a X||^2 = a^T (M + lambda)^-1 a``."""
+def _ridge_whitener(spec: Spectrum, n: int, k: int) -> Array:
+    """X with ``||a X||^2 = a^T (M + lambda)^-1 a``, lambda no larger than it is."""
     lam = np.maximum(spec.eigvals, 0.0)
-    ridge = float(lam[: lam.size - k].sum()) / k
+    off = metric_error(spec, n, 1.0)
+    sure = lam - off if spec.squared else np.maximum(np.sqrt(lam) - off, 0.0) ** 2
+    ridge = float(np.maximum(sure[: lam.size - k], 0.0).sum()) / k
     return spec.U / np.sqrt(np.maximum(lam + ridge, SMALLEST))
 
 

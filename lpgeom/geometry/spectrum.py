@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.door import open_array
 from lpgeom.rows.place import place_of
 from lpgeom.threads import serial_blas
 
@@ -125,3 +127,49 @@ def principal(rows: Rows, k: int, p: float) -> Spectrum:
         if lam[0] > HEALTHY * lam[-1]:
             return Spectrum(lam, U, d, True, single=True)
     return spectrum(rows)
+
+
+ALIKE = 10
+"""Columns whose sizes differ by a smaller power of two are left in their units."""
+
+
+def in_like_units(rows: Any, p: float) -> tuple[Any, Array]:
+    """Rows in memory whose columns are of like sizes, and the units, 2^e, that x is divided by.
+
+    ``A x`` is the new rows' product with x over the units: powers of two, so that nothing is
+    rounded. Which columns are small is then not for float64 to say.
+    """
+    place, d = rows.place, rows.shape[1]
+    D = rows.dense()
+    top = place.host(np.abs(D).max(axis=0))
+    size = np.frexp(np.where(top > 0.0, top, top.max(initial=1.0)))[1]
+    if int(size.max()) - int(size.min()) <= ALIKE:
+        return rows, np.ones(d)
+    scale = np.ldexp(1.0, -size)
+    inner = open_array(D * place.xp.asarray(scale), p, infinite=True, backend=place.backend)
+    return inner.rows, inner.unit / scale
+
+
+EXACTLY = 1 << 12
+"""Up to so many entries the rank of a matrix is found in rational arithmetic."""
+
+
+def most_rank(A: Any, omega: Any = None) -> int:
+    """No less than the rank of A as it is, without rounding: what dropped directions are held to.
+
+    Of the rows with omega > 0. The rank float64 sees may be lower: what is 1e-16 of the rest may be
+    all that there is in some direction, and no ellipsoid unbounded there agrees with the ball.
+    """
+    A = np.asarray(device.fetched(A))
+    A = A if omega is None else A[np.asarray(device.fetched(omega)) > 0.0]
+    A = A[A.any(axis=1)][:, A.any(axis=0)]
+    A = np.unique(np.unique(A, axis=0), axis=1) if A.size else A
+    if A.size > EXACTLY:
+        return min(A.shape)
+    left = np.array([[Fraction(x) for x in row] for row in A.tolist()], dtype=object)
+    rank = 0
+    while left.any():
+        i, j = np.argwhere(left != 0)[0]
+        left = left - np.outer(left[:, j] / left[i, j], left[i])
+        rank += 1
+    return rank

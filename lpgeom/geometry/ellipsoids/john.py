@@ -12,8 +12,7 @@ from lpgeom.geometry.ellipsoids.design import optimal_design, variances
 from lpgeom.geometry.ellipsoids.hull import hull_of
 from lpgeom.geometry.ellipsoids.mvee import DEFAULT_MAX_ITER, recorded
 from lpgeom.geometry.ellipsoids.record import Ellipsoid
-from lpgeom.geometry.ellipsoids.sandwich import most_rank
-from lpgeom.geometry.spectrum import EPS, Spectrum, spectrum
+from lpgeom.geometry.spectrum import EPS, Spectrum, most_rank, spectrum
 from lpgeom.io import validation
 from lpgeom.rows import device
 from lpgeom.rows.base import Array, Rows

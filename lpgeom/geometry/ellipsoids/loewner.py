@@ -14,21 +14,18 @@ from lpgeom.geometry.ellipsoids.dense import open_dense
 from lpgeom.geometry.ellipsoids.design import optimal_design
 from lpgeom.geometry.ellipsoids.mvee import DEFAULT_MAX_ITER
 from lpgeom.geometry.ellipsoids.record import Ellipsoid
-from lpgeom.geometry.ellipsoids.sandwich import Proved, most_rank, proved_root
+from lpgeom.geometry.ellipsoids.sandwich import Proved, proved_root
 from lpgeom.geometry.ellipsoids.shallow_cut import cut_ball, cut_body
 from lpgeom.geometry.fixed_point import solve_fixed_point
-from lpgeom.geometry.spectrum import EPS, spectrum
+from lpgeom.geometry.spectrum import EPS, in_like_units, most_rank, spectrum
 from lpgeom.io import validation
 from lpgeom.rows import device
 from lpgeom.rows.base import Array
-from lpgeom.rows.door import Problem, open_array
+from lpgeom.rows.door import Problem
 from lpgeom.rows.place import place_of
 from lpgeom.threads import limited, sized
 
 Oracle = Callable[[Array], tuple[float, "ArrayLike"]]
-
-ALIKE = 10
-"""Columns whose sizes differ by a smaller power of two are left in their units."""
 
 SMALLEST_ROOT, LARGEST_ROOT = 1e-146, 1e153
 """Range of the largest entry of the root: `shape` has its square."""
@@ -164,29 +161,12 @@ def around_rows(problem: Problem[Any], method: str, tol: float, limit: int | Non
     """`loewner_ellipsoid` of input that is checked and opened."""
     n, d = problem.rows.shape
     with sized(n, d), device.algebra(problem.rows):
-        rows, units = _in_like_units(problem)
+        rows, units = in_like_units(problem.rows, problem.p)
         found = _around_ball(rows, problem.p, method, tol, limit)
         proved = replace(found.proved, R=found.proved.R * units)
         if len(proved.R) < d and len(proved.R) < most_rank(problem.A, problem.omega):
             proved = replace(proved, alpha=math.inf)
     return _record(replace(found, proved=proved), d, problem.unit, problem.p, method)
-
-
-def _in_like_units(problem: Problem[Any]) -> tuple[Any, Array]:
-    """Rows whose columns are of like sizes, and what R of these is times to be R of the others.
-
-    Powers of two, so that nothing is rounded: units of columns do not decide what float64 sees.
-    """
-    rows = problem.rows
-    place, d = rows.place, rows.shape[1]
-    D = rows.dense()
-    top = place.host(np.abs(D).max(axis=0))
-    size = np.frexp(np.where(top > 0.0, top, top.max(initial=1.0)))[1]
-    if int(size.max()) - int(size.min()) <= ALIKE:
-        return rows, np.ones(d)
-    scale = np.ldexp(1.0, -size)
-    inner = open_array(D * place.xp.asarray(scale), problem.p, infinite=True, backend=place.backend)
-    return inner.rows, inner.unit / scale
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
@@ -161,28 +159,3 @@ def proved_root(
     low *= (1.0 - s) / (1.0 + e)
     high *= (1.0 + s) / (1.0 - e)
     return Proved(R * low, max(1.0, high / low))
-
-
-EXACTLY = 1 << 12
-"""Up to so many entries the rank of a matrix is found in rational arithmetic."""
-
-
-def most_rank(A: Any, omega: Any = None) -> int:
-    """No less than the rank of A as it is, without rounding: what dropped directions are held to.
-
-    Of the rows with omega > 0. The rank float64 sees may be lower: what is 1e-16 of the rest may be
-    all that there is in some direction, and no ellipsoid unbounded there agrees with the ball.
-    """
-    A = np.asarray(device.fetched(A))
-    A = A if omega is None else A[np.asarray(device.fetched(omega)) > 0.0]
-    A = A[A.any(axis=1)][:, A.any(axis=0)]
-    A = np.unique(np.unique(A, axis=0), axis=1) if A.size else A
-    if A.size > EXACTLY:
-        return min(A.shape)
-    left = np.array([[Fraction(x) for x in row] for row in A.tolist()], dtype=object)
-    rank = 0
-    while left.any():
-        i, j = np.argwhere(left != 0)[0]
-        left = left - np.outer(left[:, j] / left[i, j], left[i])
-        rank += 1
-    return rank
