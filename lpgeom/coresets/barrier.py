@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lpgeom.coresets.record import Provenance
 from lpgeom.coresets.sensitivity import lewis_metric, metric_error, proved_kappa, rank_at_most
+from lpgeom.geometry.fixed_point import SMALLEST
 from lpgeom.geometry.lewis import gram_weights
 from lpgeom.geometry.spectrum import eigen, eigenvalues
 from lpgeom.rows.array import ArrayRows, dense
@@ -36,7 +37,7 @@ def barrier_selection(
     Raises
     ------
     ValueError
-        If `size` is not above the rank.
+        If `size` is not above the rank, or float64 does not see enough of the rows.
     """
     n = rows.shape[0]
     inner, _, lewis, spec = lewis_metric(rows, p)
@@ -59,7 +60,10 @@ def barrier_selection(
         room = (U * (1.0 / (above * above) / fall + 1.0 / above)) @ U.T
         i = int(np.argmax(g * inner.bilinear_form(X @ (gain - room) @ X.T)))
         v = math.sqrt(g[i]) * (dense(inner.take(np.array([i])))[0] @ X)
-        t = 2.0 / float(v @ gain @ v + v @ room @ v)
+        taken = float(v @ gain @ v + v @ room @ v)
+        if not taken > SMALLEST:
+            raise ValueError('method="deterministic": A is too ill-conditioned for float64')
+        t = 2.0 / taken
         factors[i] += t
         B += t * np.outer(v, v)
     e = metric_error(spec, n, 1.0 / float((X * X).sum(axis=0).max()))

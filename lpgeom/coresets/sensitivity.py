@@ -74,7 +74,7 @@ def lewis_sensitivities(rows: Rows, p: float) -> Sensitivities:
     return Sensitivities(lewis.weights, kappa * float(lewis.weights.sum()), start.rank, p)
 
 
-def lewis_metric(rows: Rows, p: float, **options: Any) -> tuple[Rows, Spectrum, Any, Spectrum]:
+def lewis_metric(rows: Rows, p: float, **options: Any) -> tuple[Any, Spectrum, Any, Spectrum]:
     """(rows, their spectrum, Lewis weights, the spectrum of M), in units that suit float64.
 
     Weights are the same in any coordinates, and so is the share of a row in ``||AX||^p``.

@@ -320,7 +320,8 @@ def _judged(R: Array, weights: Array, p: float, r: Array | None = None) -> tuple
         bound = product
         if p > 1.0:
             dual = float(weights @ lengths ** (p / (p - 1.0))) + lost
-            bound *= (product / dual) ** (p - 1.0)
+            # At most the root of the cost (Hölder), but for what the sums lose.
+            bound = min(product / dual ** (1.0 - 1.0 / p), cost ** (1.0 / p)) ** p
         lower = max(lower, bound)
     lower *= max(0.0, 1.0 - p * rounding)
     return cost * top**p, min(lower, cost) * top**p

@@ -431,6 +431,21 @@ def test_a_rank_that_is_low_but_for_rounding_proves_nothing() -> None:
         assert lpgeom.coreset(exact, size=90, p=2.0).provenance.eps < math.inf
 
 
+def test_rows_that_float64_does_not_see_are_no_crash() -> None:
+    A = np.random.default_rng(0).standard_normal((8, 2)) * 1e50
+    A[1] *= 1e13
+    A[2:] = A[0]
+    A[3:] *= 1e-40
+    refused = 0
+    for size in (3, 4, 6):
+        for p in (2.0, 3.0, 20.0):
+            try:
+                lpgeom.coreset(A, size=size, p=p, method="deterministic")
+            except ValueError:
+                refused += 1
+    assert 0 < refused < 9
+
+
 def test_one_subspace_stays_within_its_eps() -> None:
     """C3 for the ridge: failures over 300 seeds are no more than a few times their probability."""
     A = matrix("heavy", 3000, 6, 2)

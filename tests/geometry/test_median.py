@@ -172,3 +172,11 @@ def test_bad_input_is_refused(error: type[Exception], arguments: dict[str, Any])
 def test_a_point_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="point must hold 2"):
         median_bound(np.ones((3, 2)), [1.0, 2.0, 3.0])
+
+
+def test_weights_hundreds_of_decades_apart_at_a_high_power() -> None:
+    orders = [117, -29, -44, -50, -111, 103, 8, 146, -138, 4, -45, 6, 84, -47, -21]
+    omega = 10.0 ** np.array(orders, dtype=np.float64)
+    A = np.eye(5)[[0] * 3 + [1] * 3 + [2] * 3 + [3] * 3 + [4] * 3]
+    found = lp_median(A, 20.0, row_weights=omega)
+    assert 0.0 <= found.lower_bound <= found.cost
