@@ -12,7 +12,7 @@ SETUP   = pyproject.toml constraints.txt Makefile
 # Each test process keeps to one thread: JOBS processes share the machine.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: help demo test quick quick-checks check lint typecheck unit docs examples site site-check \
+.PHONY: help demo test quick quick-checks check lint typecheck unit last-places docs examples site site-check \
 	release-check bench format clean
 .DEFAULT_GOAL := help
 
@@ -23,6 +23,7 @@ help:
 	@echo "make lint       ruff check and ruff format --check"
 	@echo "make typecheck  mypy"
 	@echo "make unit       pytest only (ARGS='-k name' is passed on)"
+	@echo "make last-places  the numerical tests, as on three other processors"
 	@echo "make docs       the site in build/site, every example run, looked at in Chromium"
 	@echo "make release-check  sdist and wheel: built, inspected, installed afresh, used"
 	@echo "make bench      every benchmark; JSON in benchmarks/results/"
@@ -108,6 +109,12 @@ typecheck: $(STAMPS)/test
 
 unit: $(STAMPS)/test $(STAMPS)/model
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+# Another processor, imitated (tests/last_places.py): three of them.
+last-places: $(STAMPS)/test
+	@for seed in 1 2 3; do \
+		$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(JOBS) --last-places $$seed $(ARGS) || exit; \
+	done
 
 # `make test` runs the examples, too: continuous integration calls `make site site-check` after it.
 docs: examples site site-check

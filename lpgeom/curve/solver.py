@@ -19,7 +19,7 @@ from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.door import Problem
 from lpgeom.subspace.assemble import Candidate, Solution
-from lpgeom.subspace.cost import lp_cost
+from lpgeom.subspace.cost import cheapest, lp_cost
 from lpgeom.subspace.sampling import Sampler
 from lpgeom.subspace.scale import centred
 from lpgeom.subspace.search import follow, leading, robust_weights, typical
@@ -173,7 +173,7 @@ class RankSolver(Solver):
         if self.p == 2.0:
             found = self.svd
         elif not method.descends:
-            found = min(method.candidates(self, self.starts), key=lambda c: c.cost)
+            found = cheapest(method.candidates(self, self.starts))
         elif self.p > 2.0:
             found = self._damped(low, high)
         elif low is None or high is None or (anchor and not self.large):
@@ -184,7 +184,7 @@ class RankSolver(Solver):
             if not self.large and method.searches:
                 found = self._without_long_rows(found)
                 if not found.converged:
-                    found = min(found, self._anchored(True), key=lambda c: c.cost)
+                    found = cheapest([found, self._anchored(True)])
         return self._end(found, before)
 
     def _end(self, found: Candidate, before: float) -> RankEnd:
@@ -212,7 +212,7 @@ class RankSolver(Solver):
     def _anchored(self, searching: bool) -> Candidate:
         """As `Solver.solve` finds it."""
         found = self.searched(self.starts) if searching else self.descents(self.starts)
-        return min(found, key=lambda c: c.cost)
+        return cheapest(found)
 
     def _residuals(self, low: RankEnd, high: RankEnd) -> Array:
         """Squared residuals between those of two other ranks; in any scale."""
@@ -254,8 +254,8 @@ class RankSolver(Solver):
         candidates = [self.svd, self.own()]
         if low is not None and high is not None:
             candidates += [self.in_double(self.evaluate(*s)) for s in self._near(low, high)]
-            candidates = [min(candidates, key=lambda c: c.cost)]
-        return min((self._descend(c) for c in candidates), key=lambda c: c.cost)
+            candidates = [cheapest(candidates)]
+        return cheapest([self._descend(c) for c in candidates])
 
     def _near(self, low: RankEnd, high: RankEnd) -> Iterator[tuple[str, Frame]]:
         """A smaller subspace with the leading directions outside it, the leading directions inside

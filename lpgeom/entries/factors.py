@@ -17,6 +17,7 @@ from lpgeom.progress import Progress
 from lpgeom.records.factors import EntriesBound, EntriesCertificate, FactorResult
 from lpgeom.records.subspace import to_cost_units
 from lpgeom.rows.place import device_for
+from lpgeom.subspace.cost import cheapest
 from lpgeom.threads import limited, sized
 
 
@@ -122,7 +123,7 @@ def approx_factors(
             bar.stage("starts")
             starts, rows, guarantee = projections(entries, certify, seed)
             svd_cost = starts["svd"].cost
-            run = min(starts.values(), key=lambda start: start.cost)
+            run = cheapest(list(starts.values()), nothing=entries.rounding)
             # At p = 2 the SVD is the best there is, unless entries differ in weight; of k rows,
             # always.
             best_already = entries.k >= n or (entries.p == 2.0 and entries.W is None)

@@ -15,6 +15,7 @@ from lpgeom.entries.splitting import split
 from lpgeom.entries.starts import FURTHER, SMALL, started
 from lpgeom.geometry.spectrum import LARGE
 from lpgeom.progress import Progress
+from lpgeom.subspace.cost import cheapest, ranked
 
 REGRESSION_WORK = 4e9
 """Largest n d k^2 at which alternating regressions end a descent: some seconds a round."""
@@ -68,7 +69,7 @@ class EntriesSearch:
         self.large, self.small = size >= LARGE, size <= SMALL
         self.work = float(size) * self.entries.k**2
         self.steps = self.max_iter or (200 if self.large else 500)
-        self.found = sorted(self.starts.values(), key=lambda start: start.cost)
+        self.found = ranked(self.starts.values(), self.entries.rounding)
         self.latest: list[FactorsRun] = []
 
     def best(self) -> FactorsRun:
@@ -76,16 +77,16 @@ class EntriesSearch:
 
         The same descents on every place: what is found does not depend on where.
         """
-        cheapest = self.found[0]
+        start = self.found[0]
         for descent in DESCENTS:
             chosen, self.latest = list(descent.chosen(self)), []
             for run in chosen:
                 self.bar.stage(f"{descent.title} from {run.name}")
                 self.latest.append(self.follow(descent, run))
                 self.keep(run, self.latest[-1])
-        best = min(self.found, key=lambda run: run.cost)
+        best = cheapest(self.found, nothing=self.entries.rounding)
         # A history that begins at the cheapest start and never rises.
-        costs = [cheapest.cost, *best.history, best.cost]
+        costs = [start.cost, *best.history, best.cost]
         return replace(best, history=tuple(np.minimum.accumulate(costs).tolist()))
 
     def follow(self, descent: EntriesDescent, start: FactorsRun) -> FactorsRun:
@@ -144,13 +145,14 @@ class EntriesDescent:
     single: bool = False
 
 
-def different(runs: Sequence[FactorsRun], count: int) -> list[FactorsRun]:
-    """The cheapest runs that do not end at the same cost."""
+def different(runs: Sequence[FactorsRun], count: int, nothing: float) -> list[FactorsRun]:
+    """The cheapest runs that do not end at the same cost; of those that do, the first."""
     chosen: list[FactorsRun] = []
-    for run in sorted(runs, key=lambda run: run.cost):
-        same = (abs(run.cost - c.cost) <= SAME * max(run.cost, c.cost) for c in chosen)
-        if len(chosen) < count and not any(same):
-            chosen.append(run)
+    left = list(runs)
+    while left and len(chosen) < count:
+        chosen.append(cheapest(left, SAME, nothing))
+        most = max(chosen[-1].cost * (1.0 + SAME), nothing)
+        left = [run for run in left if not run.cost <= most]
     return chosen
 
 
@@ -170,19 +172,20 @@ def _for_reweighting(search: EntriesSearch) -> list[FactorsRun]:
     elif search.entries.p > 2.0 and search.work <= REGRESSION_WORK:
         runs = search.latest
     count = int(min(RESTARTS, RESTART_WORK / search.work))
+    nothing = search.entries.rounding
     for name, kind in FURTHER.items() if count else ():
         some = [
             started(search.entries, f"{name} {i}", *factors)
             for i, factors in enumerate(kind(search.entries, count, search.seed))
         ]
-        runs = runs + (some if name == "random" else different(some, FOLLOWED))
+        runs = runs + (some if name == "random" else different(some, FOLLOWED, nothing))
     return runs
 
 
 def _for_regressions(search: EntriesSearch) -> list[FactorsRun]:
     if search.work > REGRESSION_WORK:
         return []
-    best = different(search.found, FOLLOWED if search.small else 1)
+    best = different(search.found, FOLLOWED if search.small else 1, search.entries.rounding)
     return [*best, search.starts["svd"]] if search.small else best
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,13 @@ class Entries:
     def cost(self, left: Any, right: Any) -> float:
         """``sum W |B - left right|^p`` in float64; inf where that overflows."""
         return entries_cost(self.B, left, right, self.p, self.W)
+
+    @cached_property
+    def rounding(self) -> float:
+        """A cost that is nothing but rounding of B."""
+        (n, d), zeros = self.shape, self.place.xp.zeros
+        eps = 4.0 * max(n, d) * float(np.finfo(np.float64).eps)
+        return eps**self.p * self.cost(zeros((n, 1)), zeros((1, d)))
 
     def least_weights(self, J: NDArray[np.intp], axis: str) -> Array | None:
         """``min over j in J of omega_i W_ij`` in the user's units, for each row i; None for 1.

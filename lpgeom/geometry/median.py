@@ -156,10 +156,11 @@ def median_bound(
 class _Scaled:
     """Checked rows of positive weight around a middle point, at most 1 in size, by powers of two.
 
-    ``X = (A * half - origin) / size``; `unit` is the norm that norm 1 stands for, with the largest
-    weight in it.
+    ``X = (rows * half - origin) / size``; `unit` is the norm that norm 1 stands for, with the
+    largest weight in it.
     """
 
+    rows: Array
     X: Array
     weights: Array
     p: float
@@ -189,7 +190,7 @@ class _Scaled:
         X /= size
         largest = float(omega.max())
         unit = size / half * largest ** (1.0 / p)
-        return _Scaled(X, omega / largest, p, half, origin, size, unit)
+        return _Scaled(rows, X, omega / largest, p, half, origin, size, unit)
 
     def judged(self, point: Array) -> tuple[float, float, float]:
         """Cost of a point and the bound on that of every other, in user units; their ratio."""
@@ -200,7 +201,9 @@ class _Scaled:
         return to_cost_units(cost, unit, p), to_cost_units(lower, unit, p), ratio
 
     def restored(self, c: Array) -> Array:
-        return (c * self.size + self.origin) / self.half
+        """The point in the coordinates of A: a row, where it is one, and not one beside it."""
+        rows = np.flatnonzero((c == self.X).all(axis=1))
+        return self.rows[rows[0]].copy() if rows.size else (c * self.size + self.origin) / self.half
 
 
 def _descend(X: Array, w: Array, p: float, tol: float, max_iter: int) -> tuple[Array, int]:
@@ -227,8 +230,9 @@ def _descend(X: Array, w: Array, p: float, tol: float, max_iter: int) -> tuple[A
                 move = 0.5 * move
                 halvings += 1
             candidates.append(best + move)
-        if p == 1.0:
-            candidates.append(X[int(r.argmin())])
+        # Beside a row that outweighs the others by more than a power of rounding there is no other
+        # point; at p = 1 the median often is one.
+        candidates.append(X[int(r.argmin())])
         c, value = min(((c, _cost(X, w, p, c)) for c in candidates), key=itemgetter(1))
         if value < cost:
             best, cost = c, value

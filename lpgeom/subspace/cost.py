@@ -3,11 +3,45 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from lpgeom.rows.base import Array
+
+TIE = 1e-9
+"""Costs that differ by less than this share are equal: which is lower the last places decide."""
+
+
+class Costed(Protocol):
+    """What has a cost."""
+
+    @property
+    def cost(self) -> float: ...
+
+
+Found = TypeVar("Found", bound=Costed)
+
+
+def cheapest(found: Sequence[Found], tie: float = TIE, nothing: float = 0.0) -> Found:
+    """The first of the cheapest: what is found does not hang on a processor's rounding.
+
+    Costs within the share `tie` of the least are equal to it, and so, unless that is 0, are those
+    up to `nothing`.
+    """
+    least = min(c.cost for c in found)
+    most = max(least * (1.0 + tie), nothing if least > 0.0 else 0.0)
+    return next(c for c in found if c.cost <= most)
+
+
+def ranked(found: Iterable[Found], nothing: float = 0.0) -> list[Found]:
+    """By cost, those that are equal in the order in which they come."""
+    left, order = list(found), []
+    while left:
+        order.append(cheapest(left, nothing=nothing))
+        left = [c for c in left if c is not order[-1]]
+    return order
 
 
 def lp_cost(t: Array, p: float) -> float:

@@ -20,7 +20,7 @@ from lpgeom.rows.array import ArrayRows, dense, gathered
 from lpgeom.rows.base import Array
 from lpgeom.rows.vectors import entries, largest, numbers, placed
 from lpgeom.subspace.assemble import Candidate, falling
-from lpgeom.subspace.cost import lp_cost
+from lpgeom.subspace.cost import cheapest, lp_cost
 from lpgeom.subspace.damped import continued
 from lpgeom.subspace.irls import Tick
 from lpgeom.subspace.solve import Solver, Starts
@@ -126,14 +126,14 @@ class MinimaxSolver(Solver):
         if n > room:
             score = np.maximum(svd.t / svd.cost**2, own.t / max(own.cost**2, 1e-300))
             index = np.union1d(largest(score, room)[0], largest(starts.lewis.weights, d)[0])
-        best = min(svd, own, key=lambda c: c.cost)
+        best = cheapest([svd, own])
         costs = [svd.cost, own.cost]
         found: Candidate | None = None
         for turn in range(ROUNDS):
             part = ArrayRows(gathered(self.rows, index))
             if found is None:
                 w = entries(starts.lewis.weights, index)
-                found = min(first(part, svd, own, w), key=lambda c: c.cost)
+                found = cheapest(first(part, svd, own, w))
             else:
                 self.bar.stage("descent with more rows")
                 again = self._descent(part, found.name, found.frame, far=False)
@@ -143,7 +143,7 @@ class MinimaxSolver(Solver):
             duals = tuple(weights.among(index) for weights in found.duals)
             found = replace(found, t=t, cost=lp_cost(t, math.inf), duals=duals)
             costs.append(found.cost)
-            best = min(best, found, key=lambda c: c.cost)
+            best = cheapest([best, found])
             few = max(100, d)
             outside, t_far = largest(t, index.size + few)  # as many outside are among them
             new = (t_far > there**2 * (1.0 + 1e-9)) & ~np.isin(outside, index)
@@ -164,7 +164,7 @@ class MinimaxSolver(Solver):
         found = self._two(part, svd, own, w)
         n, d = part.shape
         self.bar.stage("relaxation")
-        best = min(found, key=lambda c: c.cost)
+        best = cheapest(found)
         known = [*best.duals, *([Weights.of(w)] if w.any() else [])]
         weights, G = dual_weights(part, known, self.k, best.t, "fast")
         bound = weighted_bound("minimax", "3k", part, weights, self.k).scaled_value

@@ -22,7 +22,7 @@ from lpgeom.progress import Progress
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.vectors import local
 from lpgeom.subspace.assemble import Candidate, Solution
-from lpgeom.subspace.cost import lp_cost
+from lpgeom.subspace.cost import TIE, cheapest, lp_cost
 from lpgeom.subspace.damped import continued
 from lpgeom.subspace.irls import Irls, Run
 from lpgeom.subspace.sampling import Sampler, sampler
@@ -122,7 +122,7 @@ class Solver:
             return Solution(self.svd, self.svd.cost, None, 1.0)
         lewis, lam, ellipsoid = self.lewis(self.svd.t)
         how, starts = METHODS[method], Starts(ellipsoid, lewis)
-        best = min(how.candidates(self, starts), key=lambda c: c.cost)
+        best = cheapest(how.candidates(self, starts), SINGLE_TOL if self.large else TIE)
         return self.settled(best, how, starts, lam)
 
     def settled(self, best: Candidate, how: Method, starts: Starts, lam: Array) -> Solution:
@@ -132,7 +132,7 @@ class Solver:
         if how.cheapest and best.cost > svd_cost * (1.0 - 1e-5):
             svd = Solver.plain(self, self.svd)
             svd_cost = svd.cost
-            best = min(best, svd, key=lambda c: c.cost)
+            best = cheapest([svd, best])
         if best.name == "svd":
             svd_cost = best.cost
         # The promise of theory 2 is the Lewis subspace's; another subspace inherits it by costing
@@ -204,7 +204,7 @@ class Solver:
         if optimum := self._exact():
             return optimum
         ends = self.descents(starts)
-        return ends + self._explored(min(ends, key=lambda c: c.cost), starts.lewis)
+        return ends + self._explored(cheapest(ends), starts.lewis)
 
     def _sampled(self, svd: Candidate, ellipsoid: Frame) -> list[Candidate]:
         """Descent on all rows from the start that samples recommend.

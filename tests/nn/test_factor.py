@@ -13,6 +13,7 @@ from torch import Tensor
 
 import lpgeom.nn.factors.factor as solvers
 from lpgeom import approx_subspace
+from lpgeom.bounds.relaxation import GAP
 from lpgeom.nn.factors.factor import curve_of, factorise
 from lpgeom.nn.factors.factored import Metric, Spec
 from lpgeom.nn.plan.calibration import RIDGE
@@ -305,8 +306,8 @@ def test_wide_weights_are_solved_in_their_span(p: float, subspaces: int) -> None
     if subspaces == 1:
         whole = approx_subspace(A, 5, p, row_weights=omega)
         assert found.cost == pytest.approx(whole.cost, rel=1e-6)
-        # Neither solves the relaxation to the end, but they take the same steps.
-        assert found.lower_bound == pytest.approx(whole.lower_bound, rel=1e-5)
+        # Both solve the relaxation as far as the search says, by steps that rounding parts.
+        assert found.lower_bound == pytest.approx(whole.lower_bound, rel=GAP["fast"])
         assert found.lower_bound <= whole.cost
     assert found.lower_bound <= found.cost <= found.svd_cost * (1.0 + 1e-12)
 
