@@ -12,14 +12,13 @@ class Progress:
     """
 
     def __init__(self, enabled: bool) -> None:
-        self._enabled = enabled
         self._bar: Any = None
-
-    def __enter__(self) -> Progress:
-        if self._enabled:
+        if enabled:
             from tqdm import tqdm
 
             self._bar = tqdm(desc="lpgeom", unit=" steps", leave=False)
+
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_: object) -> None:

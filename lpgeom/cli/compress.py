@@ -124,13 +124,10 @@ def run(options: argparse.Namespace) -> int:
     elif weights not in ("auto", *ROW_WEIGHTS):
         weights = read_vector(weights)
     layers = options.layers[0] if len(options.layers) == 1 else options.layers
-    asked = Options.checked(
-        ratio=options.ratio, rank=options.rank, max_norm_error=options.max_norm_error,
-        p=options.p, objective=options.objective, layers=layers, exclude=options.exclude,
-        row_weights=weights, tokenizer=tokenizer, subspaces=options.subspaces, ranks=options.ranks,
-        allocate=options.allocate, tie=options.tie, certify=CERTIFY[options.certify],
-        force=options.force, seed=options.seed,
-    )  # fmt: skip
+    fields = Options.__dataclass_fields__
+    given = {name: value for name, value in vars(options).items() if name in fields}
+    given |= {"layers": layers, "row_weights": weights, "certify": CERTIFY[options.certify]}
+    asked = Options.checked(**given, tokenizer=tokenizer)
     try:
         report = compress_directory(
             options.model, os.devnull if options.out is None else options.out, asked,

@@ -72,7 +72,7 @@ def ordered_axes(B: Array, omega: Array | None, V: Array, p: float) -> tuple[Arr
     """
     weights = np.ones(len(B)) if omega is None else omega
     Z = B @ V
-    pull = weights * scatter_weights(np.sqrt(np.einsum("ij,ij->i", B, B)), p)
+    pull = scatter_weights(B, weights, p)
     U = np.linalg.eigh((Z * pull[:, None]).T @ Z)[1][:, ::-1]
     components = (V @ U).T
     largest = components[np.arange(len(components)), np.abs(components).argmax(axis=1)]
@@ -91,10 +91,11 @@ def ordered_axes(B: Array, omega: Array | None, V: Array, p: float) -> tuple[Arr
     return components, shares, norms
 
 
-def scatter_weights(norms: Array, p: float) -> Array:
-    """``||b||^(p-2)`` up to a factor, 0 for a row at the centre."""
+def scatter_weights(B: Array, omega: Array | None, p: float) -> Array:
+    """``omega_i ||b_i||^(p-2)`` up to a factor, 0 for a row at the centre."""
+    norms = np.sqrt(np.einsum("ij,ij->i", B, B))
     out = np.zeros_like(norms)
     away = norms > 0.0
     if away.any():
         out[away] = (norms[away] / norms.max()) ** (p - 2.0)
-    return out
+    return out if omega is None else out * omega

@@ -148,9 +148,7 @@ def parallel_rank(B: Array, omega: Array | None, p: float, most: int, seed: int)
 
 def _shares(B: Array, omega: Array | None, p: float) -> Array:
     """Each eigenvalue's share of those from it on, the last ones (rounding) 0."""
-    pull = scatter_weights(np.sqrt(np.einsum("ij,ij->i", B, B)), p)
-    if omega is not None:
-        pull = pull * (omega / float(omega.max()))
+    pull = scatter_weights(B, omega, p)
     values = np.maximum(np.linalg.eigvalsh((B * pull[:, None]).T @ B)[::-1], 0.0)
     left = np.cumsum(values[::-1])[::-1]
     tiny = len(values) * float(np.finfo(np.float64).eps) * float(values[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -49,11 +49,6 @@ class Table:
     def __len__(self) -> int:
         return len(next(iter(self._columns.values()), []))
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows, each as a mapping."""
-        for values in zip(*self._columns.values(), strict=True):
-            yield dict(zip(self._columns, values, strict=True))
-
     def __str__(self) -> str:
         return aligned(self)
 
@@ -75,7 +70,8 @@ def frame(columns: Mapping[str, Sequence[Any]], attrs: Mapping[str, Any]) -> Any
 def records(table: Any) -> list[dict[str, Any]]:
     """The rows of a dataframe or a `Table`, each as a mapping."""
     if isinstance(table, Table):
-        return list(table.rows())
+        lines = zip(*table._columns.values(), strict=True)
+        return [dict(zip(table.columns, line, strict=True)) for line in lines]
     return [dict(row) for row in table.to_dict("records")]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from lpgeom.io.atomic import write_atomically
+from lpgeom.plots.style import drawing
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -87,14 +88,9 @@ def svg(draw: Callable[[], Any], *, name: str, colours: Mapping[str, str] | None
     >>> text[:4], "var(--ink)" in text, "http" in text
     ('<svg', True, False)
     """
-    try:
-        import matplotlib
-        import matplotlib.style
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'lpgeom[plot]'") from error
     picture = io.BytesIO()
     options = {"svg.fonttype": "none", "svg.hashsalt": name}
-    with matplotlib.style.context(["default", options]), warnings.catch_warnings():
+    with drawing().style.context(["default", options]), warnings.catch_warnings():
         # The reader's fonts draw the text; matplotlib's lack many a script.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = draw()

@@ -11,19 +11,25 @@ BAND = "#E8E8E8"  # what is proved impossible
 QUIET = "#707070"  # remarks beside the picture
 
 
-def new_figure(width: float, height: float, **options: Any) -> Any:
-    """A figure that no global list keeps alive; sizes in inches.
+def drawing() -> Any:
+    """matplotlib, of which nothing is loaded before.
 
     Raises
     ------
     ImportError
-        matplotlib is missing.
+        It is missing.
     """
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure
+        import matplotlib.style
     except ImportError as error:
         raise ImportError("pictures need matplotlib: pip install 'lpgeom[plot]'") from error
-    return Figure(figsize=(width, height), **options)
+    return matplotlib
+
+
+def new_figure(width: float, height: float, **options: Any) -> Any:
+    """A figure that no global list keeps alive; sizes in inches."""
+    return drawing().figure.Figure(figsize=(width, height), **options)
 
 
 def new_axes(width: float, height: float, *, three: bool = False) -> Any:

@@ -21,7 +21,7 @@ from lpgeom.groups.clusters import approx_clusters
 from lpgeom.groups.mixed import approx_mixed
 from lpgeom.nn.factors.factored import Factored, Proved, Spec
 from lpgeom.nn.factors.groups import Factors
-from lpgeom.nn.factors.seen import Seen, check_finite, exactly, rounded
+from lpgeom.nn.factors.seen import Seen, beside
 from lpgeom.records.subspace import Array
 from lpgeom.subspace.approx import approx_rows
 from lpgeom.subspace.svd_curve import SvdCurve, svd_cost_curve
@@ -118,12 +118,12 @@ def _stored(weight: Tensor, seen: Seen, found: _Solved, curve: SvdCurve | None) 
     for c, right in enumerate(found.rights):
         own = seen if found.labels is None else seen.take(np.flatnonzero(found.labels == c))
         if len(right) >= d:  # the weight itself, and the identity where there is one group
-            stored = rounded(right[: d if found.labels is None else 0], weight)
+            stored = beside(right[: d if found.labels is None else 0], weight.device, weight.dtype)
             left = own.itself()
         else:
             right = right if spec.metric is None else right @ spec.metric.inverse
-            stored = rounded(right, weight)
-            exact = exactly(stored)
+            stored = beside(right, weight.device, weight.dtype)
+            exact = stored.double().cpu().numpy()
             if found.left is None:
                 left = own.nearest(exact)
             else:
@@ -131,7 +131,8 @@ def _stored(weight: Tensor, seen: Seen, found: _Solved, curve: SvdCurve | None) 
                 turn: Any = np.linalg.lstsq(exact.T, right.T, rcond=None)[0].T
                 left = own.turned(found.left, turn)
             cost += own.cost(left, exact)
-        check_finite(left, stored)
+        if not (bool(left.isfinite().all()) and bool(stored.isfinite().all())):
+            raise ValueError(f"has factors beyond the range of {weight.dtype}")
         lefts.append(left.to(weight.device))
         rights.append(stored)
     labels = None if found.labels is None else torch.from_numpy(found.labels).to(weight.device)

@@ -107,12 +107,7 @@ class Seen:
         return self.cost(nothing, np.zeros((1, d)))
 
     def _beside(self, values: Any) -> Tensor:
-        """A float64 array on the weight's device.
-
-        Contiguous: a product of the same numbers in another layout rounds differently.
-        """
-        plain = np.ascontiguousarray(values, np.float64)
-        return torch.tensor(plain, device="cpu").to(self.weight.device)
+        return beside(values, self.weight.device)
 
     def _empty(self, k: int) -> Tensor:
         w = self.weight
@@ -128,19 +123,8 @@ class Seen:
             yield slice(lo, min(n, lo + step))
 
 
-def rounded(values: Array, like: Tensor) -> Tensor:
-    """A tensor of the dtype and on the device of another."""
+def beside(values: Any, device: torch.device, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Numbers as a tensor there."""
     # Contiguous: a product of the same numbers in another layout rounds differently.
-    values = np.ascontiguousarray(values, np.float64)
-    return torch.tensor(values, device="cpu").to(like.dtype).to(like.device)
-
-
-def exactly(factor: Tensor) -> Array:
-    """A right factor as it is stored, in float64."""
-    return factor.double().cpu().numpy()
-
-
-def check_finite(left: Tensor, right: Tensor) -> None:
-    """Raise a ValueError for factors that their dtype cannot hold."""
-    if not (bool(left.isfinite().all()) and bool(right.isfinite().all())):
-        raise ValueError(f"has factors beyond the range of {left.dtype}")
+    plain = np.ascontiguousarray(values, np.float64)
+    return torch.tensor(plain, device="cpu").to(device, dtype)

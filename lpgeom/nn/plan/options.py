@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lpgeom.io import validation
-from lpgeom.nn.factors.factored import Spec
 
 SUBSPACES = 8
 """Groups of different rank where their number is not given, see docs/accuracy.md."""
@@ -40,12 +39,6 @@ class Options:
     force: bool = False
     certify: bool | str = True
     seed: int = 0
-
-    @property
-    def spec(self) -> Spec:
-        """What is minimised for each weight."""
-        names = ("p", "objective", "subspaces", "ranks", "certify", "seed")
-        return Spec(**{name: getattr(self, name) for name in names})
 
     @property
     def asks_for_tokens(self) -> bool:

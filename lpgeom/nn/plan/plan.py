@@ -74,8 +74,9 @@ def items_of(
         one = group.kind == "parameter" or (options.ranks == "mixed" and not mixed)
         several = 1 if one else min(options.subspaces, n)
         omega, source = weights(group)
-        spec = replace(
-            options.spec, subspaces=several, ranks="mixed" if mixed else "equal",
+        spec = Spec(
+            p=options.p, objective=options.objective, subspaces=several,
+            ranks="mixed" if mixed else "equal", certify=options.certify, seed=options.seed,
             row_weights=omega, metric=metrics.get(group.name),
         )  # fmt: skip
         group = group.untied() if options.tie == "untie" else group

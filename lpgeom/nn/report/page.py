@@ -134,19 +134,15 @@ def _seconds(value: float) -> str:
 
 def _about(layer: LayerReport) -> str:
     """What stands below a layer's name."""
-    return "; ".join(
-        filter(
-            None,
-            (
-                layer.kind,
-                f"metric: {layer.metric}" if layer.metric != "weights" else "",
-                WEIGHED_BY.get(layer.weights or "", ""),
-                f"shared with {', '.join(layer.tied)}" if layer.tied else "",
-                layer.method,
-                layer.note,
-            ),
-        )
+    said = (
+        layer.kind,
+        f"metric: {layer.metric}" if layer.metric != "weights" else "",
+        WEIGHED_BY.get(layer.weights or "", ""),
+        f"shared with {', '.join(layer.tied)}" if layer.tied else "",
+        layer.method,
+        layer.note,
     )
+    return "; ".join(filter(None, said))
 
 
 Cell = tuple[object, str]
