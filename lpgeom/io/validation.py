@@ -226,11 +226,6 @@ def check_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}")
 
 
-def check_objective(objective: Any) -> None:
-    """ "rows" or "entries"."""
-    check_choice("objective", objective, ("rows", "entries"))
-
-
 def check_backend(backend: Any) -> str:
     """ "auto" (where the data is), "cpu" or "cuda"."""
     check_choice("backend", backend, ("auto", "cpu", "cuda"))

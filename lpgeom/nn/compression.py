@@ -197,8 +197,8 @@ def compress(
     items = ranked(items, options, _read)
     work = _Work(model, items, options, _storage(model), started, dry_run)
     replacements: list[tuple[Site, nn.Module]] = []
-    for item in work.todo(progress):
-        replacements += build(item.group, work.solve(item, _read(item.group)))
+    for item, factors in work.solved(_read, progress):
+        replacements += build(item.group, factors)
     install(replacements)
     report = work.report()
     if not dry_run and any(entry.untied for entry in report.layers):
@@ -235,18 +235,15 @@ class _Work:
         self.lines = {item.group.name: line(item) for item in self.items}
         self.solvable = [x for x in self.items if x.rank is not None and not self.dry_run]
 
-    def todo(self, progress: bool) -> Iterator[Item]:
-        """The items to be solved, with a bar."""
+    def solved(self, read: Read, progress: bool) -> Iterator[tuple[Item, Factors]]:
+        """The items with their factors, which their lines then tell of; with a bar."""
         disable = not progress or self.dry_run
         with tqdm(self.solvable, disable=disable, leave=False, unit="layer") as bar:
             for item in bar:
                 bar.set_description(item.group.name)
-                yield item
-
-    def solve(self, item: Item, weight: Tensor) -> Factors:
-        """Factors of an item; its line tells of them."""
-        self.lines[item.group.name], factors = solve(item, weight)
-        return factors
+                self.lines[item.group.name], factors = solve(item, read(item.group))
+                yield item, factors
+                del factors  # before the next weight is read
 
     def report(self) -> CompressionReport:
         """The report of the whole model; the dense weights that untied layers keep are counted."""
@@ -365,8 +362,7 @@ def _written(
     names = [name for name in model.state_dict() if name not in aliases]
 
     def tensors() -> Iterator[tuple[str, Tensor]]:
-        for item in work.todo(progress):
-            factors = work.solve(item, read(item.group))
+        for item, factors in work.solved(read, progress):
             paths = [path for site in item.group.sites for path in site.paths]
             for name, tensor in factors.tensors().items():
                 named = (f"{path}.{name}" for path in paths)

@@ -74,7 +74,7 @@ def cost(
     >>> lpgeom.cost(A, [[1.0], [0.0]], p=1.0)
     5.0
     """
-    validation.check_objective(objective)
+    validation.check_choice("objective", objective, ("rows", "entries"))
     p = validation.check_p(p, infinite=True)
     data, p, row_weights, source = unpacked(A, None, p, row_weights)
     if source and objective == "entries":

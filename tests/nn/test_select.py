@@ -128,7 +128,7 @@ def test_nothing_to_compress() -> None:
 def test_mappings_take_the_first_that_fits() -> None:
     found = groups(Nested())
     rank = by_name(found, {"blocks.0.up": 1, "blocks": 2, "*.down": 3}, "rank")
-    ranks = {group.name: rank(group) for group in found}
+    ranks = {group.name: rank.get(group) for group in found}
     assert ranks == {
         "tokens": None, "blocks.0.up": 1, "blocks.0.down": 2, "blocks.0.mix": 2, "blocks.1.up": 2,
         "blocks.1.down": 2, "classifier": None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
@@ -48,16 +48,16 @@ def selected(
 
     notes: dict[str, str] = {}
     word = words(model)
-    chosen = {id(group) for name in wanted for group in meant(name, "layers")}
-    named = {id(g) for name in wanted if name not in KINDS for g in meant(name, "layers")}
-    chosen -= {id(group) for name in unwanted for group in meant(name, "exclude")}
-    ordered = [group for group in groups if id(group) in chosen]
+    chosen = {group for name in wanted for group in meant(name, "layers")}
+    named = {group for name in wanted if name not in KINDS for group in meant(name, "layers")}
+    chosen -= {group for name in unwanted for group in meant(name, "exclude")}
+    ordered = [group for group in groups if group in chosen]
     for group in ordered:
         if any(site.fatal for site in group.sites):
             raise TypeError(f"{group.name} {group.obstacle}")
         if group.obstacle:
             notes[group.name] = group.obstacle
-        elif id(group) not in named:
+        elif group not in named:
             other = word and not any(id(site.owner) in word for site in group.sites)
             if group.kind == "embedding" and other:
                 notes[group.name] = "not a word embedding; name it to compress it"
@@ -90,23 +90,21 @@ def matches(groups: Sequence[Group], pattern: str, option: str) -> list[Group]:
     return found
 
 
-def by_name(
-    groups: Sequence[Group], values: Mapping[str, T], option: str
-) -> Callable[[Group], T | None]:
-    """A look-up of what a mapping from names or patterns has for a group; the first that fits.
+def by_name(groups: Sequence[Group], values: Mapping[str, T], option: str) -> dict[Group, T]:
+    """What a mapping from names or patterns has for groups; the first that fits.
 
     Raises
     ------
     ValueError
         A pattern that matches nothing.
     """
-    table: dict[int, T] = {}
+    found: dict[Group, T] = {}
     for pattern, value in values.items():
         if not isinstance(pattern, str):
             raise TypeError(f"{option}: names of layers are strings, got {pattern!r}")
         for group in matches(groups, pattern, option):
-            table.setdefault(id(group), value)
-    return lambda group: table.get(id(group))
+            found.setdefault(group, value)
+    return found
 
 
 def _paths(group: Group) -> list[str]:

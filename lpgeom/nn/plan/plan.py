@@ -89,37 +89,34 @@ def ranked(items: Sequence[Item], options: Options, read: Read) -> list[Item]:
     """The items with their ranks; those that are not worth it are left alone."""
     if options.allocate == "global":
         return _from_budget(items, options, read)
-    rank = options.rank
-    named_ranks = rank if isinstance(rank, Mapping) else {}
-    given = by_name([item.group for item in items], named_ranks, "rank")
-    done = []
-    for item in items:
-        size = item.size
-        k: int | None
-        if item.note:
-            done.append(item)
-            continue
-        if options.ratio is not None:
-            if item.spec.ranks == "mixed":
-                done.append(_budgeted(item, size.left_by(options.ratio), options.force))
-                continue
-            k = size.for_ratio(options.ratio)
-        elif options.max_norm_error is not None:
-            item = replace(_with_curve(item, read), error=options.max_norm_error)
-            assert item.curve is not None
-            k = ranks.for_error(item.curve.cost, item.spec.p, options.max_norm_error)
-            k = min(k, size.full)
-        else:
-            k = rank if isinstance(rank, int) else given(item.group)
-            if k is None:
-                raise ValueError(f"rank: there is none for {item.group.name}")
-            if k > size.full:
-                raise ValueError(
-                    f"rank must be at most min(n, d) = {size.full} for {item.group.name} "
-                    f"({size.n} x {size.d}), got {k}"
-                )
-        done.append(_worth(item, k, options.force))
-    return done
+    names = options.rank if isinstance(options.rank, Mapping) else {}
+    given = by_name([item.group for item in items], names, "rank")
+    return [
+        item if item.note else _ranked(item, options, given.get(item.group), read) for item in items
+    ]
+
+
+def _ranked(item: Item, options: Options, given: int | None, read: Read) -> Item:
+    """The item with the rank that the options ask for, or left alone."""
+    size, k = item.size, given
+    if options.ratio is not None:
+        if item.spec.ranks == "mixed":
+            return _budgeted(item, size.left_by(options.ratio), options.force)
+        k = size.for_ratio(options.ratio)
+    elif options.max_norm_error is not None:
+        item = replace(_with_curve(item, read), error=options.max_norm_error)
+        assert item.curve is not None
+        k = min(ranks.for_error(item.curve.cost, item.spec.p, options.max_norm_error), size.full)
+    elif isinstance(options.rank, int):
+        k = options.rank
+    elif k is None:
+        raise ValueError(f"rank: there is none for {item.group.name}")
+    if k > size.full:
+        raise ValueError(
+            f"rank must be at most min(n, d) = {size.full} for {item.group.name} "
+            f"({size.n} x {size.d}), got {k}"
+        )
+    return _worth(item, k, options.force)
 
 
 def _worth(item: Item, k: int | None, force: bool) -> Item:

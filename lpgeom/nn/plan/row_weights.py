@@ -49,9 +49,9 @@ def row_weights(
     tokens = _of_tokens(chosen, notes, options, word)
 
     def of(group: Group) -> tuple[Array | None, str]:
-        if id(group) in tokens:
-            return tokens[id(group)], "tokens"
-        value, n = given(group), group.head.shape[0]
+        if group in tokens:
+            return tokens[group], "tokens"
+        value, n = given.get(group), group.head.shape[0]
         if value is None:
             return None, "none"
         if isinstance(value, str):
@@ -63,15 +63,15 @@ def row_weights(
     return of
 
 
-def _given(chosen: Sequence[Group], notes: Mapping[str, str], given: Any) -> Callable[[Group], Any]:
-    """What the call says of each group's rows, or None."""
+def _given(chosen: Sequence[Group], notes: Mapping[str, str], given: Any) -> dict[Group, Any]:
+    """What the call says of groups' rows."""
     if isinstance(given, Mapping):
         return by_name(chosen, given, "row_weights")
     if given is None or (isinstance(given, str) and given == "auto"):
-        return lambda group: None
+        return {}
     if isinstance(given, str):
         # A frequency is one of tokens: linear layers have none.
-        return lambda group: given if group.kind == "embedding" else None
+        return {group: given for group in chosen if group.kind == "embedding"}
     open_groups = [group for group in chosen if group.name not in notes]
     if len(open_groups) != 1:
         names = ", ".join(group.name for group in open_groups[:5])
@@ -79,12 +79,12 @@ def _given(chosen: Sequence[Group], notes: Mapping[str, str], given: Any) -> Cal
             f"row_weights is an array, but {len(open_groups)} layers are selected ({names}): pass "
             "a mapping from names to arrays"
         )
-    return lambda group: given if group is open_groups[0] else None
+    return {open_groups[0]: given}
 
 
 def _of_tokens(
     chosen: Sequence[Group], notes: Mapping[str, str], options: Options, word: set[int]
-) -> dict[int, Array]:
+) -> dict[Group, Array]:
     """Roots of the frequencies of the tokens of embeddings, by the tokenizer or by Zipf's law.
 
     Roots: rare words say more of a text than their number does. Of what may be the word embedding,
@@ -103,7 +103,7 @@ def _of_tokens(
     ]
     if options.tokenizer is None:
         ordered = tables if word and len(tables) == 1 else []
-        return {id(group): np.sqrt(frequency_weights(group.head.shape[0])) for group in ordered}
+        return {group: np.sqrt(frequency_weights(group.head.shape[0])) for group in ordered}
     if not tables:
         return {}
     with named(f"tokenizer, for {tables[0].name}"):
@@ -114,5 +114,5 @@ def _of_tokens(
         n = group.head.shape[0]
         if not fitting or n == min(fitting):
             with named(f"tokenizer, for {group.name}"):
-                found[id(group)] = np.sqrt(vocabulary_weights(vocabulary, n))
+                found[group] = np.sqrt(vocabulary_weights(vocabulary, n))
     return found

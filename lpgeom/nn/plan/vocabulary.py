@@ -119,7 +119,8 @@ def _from_json(text: str, special: Sequence[int], name: str) -> Vocabulary:
         added = stored.get("added_tokens") or []
         ids.update({token["content"]: token["id"] for token in added})
         marked = {*special, *(token["id"] for token in added if token.get("special"))}
-        merges = [_pair(merge) for merge in model.get("merges") or ()]
+        # "a b" before tokenizers 0.20, ["a", "b"] since.
+        merges = [m.split(" ") if isinstance(m, str) else m for m in model.get("merges") or ()]
         before = model.get("continuing_subword_prefix") or ""
         merged = _merged(merges, before)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -168,13 +169,7 @@ def _vocabulary(
     return Vocabulary(kind, ids, special, unused, encode, **rest)
 
 
-def _pair(merge: Any) -> tuple[str, str]:
-    """tokenizers wrote "a b" before version 0.20, and ["a", "b"] since."""
-    left, right = merge.split(" ") if isinstance(merge, str) else merge
-    return left, right
-
-
-def _merged(merges: Sequence[tuple[str, str]], before: str) -> dict[str, int]:
+def _merged(merges: Iterable[Sequence[str]], before: str) -> dict[str, int]:
     made: dict[str, int] = {}
     for number, (left, right) in enumerate(merges):
         made.setdefault(left + right.removeprefix(before), number)
