@@ -104,24 +104,17 @@ def _outputs(options: argparse.Namespace) -> dict[int, str]:
     return outputs
 
 
-COLUMNS = {
-    "cost": 13, "lower bound": 13, "cost/bound": 12, "ratio": 10, "guarantee": 11, "seconds": 9,
-    "passes": 8,
-}  # fmt: skip
-"""Widths of the columns after the one that says where a result comes from."""
+LINE = "{:>5}  {:<{width}}{:>13}{:>13}{:>12}{:>10}{:>11}{:>9}{:>8}"
+"""A line of the table."""
 
 WIDTHS = {"rows": 18, "entries": 28}
 """Width of the column that says where a result comes from, by objective."""
 
 
-def _line(objective: str, k: str, name: str, *cells: str) -> str:
-    rest = (f"{cell:>{width}}" for cell, width in zip(cells, COLUMNS.values(), strict=True))
-    return f"{k:>5}  {name:<{WIDTHS[objective]}}" + "".join(rest)
-
-
-def table_head(objective: str = "rows") -> str:
+def table_head(objective: str) -> str:
     """The names of the table's columns."""
-    return _line(objective, "k", "subspace", *COLUMNS)
+    costs = ("cost", "lower bound", "cost/bound", "ratio", "guarantee")
+    return LINE.format("k", "subspace", *costs, "seconds", "passes", width=WIDTHS[objective])
 
 
 def table_lines(r: SubspaceResult | FactorResult) -> str:
@@ -134,7 +127,7 @@ def table_lines(r: SubspaceResult | FactorResult) -> str:
         of_costs = ratio if math.isinf(r.p) else ratio**r.p
         proved = (f"{r.lower_bound:.6g}", f"{of_costs:.5f}", f"{ratio:.5f}")
         known = proved if r.certificate is not None else ("-", "-", "-")
-        return _line(r.objective, k, name, f"{cost:.6g}", *known, *own)
+        return LINE.format(k, name, f"{cost:.6g}", *known, *own, width=WIDTHS[r.objective])
 
     passes = f"{r.n_passes:.1f}" if isinstance(r, SubspaceResult) else "-"
     own = (f"{r.guarantee:.4g}", f"{r.seconds:.2f}", passes)

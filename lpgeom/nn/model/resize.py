@@ -63,22 +63,17 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
     n = embedding.num_embeddings
     if n == num_tokens:
         return embedding
-    shared = _sharing(model, embedding)
-    head = _output_layer(model, n, shared)
+    head = _output_layer(model, embedding)
     with torch.no_grad():
-        outputs: list[Any] = []
-        _resize_factors(embedding, shared, num_tokens)
-        if isinstance(head, LowRankLinear):
-            more = _sharing(model, head)  # perhaps a decoder's own embedding too
-            _resize_factors(head, more, num_tokens)
-            shared += more
+        shared = _resize_factors(model, embedding, num_tokens)
+        if isinstance(head, LowRankLinear):  # shared with a decoder's own embedding, perhaps
+            shared += _resize_factors(model, head, num_tokens)
         for module in shared:
             if isinstance(module, LowRankEmbedding):
                 module.num_embeddings = num_tokens
                 if module.padding_idx is not None and module.padding_idx >= num_tokens:
                     module.padding_idx = None
-            else:
-                outputs.append(module)
+        outputs = [layer for layer in shared if not isinstance(layer, LowRankEmbedding)]
         fillings = []
         if head is not None and head not in outputs:
             outputs.append(head)
@@ -120,8 +115,8 @@ def _sharing(model: nn.Module, layer: LowRank) -> list[Any]:
     ]
 
 
-def _resize_factors(layer: LowRank, sharing: list[LowRank], num_tokens: int) -> None:
-    """Add or cut rows in a layer and those that share them."""
+def _resize_factors(model: nn.Module, layer: LowRank, num_tokens: int) -> list[Any]:
+    """Add or cut rows in a layer and those that share them, which are returned."""
     old = layer.factors
     sizes = old.counts if len(set(old.ranks)) == 1 else old.ranks
     usual = max((c for c, n_c in enumerate(old.counts) if n_c), key=lambda c: sizes[c])
@@ -137,11 +132,13 @@ def _resize_factors(layer: LowRank, sharing: list[LowRank], num_tokens: int) -> 
         rows = _resized(rows, len(rows) + more, left.mean(0) if more else 0.0)
         lefts.append(nn.Parameter(rows, requires_grad=left.requires_grad))
     places = None if labels is None else places_of(labels, len(lefts))
+    sharing = _sharing(model, layer)
     for module in sharing:
         module.take(Factors(tuple(lefts), module.factors.rights, labels, places))
+    return sharing
 
 
-def _output_layer(model: nn.Module, n: int, shared: list[Any]) -> Any:
+def _output_layer(model: nn.Module, embedding: LowRankEmbedding) -> Any:
     """The output layer, if it has n rows of its own: it shares nothing with the embedding.
 
     Raises
@@ -151,7 +148,8 @@ def _output_layer(model: nn.Module, n: int, shared: list[Any]) -> Any:
     """
     get = getattr(model, "get_output_embeddings", None)
     head: Any = None if get is None else get()
-    if getattr(head, "out_features", None) != n or any(head is layer for layer in shared):
+    n = embedding.num_embeddings
+    if getattr(head, "out_features", None) != n or head in _sharing(model, embedding):
         return None
     if not isinstance(head, LowRankLinear):
         rows = head._parameters.get("weight")
