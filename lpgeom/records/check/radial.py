@@ -157,8 +157,7 @@ def _two_parameter_root(S: Array, g: Array) -> Array:
     mid, tail = S * S - 1.0 - 1.0 / g, 1.0 / (4.0 * g) - (S - 1.0)
     disc = np.sqrt(np.maximum(mid * mid - 4.0 * tail / g, 0.0))
     b = np.where(mid >= 0.0, -2.0 * tail / np.maximum(mid + disc, 1e-300), (disc - mid) * g / 2.0)
-    lowered: Array = np.clip(b, 0.0, np.minimum(g, 0.5)) * (1.0 - 1e-9)
-    return lowered
+    return b.clip(0.0, np.minimum(g, 0.5)) * (1.0 - 1e-9)
 
 
 def _image(data: Data, rows: Quadratic, X: Array) -> Array:
