@@ -334,7 +334,9 @@ class Block:
             if alike
             else np.array([lost_to_columns(V, *one)[0] for one in zip(D, y[:, None], strict=True)])
         )
-        slack = lost * apart + ((off + (d + 1.0) * _UNIT * np.abs(r)) * np.abs(y)).sum(axis=1)
+        slack = 1.01 * lost * apart + ((off + (d + 1.0) * _UNIT * np.abs(r)) * np.abs(y)).sum(
+            axis=1
+        )
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             scaled = np.where(D > 0.0, np.abs(y) / D, 0.0)
             top = scaled.max(axis=1)
