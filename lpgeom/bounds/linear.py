@@ -107,7 +107,7 @@ def lewis_bounds_at(
     outside = 0.0
     if r < d:
         lost = 4.0 * EPS * math.sqrt(d) * _norm(rows.squared_norms(), p)
-        outside = _norm(rows.quadratic_form(spec.U[:, : d - r]), p) + lost
+        outside = (_norm(rows.quadratic_form(spec.U[:, : d - r]), p) + lost) * (1.0 + off)
     R = sigma[:, None] * spec.U[:, d - r :][:, ::-1].T
     witness = {"R": R, "kappa": kappa}
     bounds = []

@@ -151,7 +151,7 @@ class CostCurve(Saved):
 
     def _check_ranks(self, error: type[ValueError]) -> None:
         """One problem, and each rank once."""
-        if any((r.shape, r.p) != (self.shape, self.p) for r in self.results):
+        if not self.results or any((r.shape, r.p) != (self.shape, self.p) for r in self.results):
             raise error("the results of a curve speak of different problems")
         if (np.diff(self.ks) <= 0).any():
             raise error(f"the ranks {self.ks.tolist()} are not ascending")

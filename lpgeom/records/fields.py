@@ -145,7 +145,7 @@ def check_fields(record: Any) -> None:
     CertificateError names the first that is not."""
     try:
         built(type(record), _values(record))
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise CertificateError(str(error)) from error
 
 

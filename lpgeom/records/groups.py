@@ -139,8 +139,8 @@ class Grouping:
     def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
         """Recompute everything from A, as `Certificate.verify`: labels, costs, each certificate on
         the rows that it is about; and that the parts fit together."""
-        verify_groups(self, A, rtol=rtol)
         fields.check_fields(self)
+        verify_groups(self, A, rtol=rtol)
 
     def _data(self, A: Any) -> NDArray[Any]:
         """The matrix that the result is about."""

@@ -557,7 +557,7 @@ class TestVerify:
         self.fails(A, found, "recomputed|row weights", row_weights=None)
         self.fails(A, found, "recomputed|row weights", row_weights=2.0 * omega)
         self.fails(A, found, "row weights", row_weights=-omega)
-        self.fails(A, found, "row weights", row_weights=omega[:-1])
+        self.fails(A, found, "row.weights", row_weights=omega[:-1])
 
     def test_uncertified_costs_are_checked_too(self, solved: Any) -> None:
         A, _ = solved

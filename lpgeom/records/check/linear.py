@@ -82,7 +82,7 @@ def check_lewis(data: Data, bound: Bound) -> Checked:
             off = EPS * math.sqrt(data.d) * np.linalg.norm(block, axis=1)
             outside += float(((np.linalg.norm(e, axis=1) + off) ** p).sum())
     spectrum = np.linalg.eigvalsh(K)
-    nu = float(spectrum[0])
+    nu = max(float(spectrum[0]), 0.0)
     if not 0.0 < kappa < math.inf:
         raise CertificateError(f"kappa {kappa!r} of {bound.name!r} is not a positive number")
     condition = float(sigma[0] / sigma[-1])
@@ -104,8 +104,10 @@ def check_lewis(data: Data, bound: Bound) -> Checked:
         # Unimodal in mu: decreasing to T (2-p)/p, then increasing.
         mu = float(np.clip(T * (2.0 - p) / p, tail[0] if tail.size else 0.0, head[0]))
         base = (mu + T) * mu ** (p / 2.0 - 1.0) if mu > 0.0 else 0.0
-    proved = base * min(max(nu * (1.0 - bent) - off, 0.0), claimed)
-    return Checked(max(proved ** (1.0 / p) - outside ** (1.0 / p), 0.0) ** p)
+    sure = nu / (1.0 + bent) - off if bent <= 1.0 else 0.0
+    proved = base * min(max(sure, 0.0), claimed)
+    norm = proved ** (1.0 / p) - outside ** (1.0 / p) * (1.0 + bent)
+    return Checked(max(norm, 0.0) ** p)
 
 
 def check_relaxation(data: Data, bound: Bound) -> Checked:

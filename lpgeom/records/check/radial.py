@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lpgeom.records.base import Array, CertificateError
-from lpgeom.records.check.data import Checked, Checker, Data, square
+from lpgeom.records.check.data import Checked, Checker, Data, number, square
 from lpgeom.records.check.linear import excess
 
 if TYPE_CHECKING:
@@ -55,12 +55,13 @@ def check_radial(data: Data, bound: Bound) -> Checked:
     if not (matching and np.isin(owners, range(len(points))).all() and np.isfinite(slopes).all()):
         raise CertificateError(f"witness of {bound.name!r} has points and slopes that do not match")
     points = np.stack([square(data, Q, "points") for Q in points])
-    rows = _row_quadratics(data, bound.name, Q0, float(w["parameter"]))
+    rows = _row_quadratics(data, bound.name, Q0, number("parameter", w["parameter"]))
     N = _image(data, rows, Q0)
     c0 = float((N * Q0).sum())
     if not c0 > 0.0:
         raise CertificateError("witness Q0 leaves nothing to deflate: <Q0, E Q0> is not positive")
-    steps, ritz = int(w["steps"]), float(w["ritz"]) / float(w["theta"])
+    steps, ritz, theta = (number(x, w[x]) for x in ("steps", "ritz", "theta"))
+    ritz, steps = ritz / theta, math.floor(steps)
     D, e = data.d * (data.d + 1) // 2, 1.0 - ritz * (1.0 + SINGLE_SLACK)
     if not (1 <= steps <= D and ritz > 0.0 and 0.0 < e < 1.0):
         raise CertificateError("witness: steps, ritz and theta leave no room for the estimate")

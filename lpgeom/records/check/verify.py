@@ -3,7 +3,7 @@
 Everything is recomputed from A, block of rows after block of rows (so memory maps work), by other
 formulas than the ones that produced it where there are any: the cost from the residual vectors,
 the Lewis bounds in whitened coordinates. A stated bound passes if it is at most what its witness
-proves here, apart from `rtol` and the rounding of this computation.
+proves here with the rounding of this computation taken off (docs/theory/rounding.md).
 """
 
 from __future__ import annotations
@@ -23,10 +23,7 @@ if TYPE_CHECKING:
     from lpgeom.records.subspace import Bound, Certificate
 
 CHECKERS: dict[str, checks.Checker] = {**linear.CHECKERS, **minimax.CHECKERS, **radial.CHECKERS}
-"""By the name of a bound, what says how much its witness proves: ``CHECKERS[name](data, bound)``.
-
-A bound from elsewhere joins by one entry.
-"""
+"""By the name of a bound, what says how much its witness proves; others join by an entry."""
 
 
 def verify(certificate: Certificate, A: ArrayLike, *, rtol: float = 1e-9) -> None:
@@ -51,8 +48,7 @@ def verify(certificate: Certificate, A: ArrayLike, *, rtol: float = 1e-9) -> Non
 
 
 def _opened(A: ArrayLike) -> Any:
-    # What can be read by slices stays where it is: storage in chunks, a Dask array. What is on a
-    # device is fetched.
+    """What can be read by slices stays where it is; what is on a device is fetched."""
     sliced = isinstance(getattr(A, "dtype", None), np.dtype) and hasattr(A, "ndim")
     sliced = sliced and not hasattr(type(A), "__cuda_array_interface__")
     array = A if sliced else as_numpy(A, "A")
