@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from . import machine, report
 
-PARTS = {"forgeries": (100_000, 1000), "genuine": (20_000, 250), "bounds": (100_000, 1000)}
+PARTS = {"genuine": (20_000, 250), "bounds": (100_000, 1000), "forgeries": (100_000, 1000)}
 """How many of each, and how many at a time."""
 
 QUICK = 100
