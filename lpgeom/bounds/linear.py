@@ -97,7 +97,9 @@ def lewis_bounds_at(
     # root comes from the metric itself, which is off by eps of its largest eigenvalue, d eps c^2.
     condition = float(sigma[0] / max(sigma[-1], EPS * sigma[0]))
     # By as much the metric is off from the sum that it stands for: kappa^(p/2-1) is lowered by it.
-    off = 4.0 * d * EPS * condition ** (2 if spec.squared else 1)
+    # And it is eight times what the check takes off, here and for its sum of r terms near kappa.
+    off = 32.0 * d * EPS * condition ** (2 if spec.squared else 1)
+    off += allowance(n, d, r * lewis.kappa)
     room = 2.0 * math.log1p(off) / (2.0 - p)
     if room > MOST_ROOM:
         return [[] for _ in ks]

@@ -58,12 +58,12 @@ def _opened(A: ArrayLike) -> Any:
 
 
 def check_total(total: float, c: Certificate, A: ArrayLike, rtol: float) -> None:
-    """What rank 0 costs, in user units, for the data and the weights of a certificate."""
+    """What rank 0 costs, in user units (few digits where subnormal), for data and weights."""
     with checks.refusing("the cost of rank 0"):
         data = checks.Data(_opened(A), c)
         norms = data.distances(np.zeros((data.d, 0)))
         low, _, high = (to_cost_units(1.0, norm * c.unit, data.p) for norm in norms)
-        if not low * (1.0 - rtol) <= total <= max(high, low) * (1.0 + rtol):
+        if not low * (1.0 - rtol) - 2e-323 <= total <= max(high, low) * (1.0 + rtol) + 2e-323:
             raise CertificateError(f"rank 0 is stated to cost {total!r}, recomputed {high!r}")
 
 
