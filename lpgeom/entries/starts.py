@@ -70,8 +70,8 @@ def projections(
     found = {name: projection for name, projection in tried if projection is not None}
     runs = {}
     for name, projection in found.items():
-        cost = entries.cost(projection.left, projection.right)
         factors = orthonormal(projection.left, projection.right)
+        cost = entries.cost(*factors)  # theirs, where all of it is rounding
         runs[name] = FactorsRun(*factors, cost, (cost,), name=name)
     proof = next((each.proof for each in found.values() if each.proof is not None), None)
     return runs, proof, min(each.guarantee for each in found.values())
