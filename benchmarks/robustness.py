@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     share = QUICK if options.quick else 1
     sizes = {name: -(-getattr(options, name) // share) for name in PARTS}
     asked = {"quick": options.quick, "seed": options.seed, "sizes": sizes}
-    body: dict[str, Any] = {**asked, "commits": [], "done": {}, "seconds": {}, "found": {}}
+    body: dict[str, Any] = {**asked, "commits": {}, "done": {}, "seconds": {}, "found": {}}
     if path and path.is_file() and not options.fresh:
         before = json.loads(path.read_text())
         if {name: before.get(name) for name in asked} == asked:
@@ -67,8 +67,8 @@ def _go_on(
             body["found"][name] = merged(body["found"].get(name), found)
             body["done"][name] = done
             body["seconds"][name] = body["seconds"].get(name, 0.0) + time.monotonic() - began
-            if commit not in body["commits"]:
-                body["commits"].append(commit)
+            here = body["commits"].setdefault(name, [])
+            here.extend({commit} - set(here))
             report.write("robustness", body, path)
             shown.update(min(step, size - shown.n))
 
