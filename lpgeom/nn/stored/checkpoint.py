@@ -239,23 +239,28 @@ def load_pretrained(
 
 def _read(folder: Path) -> tuple[Recipe, dict[str, Tensor]]:
     """What one writer left: read again where another came between."""
+    path = folder / NAME
     while True:
-        recipe = read_recipe(folder)
-        try:
-            found = _contents(folder, recipe)
-        except CheckpointError:
-            if read_recipe(folder).sha256 == recipe.sha256:
-                raise
-            continue
-        # What is read beside recipe and tensors, as of older versions, is vouched for by neither.
-        if found[0] == recipe or read_recipe(folder).sha256 == recipe.sha256:
-            return found
+        if not path.is_file():
+            read_recipe(folder)  # says so
+        # Held open, so that whatever takes its place is another file, also if it says the same.
+        with open(path, "rb") as held:
+            recipe = read_recipe(folder)
+            try:
+                found = _contents(folder, recipe)
+            except CheckpointError:
+                if os.path.samestat(os.fstat(held.fileno()), os.stat(path)):
+                    raise
+                continue
+            # What is read beside the two, of older versions, is vouched for by neither.
+            if found[0] == recipe or os.path.samestat(os.fstat(held.fileno()), os.stat(path)):
+                return found
 
 
 def _contents(folder: Path, recipe: Recipe) -> tuple[Recipe, dict[str, Tensor]]:
     """A recipe with its configs, and its tensors."""
     path = folder / recipe.tensors
-    with refused(path, SafetensorError, ValueError, OSError):
+    with refused(path, SafetensorError, ValueError, OSError, RuntimeError):  # torch's, to map it
         if not path.is_file():
             raise CheckpointError(f"{folder}: {recipe.tensors} is missing")
         if sha256_of(path) != recipe.sha256:
