@@ -20,10 +20,11 @@ from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.door import Problem
 from lpgeom.subspace.assemble import Candidate, Solution
 from lpgeom.subspace.cost import cheapest, lp_cost
+from lpgeom.subspace.irls import FLOOR
 from lpgeom.subspace.sampling import Sampler
 from lpgeom.subspace.scale import centred
 from lpgeom.subspace.search import follow, leading, robust_weights, typical
-from lpgeom.subspace.solve import FLOOR, METHODS, Solver, Starts
+from lpgeom.subspace.solve import METHODS, Solver, Starts
 from lpgeom.subspace.svd_curve import divisors, tails
 
 ROBUST = 1.05
@@ -217,7 +218,7 @@ class RankSolver(Solver):
     def _residuals(self, low: RankEnd, high: RankEnd) -> Array:
         """Squared residuals between those of two other ranks; in any scale."""
         share = (self.k - low.k) / (high.k - low.k)
-        least = FLOOR * float(self.rows.squared_norms().max())
+        least = FLOOR[self.rows.dtype] * float(self.rows.squared_norms().max())
         t: Array = np.maximum(low.found.t, least) ** (1.0 - share)
         return t * np.maximum(high.found.t, least) ** share
 

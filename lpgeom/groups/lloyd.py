@@ -15,15 +15,9 @@ from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import BlockRows
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.damped import damped
+from lpgeom.subspace.irls import COOL, FALL, FLOOR
 
 Tick = Callable[[str], None]
-
-COOL, FALL = 0.3, 0.3
-"""eps is lowered once a round brings less than the first share of what the smoothing hides; by the
-second factor (as in `irls`)."""
-
-FLOOR = {np.dtype(np.float64): 1e-26, np.dtype(np.float32): 1e-11}
-"""Smallest eps, in units of the mean squared row norm: where squared distances are all rounding."""
 
 DAMPED = 2
 """Steps of one refit for p > 2."""

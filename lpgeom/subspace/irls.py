@@ -26,7 +26,13 @@ COOL, FALL = 0.3, 0.3
 second factor."""
 
 HASTE = 1.0, 0.1
-"""The same for a descent in haste."""
+"""The same in haste: fewer steps, and a worse end where rows fit exactly on the way."""
+
+FLOOR = {np.dtype(np.float64): 1e-26, np.dtype(np.float32): 1e-11}
+"""Squared residuals below this share of the mean squared row norm are rounding."""
+
+ROUNDING = {np.dtype(np.float64): EPS, np.dtype(np.float32): 2.0**-24}
+"""Relative rounding of Grams."""
 
 NOISE = 1e-14
 """Falls of a float64 cost below this share of it are rounding."""
@@ -104,23 +110,19 @@ class Irls:
     Parameters
     ----------
     rows : Rows
+        Their precision says which eps is the smallest, and how their Grams are rounded; in float32
+        eps falls in haste.
     start : Frame
     p : float
         1 <= p < 2.
-    floor : float
-        Smallest eps, in units of the mean squared row norm: where t is all rounding.
     tol : float
         Converged once a step promises less than this share of F_eps, and what smoothing hides
         of the cost is below a tenth of that. Where rounding of the eigenvalues could hide as much,
         the last step must not have brought more either.
-    rounding : float
-        Relative rounding of the rows' Grams.
     t : ndarray, shape (n,), optional
         Squared residuals of the start, if they are known: saves their pass.
     eps : float, optional
         First eps, where the start is the end of another descent.
-    haste : bool
-        Lower eps faster: fewer steps, and a worse end where rows fit exactly on the way.
     tick : callable, optional
         Told after every step.
     """
@@ -131,16 +133,14 @@ class Irls:
         start: Frame,
         p: float,
         *,
-        floor: float,
         tol: float,
-        rounding: float = EPS,
         t: Array | None = None,
         eps: float | None = None,
-        haste: bool = False,
         tick: Tick | None = None,
     ) -> None:
-        self.rows, self.p, self.tol, self.rounding, self.tick = rows, p, tol, rounding, tick
-        self.cool, self.fall = HASTE if haste else (COOL, FALL)
+        self.rows, self.p, self.tol, self.tick = rows, p, tol, tick
+        self.rounding = ROUNDING[rows.dtype]
+        self.cool, self.fall = (COOL, FALL) if rows.dtype == np.float64 else HASTE
         self.frame = self.best = start
         self.best_cost = np.inf
         self.history: list[float] = []
@@ -153,7 +153,7 @@ class Irls:
         Y2 = rows.squared_norms()
         alive, total = numbers(np.count_nonzero(Y2), Y2.sum())
         n = max(1, int(alive))
-        self.lowest = floor * total / n
+        self.lowest = FLOOR[rows.dtype] * total / n
         t = rows.quadratic_form(start.W) if t is None else t
         mean = (lp_cost(t, p) / n) ** (2.0 / p)
         self.eps = max(0.25 * mean if eps is None else eps, self.lowest)

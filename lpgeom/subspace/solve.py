@@ -17,25 +17,16 @@ from lpgeom.geometry.lewis import (
     lewis_from_metric,
     lewis_iteration,
 )
-from lpgeom.geometry.spectrum import EPS, HEALTHY, LARGE, Spectrum, spectrum
+from lpgeom.geometry.spectrum import HEALTHY, LARGE, Spectrum, spectrum
 from lpgeom.progress import Progress
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.vectors import local
 from lpgeom.subspace.assemble import Candidate, Solution
 from lpgeom.subspace.cost import TIE, cheapest, lp_cost
 from lpgeom.subspace.damped import continued
-from lpgeom.subspace.irls import Irls, Run
+from lpgeom.subspace.irls import FLOOR, Irls, Run
 from lpgeom.subspace.sampling import Sampler, sampler
 from lpgeom.subspace.search import THROUGH, affordable, explored, through_rows
-
-FLOOR = 1e-26
-"""Squared residuals below this share of the mean squared row norm are rounding (float64)."""
-
-SINGLE_FLOOR = 1e-11
-"""The same for float32 passes."""
-
-SINGLE_EPS = 2.0**-24
-"""Unit roundoff of float32."""
 
 SINGLE_TOL = 3e-7
 """Relative changes of the cost below this are not told apart by float32 passes."""
@@ -244,7 +235,7 @@ class Solver:
         """For p = 1 and few hyperplanes through d - 1 rows: the cheapest of them (theory 4)."""
         if self.p != 1.0 or self.k < self.rows.shape[1] - 1:
             return []
-        low = FLOOR * float(np.mean(self.rows.squared_norms()))
+        low = FLOOR[self.rows.dtype] * float(np.mean(self.rows.squared_norms()))
         best = [self.evaluate(THROUGH, f) for f in through_rows(self.rows, self.k, 1.0, 1)]
         return [replace(c, N=self.rows.weighted_gram(np.maximum(c.t, low) ** -0.5)) for c in best]
 
@@ -283,19 +274,8 @@ class Solver:
         *,
         t: Array | None = None,
     ) -> Irls:
-        double = rows.dtype == np.float64
-        return Irls(
-            rows,
-            start,
-            self.p,
-            floor=FLOOR if double else SINGLE_FLOOR,
-            tol=max(tol or self.tol, 0.0 if double else SINGLE_TOL),
-            rounding=EPS if double else SINGLE_EPS,
-            t=t,
-            eps=eps,
-            haste=not double,
-            tick=self.bar.step,
-        )
+        tol = max(tol or self.tol, 0.0 if rows.dtype == np.float64 else SINGLE_TOL)
+        return Irls(rows, start, self.p, tol=tol, t=t, eps=eps, tick=self.bar.step)
 
     def _descend(self, start: Candidate, begun: Irls | None = None) -> Candidate:
         """Descent on all rows: in float32 as far as that sees, then in float64."""

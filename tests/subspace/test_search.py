@@ -13,7 +13,6 @@ from lpgeom.rows.array import ArrayRows
 from lpgeom.subspace import search
 from lpgeom.subspace.irls import Irls
 from lpgeom.subspace.search import affordable, explored
-from lpgeom.subspace.solve import FLOOR
 
 
 def trapped(seed: int) -> np.ndarray:
@@ -30,7 +29,7 @@ def search_from(A: np.ndarray, start: Frame, seed: int = 0) -> tuple[float, sear
     rows = ArrayRows(A)
 
     def descent(frame: Frame, tol: float, eps: float | None = None) -> Irls:
-        return Irls(rows, frame, 1.0, floor=FLOOR, tol=tol, eps=eps)
+        return Irls(rows, frame, 1.0, tol=tol, eps=eps)
 
     run = descent(start, 1e-10).run(500)
     rng = np.random.default_rng(seed)
