@@ -7,8 +7,6 @@ The compiled kernels that call them are cached by their own files: after a chang
 ``lpgeom/kernels/cpu/__pycache__`` (``make clean`` does).
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

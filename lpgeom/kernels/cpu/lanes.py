@@ -5,8 +5,6 @@ same words for a device, where the lanes are threads of a warp, and compiles the
 again with them. So such a kernel loops with strides, and every lane comes to each word.
 """
 
-from __future__ import annotations
-
 from numba import njit
 
 __all__ = ["LANES", "added", "added_by", "filled", "lanes_for", "least", "most", "position", "sync"]

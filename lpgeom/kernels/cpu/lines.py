@@ -3,8 +3,6 @@
 Written in the words of `lanes`, so that a device runs the same text.
 """
 
-from __future__ import annotations
-
 from numba import njit
 
 from lpgeom.kernels.cpu.lanes import LANES, added, most, position

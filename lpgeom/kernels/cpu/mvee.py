@@ -3,8 +3,6 @@
 No fastmath: the variances decide which points are dropped for good.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

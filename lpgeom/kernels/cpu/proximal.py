@@ -1,7 +1,5 @@
 """Proximal maps of ``lam |x|^p``, and the step of an entrywise splitting method, in one sweep."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

@@ -14,8 +14,6 @@ the entry takes no part. Directions need no exact arithmetic: what is certified 
 Written in the words of `lanes`, so that a device runs the same text.
 """
 
-from __future__ import annotations
-
 import math
 
 from numba import njit

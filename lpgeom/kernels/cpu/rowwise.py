@@ -4,8 +4,6 @@ Every kernel is a double loop over a block that fits into cache; sums run in flo
 the data's type. No fastmath: these numbers end up in certificates.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

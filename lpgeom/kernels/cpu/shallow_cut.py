@@ -3,8 +3,6 @@
 No fastmath: the ellipsoid that comes out is claimed to contain the ball.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A quadratic over the simplex, by pairwise steps."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

@@ -3,8 +3,6 @@
 A warp for each line, its lanes along the entries; expected to gain with some thousand lines.
 """
 
-from __future__ import annotations
-
 from numba import cuda
 
 from lpgeom.kernels.cpu import lines as text

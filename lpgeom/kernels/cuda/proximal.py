@@ -4,8 +4,6 @@ The step reads and writes every entry once, a warp along a row: it runs at the s
 for the p whose `prox` has no closed form, where it is bound by pow.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from lpgeom.kernels.cpu import proximal as text

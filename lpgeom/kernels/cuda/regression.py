@@ -5,8 +5,6 @@ reduced by shuffles alone. Expected to gain with some thousand problems; a few a
 the CPU. The small factors are made a warp each too, which suits k up to some hundred.
 """
 
-from __future__ import annotations
-
 from lpgeom.kernels.cpu import regression as text
 from lpgeom.kernels.cuda.lanes import told
 from lpgeom.kernels.cuda.launch import WARP, by_rows

@@ -5,8 +5,6 @@ narrower than a warp share one. Sums run in float64 whatever the data's type, an
 depends on the width alone. No fastmath: these numbers end up in certificates.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
