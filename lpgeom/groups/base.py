@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import LARGE
 from lpgeom.records.subspace import SubspaceResult
 from lpgeom.rows.base import Array
@@ -60,7 +61,7 @@ class FactoredRows:
         """Those rows, times their factors."""
         return self.rows.take(index, None if self.factors is None else self.factors[index])
 
-    def squared_distances(self, V: Array, W: Array, index: Labels | None = None) -> Array:
+    def squared_distances(self, frame: Frame, index: Labels | None = None) -> Array:
         """Squared distances of the plain rows, all or some, from the span of V; W its complement.
 
         In float32, where V has fewer columns than W, as differences of squared lengths: enough to
@@ -69,9 +70,9 @@ class FactoredRows:
         rows, lengths = self.rows, self.lengths
         if index is not None:
             rows, lengths = rows.take(index), lengths[index]
-        if rows.dtype == np.float32 and V.shape[1] < W.shape[1]:
-            return np.maximum(lengths - rows.quadratic_form(V), 0.0)
-        return rows.quadratic_form(W)
+        if rows.dtype == np.float32 and frame.V.shape[1] < frame.W.shape[1]:
+            return np.maximum(lengths - rows.quadratic_form(frame.V), 0.0)
+        return rows.quadratic_form(frame.W)
 
 
 def each(one: Callable[[int], T], count: int, size: float) -> list[T]:

@@ -86,10 +86,6 @@ class Points(FactoredRows):
         self.alive = max(1, int(np.count_nonzero(self.norms)))
         self.lowest = FLOOR[rows.dtype] * float(self.norms.sum()) / self.alive
 
-    def distances(self, frame: Frame, index: Labels | None = None) -> Array:
-        """Squared distances of the plain rows, all or some, from one of the subspaces."""
-        return self.squared_distances(frame.V, frame.W, index)
-
     def nearest(
         self, frames: Sequence[Frame], among: NDArray[np.bool_] | None = None
     ) -> tuple[Labels, Array, NDArray[np.bool_] | None]:
@@ -103,9 +99,7 @@ class Points(FactoredRows):
         labels = np.zeros(n, dtype=np.intp)
         if among is not None:
             chosen = [np.flatnonzero(row) for row in among]
-            some = each(
-                lambda c: self.squared_distances(frames[c].V, frames[c].W, chosen[c]), j, self.size
-            )
+            some = each(lambda c: self.squared_distances(frames[c], chosen[c]), j, self.size)
             for c, (index, own) in enumerate(zip(chosen, some, strict=True)):
                 closer = own < t[index]
                 t[index[closer]] = own[closer]
@@ -114,7 +108,7 @@ class Points(FactoredRows):
         # Not more memory than a part of the rows take.
         kept = np.empty((j, n), np.float32) if 2 * FEW < j <= d // 2 else None
         for c, frame in enumerate(frames):
-            own = self.distances(frame)
+            own = self.squared_distances(frame)
             closer = own < t
             t[closer] = own[closer]
             labels[closer] = c

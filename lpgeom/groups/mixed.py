@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpgeom.geometry.grassmann import completed
+from lpgeom.geometry.grassmann import Frame, completed
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.groups.allocation import allocated
 from lpgeom.groups.base import (
@@ -251,7 +251,7 @@ class _Groups(FactoredRows):
             return np.zeros(self.n)
         if k == 0:
             return self.norms
-        return self.scaled(self.squared_distances(V[:, :k], V[:, k:])) / self.largest
+        return self.scaled(self.squared_distances(Frame(V[:, :k], V[:, k:]))) / self.largest
 
     def moved(self, U: Sequence[Array], ranks: Sequence[int], price: float) -> tuple[Labels, Array]:
         """Each row to where its cost and the price of its numbers are least together."""

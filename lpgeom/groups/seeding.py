@@ -72,7 +72,7 @@ def _spread_out(points: Points, j: int, count: int) -> list[Frame]:
             frames += [frames[-1]] * (j - len(frames))
             break
         frames.append(frame)
-        t = np.minimum(t, points.scaled(points.distances(frame)))
+        t = np.minimum(t, points.scaled(points.squared_distances(frame)))
     return frames
 
 
