@@ -17,6 +17,7 @@ from lpgeom.io.atomic import write_atomically
 
 from . import report
 from .estimator import averages
+from .robustness import wrong
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "performance.md"
@@ -261,6 +262,32 @@ def machines() -> str:
     return markdown(["results", "machine", "versions", "date, commit"], rows)
 
 
+TRIED = {
+    "genuine": "genuine certificates, refused",
+    "bounds": "bounds beside optima, above",
+    "forgeries": "forgeries, accepted",
+}
+
+
+def tried() -> str:
+    found = results("robustness")
+    rows = []
+    for name, text in ((x, y) for x, y in TRIED.items() if x in found["found"]):
+        minutes = f"{found['seconds'][name] / 60:.0f}"
+        count, faults = f"{found['done'][name]:,}", str(wrong(found["found"][name]))
+        rows.append([text, count, faults, minutes, ", ".join(found["commits"][name])])
+    return markdown(["what", "tried", "wrong", "minutes", "commit"], rows)
+
+
+def largest() -> str:
+    found = results("robustness")["found"]
+    rows = [
+        [name, f"{line['bounds']:,}", f"{line['largest']:.1e}"]
+        for name, line in found["bounds"]["by_family"].items()
+    ]
+    return markdown(["family", "bounds", "largest bound / optimum - 1"], rows)
+
+
 USED = ("certificates", "compare", "ellipsoids", "entries", "nn", "outofcore", "scaling")
 Tables = dict[str, Callable[[], str]]
 TABLES: Tables = {
@@ -280,6 +307,7 @@ PAGES: dict[Path, Tables] = {
         "models": compressed,
         "layers": factored_layers,
     },
+    DOCS / "robustness.md": {"tried": tried, "largest": largest},
     DOCS / "scikit-learn.md": {"against PCA": against_pca, "times": estimator_times},
 }
 
