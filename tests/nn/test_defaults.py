@@ -58,8 +58,8 @@ def squeezed(model: torch.nn.Module, **options: Any) -> torch.nn.Module:
     ids=str,
 )
 def test_what_is_chosen(given: dict[str, Any], expected: tuple[str, int, float]) -> None:
-    spec = Options.checked(**given).spec
-    assert (spec.ranks, spec.subspaces, spec.p) == expected
+    asked = Options.checked(**given)
+    assert (asked.ranks, asked.subspaces, asked.p) == expected
 
 
 def test_a_whole_model_has_one_budget() -> None:
