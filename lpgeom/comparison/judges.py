@@ -12,6 +12,7 @@ from lpgeom.entries.factors import approx_factors
 from lpgeom.heuristics import HEURISTICS
 from lpgeom.heuristics.base import Heuristic
 from lpgeom.heuristics.entrywise import ENTRYWISE
+from lpgeom.records.base import p_norm
 from lpgeom.records.subspace import Array, to_cost_units
 from lpgeom.subspace.approx import approx_rows
 from lpgeom.subspace.certify import cost
@@ -77,21 +78,11 @@ def _measured_entries(A: Array, found: Any, k: int, p: float) -> tuple[Array, fl
 
 def entries_cost(A: Array, left: Array, right: Array, p: float) -> float:
     """``sum |A - left right|^p`` in user units, computed in units of the largest residual."""
-    blocks = [slice(lo, lo + _BLOCK) for lo in range(0, len(A), _BLOCK)]
-
-    def residual(rows: slice) -> Array:
-        return np.abs(np.asarray(A[rows], dtype=np.float64) - left[rows] @ right)
-
-    top = max(float(residual(rows).max()) for rows in blocks)
-    if top == 0.0:
-        return 0.0
-    total = sum(float(((residual(rows) / top) ** p).sum()) for rows in blocks)
-    return to_cost_units(total, top, p)
-
-
-def _size_of_entries(A: Array, p: float) -> float:
-    top = float(np.abs(A).max())
-    return top * float(((np.abs(A) / (top or 1.0)) ** p).sum()) ** (1.0 / p)
+    norms = [
+        p_norm(np.abs(np.asarray(A[rows], dtype=np.float64) - left[rows] @ right), p)
+        for rows in (slice(lo, lo + _BLOCK) for lo in range(0, len(A), _BLOCK))
+    ]
+    return to_cost_units(1.0, p_norm(norms, p), p)
 
 
 JUDGES = {
@@ -112,7 +103,7 @@ JUDGES = {
             approx_factors,
             work=lambda n, d, k: float(n) * d * k**2,
             measured=_measured_entries,
-            size=_size_of_entries,
+            size=lambda A, p: p_norm(np.abs(A), p),
         ),
     )
 }

@@ -163,19 +163,10 @@ def around_rows(problem: Problem[Any], method: str, tol: float, limit: int | Non
     with sized(n, d), device.algebra(problem.rows):
         rows, units = in_like_units(problem.rows, problem.p)
         found = _around_ball(rows, problem.p, method, tol, limit)
-        proved = replace(found.proved, R=found.proved.R * units)
-        if len(proved.R) < d and len(proved.R) < most_rank(problem.A, problem.omega):
-            proved = replace(proved, alpha=math.inf)
-    return _record(replace(found, proved=proved), d, problem.unit, problem.p, method)
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A proved root in scaled units, and how it was come by."""
-
-    proved: Proved
-    n_iter: int
-    converged: bool
+        found = replace(found, R=found.R * units)
+        if len(found.R) < d and len(found.R) < most_rank(problem.A, problem.omega):
+            found = replace(found, alpha=math.inf)
+    return _record(found, d, problem.unit, problem.p, method)
 
 
 @dataclass(frozen=True)
@@ -202,23 +193,20 @@ class _Ball:
         return proved_root(self.D, self.X0 @ T, inverse @ self.R0, p, **known)
 
 
-def _around_ball(rows: Any, p: float, method: str, tol: float, limit: int | None) -> _Found:
+def _around_ball(rows: Any, p: float, method: str, tol: float, limit: int | None) -> Proved:
     """The road for A: coordinates in which A has orthonormal columns, a method, its proof."""
     n, d = rows.shape
     rows, span = rows.reduced() if n < d else (rows, None)
     pca = spectrum(rows)
     r = pca.rank
     if r == 0:
-        return _Found(Proved(np.zeros((0, d)), 1.0), 0, True)
+        return Proved(np.zeros((0, d)), 1.0)
     D = rows.dense()
     X0 = pca.whitener()
     R0 = (pca.U[:, pca.U.shape[1] - r :] * np.sqrt(pca.eigvals[pca.eigvals.size - r :])).T
     ball = _Ball(D, D @ rows.place.xp.asarray(X0), X0, R0, p)
     found = METHODS[method](ball, tol, limit)
-    if span is None:
-        return found
-    proved = replace(found.proved, R=found.proved.R @ span.T)
-    return replace(found, proved=proved)
+    return found if span is None else replace(found, R=found.R @ span.T)
 
 
 def _metric_roots(C: Array) -> tuple[Array, Array]:
@@ -230,13 +218,13 @@ def _metric_roots(C: Array) -> tuple[Array, Array]:
     return np.linalg.inv(upper), upper
 
 
-def _lewis(ball: _Ball, tol: float, limit: int | None) -> _Found:
+def _lewis(ball: _Ball, tol: float, limit: int | None) -> Proved:
     p, place = ball.p, place_of(ball.B)
     if math.isinf(p):
         return _john(ball, tol, limit)
     if p == 2.0:
         same = np.eye(len(ball.R0))
-        return _Found(ball.proved(same, same), 1, True)
+        return replace(ball.proved(same, same), n_iter=1)
     tau = place.row_squares(ball.B)
     alive = tau > 0.0
     rows = ball.B if bool(alive.all()) else ball.B[alive]
@@ -248,10 +236,10 @@ def _lewis(ball: _Ball, tol: float, limit: int | None) -> _Found:
         return place.row_squares(rows @ place.xp.asarray(metric(w)[0]))
 
     found = solve_fixed_point(tau_of, tau[alive], rows.shape[1], p, tol=tol, max_iter=limit or 1000)
-    return _Found(ball.proved(*metric(found.w)), found.n_iter, found.converged)
+    return ball.proved(*metric(found.w)).after(found)
 
 
-def _john(ball: _Ball, tol: float, limit: int | None) -> _Found:
+def _john(ball: _Ball, tol: float, limit: int | None) -> Proved:
     """John's ellipsoid of {|A x| <= 1}; for p > 2 also the metric with its weights at p.
 
     The body's own sandwich ``||A x||_inf <= ||A x||_p <= n^(1/p) ||A x||_inf`` is kept where it is
@@ -264,24 +252,22 @@ def _john(ball: _Ball, tol: float, limit: int | None) -> _Found:
     metric = _metric_roots(B[alive] * np.sqrt(w[alive])[:, None])
     largest = ball.proved(*metric, math.inf, weights=(w,))
     if math.isinf(p):
-        return _Found(largest, design.n_iter, design.converged)
+        return largest.after(design)
     n = int(np.count_nonzero(place_of(B).row_squares(ball.D)))
     stretch = n ** (1.0 / p) * (1.0 + 4.0 * n * EPS)
     candidates = [ball.proved(*metric), Proved(largest.R, largest.alpha * stretch)]
     if p > 2.0:
         metric = _metric_roots(B[alive] * (w[alive] ** (0.5 - 1.0 / p))[:, None])
         candidates.append(ball.proved(*metric, weights=(w,)))
-    best = min(candidates, key=lambda c: c.alpha)
-    return _Found(best, design.n_iter, design.converged)
+    return min(candidates, key=lambda c: c.alpha).after(design)
 
 
-def _shallow_cut(ball: _Ball, tol: float, limit: int | None) -> _Found:
+def _shallow_cut(ball: _Ball, tol: float, limit: int | None) -> Proved:
     cut = cut_ball(ball.B, ball.p, limit)
-    proved = ball.proved(cut.L, np.asarray(np.linalg.inv(cut.L)), lower=cut.lower)
-    return _Found(proved, cut.n_iter, cut.converged)
+    return ball.proved(cut.L, np.asarray(np.linalg.inv(cut.L)), lower=cut.lower).after(cut)
 
 
-METHODS: dict[str, Callable[[_Ball, float, int | None], _Found]] = {
+METHODS: dict[str, Callable[[_Ball, float, int | None], Proved]] = {
     "lewis": _lewis,
     "shallow-cut": _shallow_cut,
     "john": _john,
@@ -291,12 +277,12 @@ METHODS: dict[str, Callable[[_Ball, float, int | None], _Found]] = {
 def _around_body(oracle: Oracle, d: int, limit: int | None) -> Ellipsoid:
     cut = cut_body(oracle, d, limit)
     R = np.asarray(np.linalg.inv(cut.L) * cut.lower, dtype=np.float64)
-    found = _Found(Proved(R, cut.upper / cut.lower), cut.n_iter, cut.converged)
+    found = Proved(R, cut.upper / cut.lower).after(cut)
     return _record(found, d, 1.0, None, "shallow-cut")
 
 
-def _record(found: _Found, d: int, unit: float, p: float | None, method: str) -> Ellipsoid:
-    root = found.proved.R * unit
+def _record(found: Proved, d: int, unit: float, p: float | None, method: str) -> Ellipsoid:
+    root = found.R * unit
     top = float(np.abs(root).max(initial=0.0))
     if root.size and not SMALLEST_ROOT <= top <= LARGEST_ROOT:
         raise OverflowError("shape is in squared units of A and leaves float64; rescale A")
@@ -304,7 +290,7 @@ def _record(found: _Found, d: int, unit: float, p: float | None, method: str) ->
     return Ellipsoid(
         shape=0.5 * (shape + shape.T),
         center=np.zeros(d),
-        alpha=found.proved.alpha,
+        alpha=found.alpha,
         p=p,
         method=method,
         n_iter=found.n_iter,

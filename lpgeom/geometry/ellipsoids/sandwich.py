@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -108,6 +109,12 @@ class Proved:
 
     R: Array
     alpha: float
+    n_iter: int = 0
+    converged: bool = True
+
+    def after(self, search: Any) -> Proved:
+        """The same, as what a search came to."""
+        return replace(self, n_iter=search.n_iter, converged=search.converged)
 
 
 def proved_root(
