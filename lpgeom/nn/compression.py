@@ -246,22 +246,12 @@ class _Work:
                 del factors  # before the next weight is read
 
     def report(self) -> CompressionReport:
-        """The report of the whole model; the dense weights that untied layers keep are counted."""
-        lines = []
-        for entry in self.lines.values():
-            if entry.untied:
-                kept = f"{', '.join(entry.untied)} {'keeps' if len(entry.untied) == 1 else 'keep'}"
-                entry = replace(
-                    entry,
-                    parameters_after=entry.parameters_after + entry.parameters_before,
-                    bytes_after=entry.bytes_after + entry.bytes_before,
-                    note="; ".join(filter(None, (entry.note, f"{kept} the dense weight"))),
-                )
-            lines.append(entry)
+        """The report of the whole model."""
+        lines = tuple(self.lines.values())
         count, size = self.before
         return CompressionReport(
             model=type(self.model).__name__,
-            layers=tuple(lines),
+            layers=lines,
             parameters_before=count,
             parameters_after=count - sum(x.parameters_before - x.parameters_after for x in lines),
             bytes_before=size,

@@ -15,7 +15,7 @@ from lpgeom.nn.factors.factor import curve_of, factorise, factorise_mixed
 from lpgeom.nn.factors.factored import Factored, Metric, Spec
 from lpgeom.nn.factors.groups import PLACES, Factors, label_dtype
 from lpgeom.nn.model.select import by_name, selected, words
-from lpgeom.nn.model.sites import Group, Site
+from lpgeom.nn.model.sites import Group
 from lpgeom.nn.modules.low_rank import LowRank
 from lpgeom.nn.plan import ranks
 from lpgeom.nn.plan.options import Options
@@ -177,13 +177,15 @@ def solve(item: Item, weight: Tensor) -> tuple[LayerReport, Factors]:
     if item.budget is not None:
         k = round(np.dot(factors.ranks, factors.counts) / item.size.n)
         known |= {"ranks": factors.ranks, "counts": factors.counts}
+    planned = line(item)
+    kept = item.size.dense if planned.untied else 0
     report = replace(
-        line(item),
+        planned,
         rank=k,
-        parameters_after=factors.parameters,
-        bytes_after=factors.nbytes,
+        parameters_after=factors.parameters + kept,
+        bytes_after=factors.nbytes + kept * item.dtype.itemsize,
         seconds=time.perf_counter() - started,
-        note="; ".join(filter(None, notes)),
+        note="; ".join(filter(None, (*notes, planned.note))),
         **known,
     )
     return report, factors
@@ -248,12 +250,15 @@ def line(item: Item) -> LayerReport:
     if isinstance(group.head.owner, LowRank):
         held = group.head.owner.factors
         now, now_bytes = held.parameters, held.nbytes
-    after, after_bytes = now, now_bytes
-    kept: tuple[Site, ...] = ()
+    after, after_bytes, note = now, now_bytes, item.note
+    kept = group.kept if k is not None else ()
     if k is not None:
         after = size.parameters(k) if item.budget is None else item.budget
         after_bytes = after * item.dtype.itemsize + size.n * _index_bytes(item)
-        kept = group.kept
+    if kept:  # the dense weight lies beside the factors
+        after, after_bytes = after + now, after_bytes + now_bytes
+        names = ", ".join(site.name for site in kept)
+        note = f"{names} {'keeps' if len(kept) == 1 else 'keep'} the dense weight"
     others = (*group.sites[1:], *(() if kept else group.kept))
     curve = item.curve.cost if item.curve is not None and spec.objective == "rows" else None
     return LayerReport(
@@ -273,7 +278,7 @@ def line(item: Item) -> LayerReport:
         size=None if curve is None else float(curve[0]),
         svd_cost=None if curve is None or k is None else float(curve[k]),
         metric="weights" if spec.metric is None else "activations",
-        note=item.note,
+        note=note,
         weights=item.weights,
     )
 

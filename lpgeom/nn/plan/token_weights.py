@@ -193,7 +193,13 @@ def _in_order(vocabulary: Vocabulary) -> tuple[list[int], list[int]]:
         long = (j for j, t in enumerate(tokens) if not vocabulary.is_character(t))
         first = next(long, len(tokens))
         characters, words = tokens[:first], tokens[first:]
-        _refuse_sorted(vocabulary, words)
+        bare = [t.removeprefix(vocabulary.affixes[0]) for t in words]
+        if len(words) >= FEW and max(share_in_order(words), share_in_order(bare)) > SORTED:
+            raise ValueError(
+                'source="rank" needs a vocabulary in the order of its frequency, and this one is '
+                'in the order of the alphabet: use source="wordfreq", or counts or texts of your '
+                "own"
+            )
     return [vocabulary.ids[t] for t in characters], [vocabulary.ids[t] for t in words]
 
 
@@ -209,15 +215,6 @@ def _ids_are_counts(vocabulary: Vocabulary, tokens: list[str]) -> bool:
         return False
     ranks = np.argsort(np.argsort([vocabulary.merged[t] for t in tokens]))
     return bool(0.3 < np.corrcoef(ranks, np.arange(len(ranks)))[0, 1] < 0.98)
-
-
-def _refuse_sorted(vocabulary: Vocabulary, words: list[str]) -> None:
-    bare = [t.removeprefix(vocabulary.affixes[0]) for t in words]
-    if len(words) >= FEW and max(share_in_order(words), share_in_order(bare)) > SORTED:
-        raise ValueError(
-            'source="rank" needs a vocabulary in the order of its frequency, and this one is in '
-            'the order of the alphabet: use source="wordfreq", or counts or texts of your own'
-        )
 
 
 # ----------------------------------------------------------------------------------- frequencies
