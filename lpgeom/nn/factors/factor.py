@@ -119,7 +119,7 @@ def _stored(weight: Tensor, seen: Seen, found: _Solved, curve: SvdCurve | None) 
         own = seen if found.labels is None else seen.take(np.flatnonzero(found.labels == c))
         if len(right) >= d:  # the weight itself, and the identity where there is one group
             stored = beside(right[: d if found.labels is None else 0], weight.device, weight.dtype)
-            left = own.itself()
+            left = own.weight.clone()
         else:
             right = right if spec.metric is None else right @ spec.metric.inverse
             stored = beside(right, weight.device, weight.dtype)
@@ -176,10 +176,7 @@ def _in_span(A: Any, k: int, spec: Spec) -> _Solved:
         span, R = torch.linalg.qr(A.double().T / scale)
         lengths = torch.linalg.vector_norm(R, dim=0).cpu().numpy() * scale
         found = _in_place((R.T * scale).contiguous(), k, spec)
-        rights = [
-            (torch.from_numpy(right.copy()).to(span.device) @ span.T).cpu().numpy()
-            for right in found.rights
-        ]
+        rights = [(beside(right, span.device) @ span.T).cpu().numpy() for right in found.rights]
     else:
         span, R = np.linalg.qr(np.asarray(A, np.float64).T / scale)
         lengths = np.linalg.norm(R, axis=0) * scale

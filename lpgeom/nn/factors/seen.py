@@ -57,24 +57,19 @@ class Seen:
         own = replace(self.spec, row_weights=None if omega is None else omega[indices])
         return Seen(self.weight[torch.from_numpy(indices).to(self.weight.device)], own)
 
-    def itself(self) -> Tensor:
-        """The left factor of the identity."""
-        return self.weight.clone()
-
     def nearest(self, right: Array) -> Tensor:
         """The left factor that has each row nearest, for a right one (k, d)."""
-        inverse = self._beside(np.linalg.pinv(self._in_metric(right)))
-        left = self._empty(len(right))
-        for rows in self._blocks():
-            left[rows] = (self._rows[rows].double() @ inverse).to(left.dtype)
-        return left
+        return self._product(self._rows, np.linalg.pinv(self._in_metric(right)))
 
     def turned(self, left: Array, turn: Array) -> Tensor:
         """``left @ turn`` in the weight's dtype."""
-        out = self._empty(turn.shape[1])
-        there = self._beside(turn)
-        for rows in self._blocks():
-            out[rows] = (self._beside(left[rows]) @ there).to(out.dtype)
+        return self._product(self._beside(left), turn)
+
+    def _product(self, rows: Tensor, matrix: Array) -> Tensor:
+        there = self._beside(matrix)
+        out = self.weight.new_empty(len(rows), there.shape[1])
+        for part in self._blocks():
+            out[part] = (rows[part].double() @ there).to(out.dtype)
         return out
 
     def cost(self, left: Tensor, right: Array) -> float:
@@ -108,10 +103,6 @@ class Seen:
 
     def _beside(self, values: Any) -> Tensor:
         return beside(values, self.weight.device)
-
-    def _empty(self, k: int) -> Tensor:
-        w = self.weight
-        return torch.empty(len(w), k, dtype=w.dtype, device=w.device)
 
     def _in_metric(self, right: Array) -> Array:
         return right if self.spec.metric is None else right @ self.spec.metric.root
