@@ -65,7 +65,7 @@ class Seen:
         """``left @ turn`` in the weight's dtype."""
         return self._product(self._beside(left), turn)
 
-    def _product(self, rows: Tensor, matrix: Array) -> Tensor:
+    def _product(self, rows: Tensor, matrix: Any) -> Tensor:
         there = self._beside(matrix)
         out = self.weight.new_empty(len(rows), there.shape[1])
         for part in self._blocks():
