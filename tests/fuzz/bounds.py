@@ -135,7 +135,7 @@ def curve(rng: np.random.Generator) -> Found:
     d, p = int(rng.integers(2, 5)), exponent(rng)
     A = data(d + 3, d, 1, rng)
     w = np.ones(len(A))
-    found = lpgeom.cost_curve(A, p, range(1, d), max_iter=3, certify="all")
+    found = lpgeom.cost_curve(A, p, range(1, d), max_iter=3, certify="tight")
     best = [min(r.cost, descended(A, r.k, p, w, rng)) for r in found.results]
     if d == 2:
         best[0] = min(best[0], plane(A, p, w))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lpgeom
@@ -25,6 +26,14 @@ def test_no_bound_is_above_an_optimum() -> None:
     assert found["bounds"] >= 400
     assert found["above"] == []
     assert -1.0 < max(line["largest"] for line in found["by_family"].values()) <= bounds.ROUNDING
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [bounds.curve, bounds.affine, bounds.groups, bounds.entries])
+def test_every_family_has_bounds(family: Any) -> None:
+    found = [line for seed in range(3) for line in family(np.random.default_rng(seed))]
+    assert found
+    assert all(0.0 <= bound <= best * (1.0 + bounds.ROUNDING) for _, bound, best in found)
 
 
 @pytest.mark.slow
