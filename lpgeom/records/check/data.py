@@ -40,7 +40,7 @@ class Checked:
 class Data:
     """The rows a certificate speaks of: A with the row weights folded in, divided by the unit."""
 
-    def __init__(self, A: NDArray[Any], certificate: Certificate) -> None:
+    def __init__(self, A: NDArray[Any], certificate: Certificate | Any) -> None:
         self.A = A
         self.longest = 0.0  # entry in the blocks so far, weights apart
         self.n, self.d = A.shape
