@@ -11,7 +11,7 @@ import ast
 import math
 import re
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Header:
     """Shape, order and type of an array, and where in the file its numbers begin."""
 
     shape: tuple[int, ...]
-    fortran: bool
+    order: Literal["C", "F"]
     dtype: np.dtype[Any]
     offset: int
 
@@ -55,30 +55,27 @@ def read_header(file: IO[bytes]) -> Header:
     ValueError
         A damaged header.
     """
+    try:
+        return _header(file)
+    except NotNumbers:
+        raise
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError("its .npy header is damaged") from error
+
+
+def _header(file: IO[bytes]) -> Header:
+    """The header, or one of many errors that say little."""
     start = file.read(8)
     if len(start) < 8 or start[:6] != MAGIC or start[6] not in (1, 2, 3):
-        raise ValueError("its .npy header is damaged")
+        raise ValueError("magic")
     size = 2 if start[6] == 1 else 4
     length = int.from_bytes(file.read(size), "little")
     text = file.read(length) if length <= LONGEST else b""
     if len(text) < length:
-        raise ValueError("its .npy header is damaged")
-    try:
-        fields = _fields(text.decode("utf-8" if start[6] == 3 else "latin1"))
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise ValueError("its .npy header is damaged") from error
-    header = Header(
-        fields["shape"], fields["fortran_order"], _dtype(fields["descr"]), 8 + size + length
-    )
-    # Of an empty array the other extents count too: NumPy multiplies them.
-    if math.prod(max(extent, 1) for extent in header.shape) * header.dtype.itemsize > MOST_BYTES:
-        raise ValueError("its .npy header is damaged")
-    return header
-
-
-def _fields(text: str) -> dict[str, Any]:
+        raise ValueError("length")
+    said = text.decode("utf-8" if start[6] == 3 else "latin1").strip()
     # Python 2 wrote its long integers with an L.
-    fields = ast.literal_eval(re.sub(r"([0-9])L\b", r"\1", text.strip()))
+    fields = ast.literal_eval(re.sub(r"([0-9])L\b", r"\1", said))
     if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
         raise ValueError("fields")
     shape = fields["shape"]
@@ -88,19 +85,20 @@ def _fields(text: str) -> dict[str, Any]:
         raise ValueError("shape")
     if type(fields["fortran_order"]) is not bool:
         raise ValueError("order")
-    return fields
+    dtype = _dtype(fields["descr"])
+    # Of an empty array the other extents count too: NumPy multiplies them.
+    if math.prod(max(extent, 1) for extent in shape) * dtype.itemsize > MOST_BYTES:
+        raise ValueError("size")
+    return Header(shape, "F" if fields["fortran_order"] else "C", dtype, 8 + size + length)
 
 
 def _dtype(descr: Any) -> np.dtype[Any]:
     if isinstance(descr, str) and _NUMBERS.fullmatch(descr):
-        try:
-            return np.dtype(descr)
-        except TypeError:
-            raise ValueError("its .npy header is damaged") from None
+        return np.dtype(descr)
     if isinstance(descr, str) and descr.lstrip("<>|=")[:1] == "O":
         raise NotNumbers("holds Python objects; expected real numbers")
     try:
         called = str(np.lib.format.descr_to_dtype(descr))[:60]
     except Exception:  # whatever NumPy raises for what describes no type
-        raise ValueError("its .npy header is damaged") from None
+        raise ValueError("type") from None
     raise NotNumbers(f"dtype {called}; expected real numbers")

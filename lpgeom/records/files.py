@@ -198,7 +198,7 @@ def _parse_array(data: bytes, name: str) -> NDArray:
     flat = np.frombuffer(data, dtype, math.prod(header.shape), header.offset)
     # A copy, in native order: writable and free of the member's bytes.
     native = flat.astype(dtype.newbyteorder("="))
-    return native.reshape(header.shape, order="F" if header.fortran else "C")
+    return native.reshape(header.shape, order=header.order)
 
 
 def _read_header(arrays: Mapping[str, NDArray], kind: str) -> dict[str, Any]:

@@ -77,8 +77,6 @@ def read_parquet(path: str | os.PathLike[str], tensor: str | None) -> Stored:
 
     with open(path, "rb"):
         pass
-    try:
+    with reading(path, "", pyarrow.ArrowException, TypeError, ValueError, OverflowError):
         file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
         return ParquetTable(file, None if tensor is None else [tensor])
-    except (pyarrow.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise ReadError(f"{path}: {error}") from error

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.io.readers.names import ReadError
+from lpgeom.io.readers.names import ReadError, reading
 
 
 def read_csv(path: str | os.PathLike[str], _: str | None) -> NDArray[np.float64]:
     """All fields, but for a header line's, as float64."""
-    try:
+    with reading(path, "not a text file in UTF-8, or no .csv", csv.Error, UnicodeDecodeError):
         with open(path, newline="", encoding="utf-8-sig") as file:
             header = _header_width(path, file)
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -40,10 +40,6 @@ def read_csv(path: str | os.PathLike[str], _: str | None) -> NDArray[np.float64]
         if header and array.shape[1] != header:
             _explain(path, header)
         return array
-    except UnicodeDecodeError as error:
-        raise ReadError(f"{path}: not a text file in UTF-8 ({error.reason})") from error
-    except csv.Error as error:
-        raise ReadError(f"{path}: not a .csv file ({error})") from error
 
 
 def _records(file: Iterable[str]) -> Iterator[tuple[int, list[str]]]:

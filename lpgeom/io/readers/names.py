@@ -16,14 +16,21 @@ class ReadError(ValueError):
 
 
 @contextmanager
-def reading(path: str | os.PathLike[str], what: str, *errors: type[Exception]) -> Iterator[None]:
-    """What a library raises of a damaged file, under whatever type, as a `ReadError`."""
+def reading(
+    path: str | os.PathLike[str], what: str = "", *errors: type[Exception]
+) -> Iterator[None]:
+    """What is raised of a file, or of damage under whatever type, as a `ReadError`."""
     try:
         yield
-    except (ReadError, OSError):
+    except ReadError:
         raise
+    except OSError as error:
+        raise ReadError(f"{path}: {error.strerror or error}") from error
     except errors as error:
-        raise ReadError(f"{path}: {what} ({error or type(error).__name__})") from error
+        said = str(error) or type(error).__name__
+        raise ReadError(f"{path}: {what} ({said})" if what else f"{path}: {said}") from error
+    except MemoryError as error:
+        raise ReadError(f"{path}: does not fit into memory") from error
 
 
 def choose(path: str | os.PathLike[str], names: Iterable[str], tensor: str | None) -> str:

@@ -6,12 +6,12 @@ import os
 import struct
 import zipfile
 import zlib
-from typing import IO, Literal
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.io.npy import MAGIC, Header, NotNumbers, read_header
+from lpgeom.io.npy import MAGIC, NotNumbers, read_header
 from lpgeom.io.readers.names import ReadError, choose, reading
 from lpgeom.io.sources import check_inflated
 
@@ -39,24 +39,17 @@ def read_npy(path: str | os.PathLike[str], _: str | None) -> NDArray:
         if file.read(6) != MAGIC:
             raise ReadError(f"{path}: not a NumPy .npy file")
         file.seek(0)
-        try:
+        with reading(path, "", ValueError):
             header = read_header(file)
-        except ValueError as error:
-            raise ReadError(f"{path}: {error}") from error
         there = os.fstat(file.fileno()).st_size - header.offset
-    _check_size(path, header, there)
-    order: Literal["C", "F"] = "F" if header.fortran else "C"
-    if header.nbytes == 0:  # nothing to map
-        return np.zeros(header.shape, header.dtype, order)
-    return np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
-
-
-def _check_size(path: str | os.PathLike[str], header: Header, there: int) -> None:
     if there < header.nbytes:
         raise ReadError(
             f"{path}: truncated: {there} of the {header.nbytes} bytes of a {header.shape} "
             f"{header.dtype} array"
         )
+    if header.nbytes == 0:  # nothing to map
+        return np.zeros(header.shape, header.dtype, header.order)
+    return np.memmap(path, header.dtype, "r", header.offset, header.shape, header.order)
 
 
 def read_npz(path: str | os.PathLike[str], tensor: str | None) -> NDArray:
@@ -68,11 +61,8 @@ def read_npz(path: str | os.PathLike[str], tensor: str | None) -> NDArray:
         name = choose(path, members, tensor)
         info = archive.getinfo(members[name])
         _check_member(path, info)
-        with archive.open(info) as member:
-            try:
-                return _array(path, name, info, member)
-            except NotNumbers as error:
-                raise ReadError(f"{path}: {error}") from error
+        with archive.open(info) as member, reading(path, "", NotNumbers):
+            return _array(path, name, info, member)
 
 
 def _check_member(path: str | os.PathLike[str], info: zipfile.ZipInfo) -> None:
@@ -83,10 +73,8 @@ def _check_member(path: str | os.PathLike[str], info: zipfile.ZipInfo) -> None:
     if info.compress_size > os.path.getsize(path) or info.file_size > most:
         raise ValueError(f"{info.filename!r} claims to be larger than it can be")
     if info.compress_type == zipfile.ZIP_DEFLATED:
-        try:
-            check_inflated(info.file_size, info.compress_size, f"{path}: {info.filename!r}")
-        except ValueError as error:
-            raise ReadError(str(error)) from None
+        with reading(path, "", ValueError):
+            check_inflated(info.file_size, info.compress_size, repr(info.filename))
 
 
 def _array(
@@ -106,5 +94,4 @@ def _array(
         flat[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
         at += len(piece)
     member.read()  # to its end, where its checksum is compared
-    order: Literal["C", "F"] = "F" if header.fortran else "C"
-    return flat.view(header.dtype).reshape(header.shape, order=order)
+    return flat.view(header.dtype).reshape(header.shape, order=header.order)

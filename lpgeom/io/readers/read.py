@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lpgeom.io.readers.chunked import read_hdf5, read_parquet, read_zarr
 from lpgeom.io.readers.delimited import read_csv
-from lpgeom.io.readers.names import ReadError
+from lpgeom.io.readers.names import ReadError, reading
 from lpgeom.io.readers.numpy_files import read_npy, read_npz
 from lpgeom.io.readers.safetensors_file import read_safetensors
 from lpgeom.io.sources import Stored
@@ -109,12 +109,8 @@ def read_vector(path: str | os.PathLike[str], tensor: str | None = None) -> NDAr
     """Read a vector, shape (n,), from the same formats; a single column or row is one too."""
     array = _read(path, tensor)
     if isinstance(array, Stored) and array.ndim in (1, 2):
-        try:
+        with reading(path, "", ValueError):
             array = np.asarray(array)
-        except (ValueError, OSError) as error:
-            raise ReadError(f"{path}: {error}") from error
-        except MemoryError as error:
-            raise ReadError(f"{path}: does not fit into memory") from error
     if isinstance(array, np.ndarray) and array.ndim == 2 and 1 in array.shape:
         array = array.reshape(-1)
     if isinstance(array, Stored) or array.ndim != 1:
@@ -140,11 +136,8 @@ def _read(path: str | os.PathLike[str], tensor: str | None) -> NDArray | Stored:
     if tensor is not None and not READERS[suffix].names:
         raise ReadError(f"{path}: a {suffix} file holds one array, which has no name ({tensor!r})")
     try:
-        return READERS[suffix].read(path, tensor)
-    except OSError as error:
-        raise ReadError(f"{path}: {error.strerror or error}") from error
-    except MemoryError as error:
-        raise ReadError(f"{path}: does not fit into memory") from error
+        with reading(path):
+            return READERS[suffix].read(path, tensor)
     except ImportError as error:
         raise ReadError(
             f"{path}: a {suffix} file is read with {error.name or 'a library'}, which is not "
