@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lpgeom.io import validation
+from lpgeom.io.validation import Array
 from lpgeom.plots.layers import Row, abbreviate, count, places, ratio_text, rows_of
 from lpgeom.plots.style import (
     BAND,
@@ -18,11 +19,10 @@ from lpgeom.plots.style import (
     legend_below,
     new_figure,
     open_frame,
+    remark,
     say,
+    titled,
 )
-
-if TYPE_CHECKING:
-    from lpgeom.records.subspace import Array
 
 PICTURES = ("errors", "parameters", "spectra")
 
@@ -141,7 +141,7 @@ def _errors(ax: Any, rows: list[Row], report: Any) -> None:
     norm = f", p = {', '.join(f'{p:g}' for p in norms)}" if norms else ""
     if any(layer.objective == "entries" for row in rows for layer in row.layers):
         norm += ", entries"
-    ax.set_title(f"Relative norm error{norm}", loc="left", fontsize=10, pad=20 if rows else None)
+    titled(ax, f"Relative norm error{norm}", pad=20 if rows else None)
     if not rows:
         why = "no errors were recorded" if report.compressed else "no layer was compressed"
         dry = "a dry run: nothing was solved, so there are no errors yet"
@@ -174,10 +174,7 @@ def _errors(ax: Any, rows: list[Row], report: Any) -> None:
     ax.plot(ours, y, marker="o", color=OURS, label="these factors", zorder=5, **options)
     handles, names = ax.get_legend_handles_labels()
     _legend_above(ax, handles[::-1], names[::-1])  # ours, the SVD, the band
-    ax.annotate(
-        "ratio", (1.0, 1.0), xytext=(0.0, 3.0), xycoords="axes fraction", fontsize=8, ha="right",
-        textcoords="offset points", color=QUIET,
-    )  # fmt: skip
+    remark(ax, "ratio", (1.0, 1.0), (0.0, 3.0), ha="right")
     for row, at in zip(rows, labels, strict=True):
         _label(ax, at, row.label, _ratios(row))
     _number_lines(ax, rows, lines)
@@ -228,10 +225,7 @@ def _parameters(ax: Any, selected: list[Row], report: Any) -> None:
     from matplotlib.patches import Patch
     from matplotlib.ticker import MaxNLocator
 
-    ax.set_title(
-        "Parameters, if it were done" if report.dry_run else "Parameters", loc="left", fontsize=10,
-        pad=20,
-    )  # fmt: skip
+    titled(ax, "Parameters, if it were done" if report.dry_run else "Parameters", pad=20)
     counts = [("whole model", report.parameters_before, report.parameters_after)]
     for row in selected:
         counts.append((row.label, row.total("parameters_before"), row.total("parameters_after")))
@@ -268,7 +262,7 @@ def _change(before: int, after: int) -> str:
 def _spectra(ax: Any, rows: list[Row]) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
-    ax.set_title("Singular values", loc="left", fontsize=10)
+    titled(ax, "Singular values")
     if not rows:
         say(ax, "no singular values were recorded")
         return

@@ -5,19 +5,26 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lpgeom.io import validation
 from lpgeom.io.tables import records
-from lpgeom.plots.style import BAND, COLOURS, MARKERS, new_axes, open_frame
+from lpgeom.io.validation import Array
+from lpgeom.plots.style import (
+    BAND,
+    COLOURS,
+    MARKERS,
+    axes_for,
+    finished,
+    open_frame,
+    remark,
+    titled,
+)
+from lpgeom.records.curve import CostCurve
 
-if TYPE_CHECKING:
-    from lpgeom.records.curve import CostCurve
-    from lpgeom.records.subspace import Array
-
-    Spreads = dict[str, dict[int, Array]]
+Spreads = dict[str, dict[int, Array]]
 
 OURS = "lpgeom"
 VALUES = {"cost": "cost", "norm_error": "norm error", "ratio": "cost / lower bound, in norms"}
@@ -26,7 +33,7 @@ PROVED = "proved: nothing is here"
 
 
 def _title(ax: Any, shape: Sequence[int], p: str) -> None:
-    ax.set_title(f"{shape[0]} × {shape[1]}, p = {p}", loc="left", fontsize=10)
+    titled(ax, f"{shape[0]} × {shape[1]}, p = {p}")
 
 
 # ---------------------------------------------------------------- comparisons
@@ -75,18 +82,16 @@ def compare(table: Any, ax: Any = None, *, value: str = "cost") -> Any:
     bounds = {row["k"]: _bound_in_units(row, p, value) for row in rows}
     ks = sorted(bounds)
     spreads = _spreads(rows, value)
-    if ax is None:
-        ax = new_axes(width=7.0, height=4.6 if len(ks) > 1 else 0.3 * len(spreads) + 1.4)
-    if len(ks) > 1:
-        _against_rank(ax, spreads, value)
-        _over_ranks(ax, ks, np.array([bounds[k] for k in ks]), value)
-        ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8)
-    else:
-        _one_rank(ax, spreads, ks[0], bounds[ks[0]], value)
+    ax = axes_for(ax, 7.0, 4.6 if len(ks) > 1 else 0.3 * len(spreads) + 1.4)
     entries = ", entries" if table.attrs.get("objective") == "entries" else ""
     _title(ax, table.attrs["shape"], f"{p:g}{entries}")
-    open_frame(ax)
-    return ax
+    if len(ks) == 1:
+        _one_rank(ax, spreads, ks[0], bounds[ks[0]], value)
+        open_frame(ax)
+        return ax
+    _against_rank(ax, spreads)
+    _over_ranks(ax, ks, np.array([bounds[k] for k in ks]), value)
+    return finished(ax, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8)
 
 
 plot_compare = compare
@@ -121,7 +126,7 @@ def _style(index: int, method: str) -> dict[str, Any]:
     return {"color": colour, "marker": marker, "linewidth": 1.0, "zorder": 3, "markersize": 4.5}
 
 
-def _against_rank(ax: Any, spreads: Spreads, value: str) -> None:
+def _against_rank(ax: Any, spreads: Spreads) -> None:
     for index, (method, seeds) in enumerate(spreads.items()):
         low, middle, high = np.array(list(seeds.values())).T
         ax.errorbar(
@@ -142,11 +147,8 @@ def _one_rank(ax: Any, spreads: Spreads, k: int, bound: float, value: str) -> No
     if bound > 0.0:
         ax.axvspan(left, bound, color=BAND, zorder=1)
         ax.axvline(bound, color="0.4", linewidth=1.0, linestyle="--", zorder=2)
-        ax.annotate(
-            "proved: nothing is left of this", (bound, 0.0), xytext=(4, 2),
-            xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8,
-            color="0.35",
-        )  # fmt: skip
+        place = {"xycoords": ("data", "axes fraction"), "color": "0.35"}
+        remark(ax, "proved: nothing is left of this", (bound, 0.0), (4, 2), **place)
     ax.set_xlim(left, largest + 0.05 * (largest - left))
     ax.set_yticks(range(len(spreads)), list(spreads)[::-1], fontsize=9)
     ax.set_ylim(-0.9, len(spreads) - 0.4)
@@ -204,26 +206,17 @@ def cost_curve(
     ours, theirs, bound = _in_units(curve, value)
     if not np.isfinite(ours).all():
         raise ValueError('costs leave the range of floats: draw value="norm_error"')
-    if ax is None:
-        ax = new_axes(6.4, 4.2)
+    ax = axes_for(ax, 6.4, 4.2)
     if log:
         ax.set_yscale("log")
     ks = curve.ks
-    ax.plot(
-        ks, _drawn(ours, log), color="black", marker="o", markersize=4.5, linewidth=1.8, zorder=5,
-        label="lpgeom",
-    )  # fmt: skip
+    ax.plot(ks, _drawn(ours, log), label=OURS, **_style(0, OURS))
     if svd:
-        ax.plot(
-            ks, _drawn(theirs, log), color=COLOURS[1], marker="s", markersize=3.5, linewidth=1.0,
-            zorder=4, label="SVD",
-        )  # fmt: skip
+        ax.plot(ks, _drawn(theirs, log), label="SVD", **_style(1, "SVD"))
     ax.margins(y=0.05)
     _over_ranks(ax, ks, bound, value, log)
     _title(ax, curve.shape, "∞" if math.isinf(curve.p) else f"{curve.p:g}")
-    ax.legend(loc="best", frameon=False, fontsize=9)
-    open_frame(ax)
-    return ax
+    return finished(ax, loc="best", fontsize=9)
 
 
 def _in_units(curve: CostCurve, value: str) -> tuple[Array, Array, Array]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lpgeom.geometry.ellipsoids.loewner import loewner_ellipsoid
 from lpgeom.geometry.ellipsoids.record import Ellipsoid
 from lpgeom.io import validation
-from lpgeom.plots.style import BAND, COLOURS, legend_below, new_axes, open_frame
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
-    from lpgeom.records.subspace import Array
+from lpgeom.io.validation import Array
+from lpgeom.plots.style import BAND, COLOURS, axes_for, finished, legend_below, open_frame
 
 TOUCHING = 1e-3
 """A point is on the boundary if its gauge is that close to 1."""
@@ -91,17 +88,13 @@ def ellipsoid(
         validation.largest_entries(points)
         if points.shape[1] != d:
             raise ValueError(f"A has {points.shape[1]} columns, the ellipsoid {d} dimensions")
-    if ax is None:
-        ax = new_axes(5.2, 5.2)
+    ax = axes_for(ax, 5.2, 5.2)
     angle = np.linspace(0.0, 2.0 * np.pi, _STEPS)
     outline = E.center[pair, None] + B @ _circle(angle)
     label = "ellipsoid" if d == 2 else VIEWS[view]
     ax.fill(*outline, color=BAND, zorder=1)
     ax.plot(*outline, color=COLOURS[0], linewidth=1.6, zorder=3, label=label)
-    ax.plot(
-        *E.center[pair], "+", color=COLOURS[0], markersize=9, zorder=5, linestyle="none",
-        label="centre",
-    )  # fmt: skip
+    ax.plot(*E.center[pair], "+", color=COLOURS[0], markersize=9, zorder=5, label="centre")
     if points is not None:
         _points(ax, E, points, pair)
     ax.set(xlabel=f"x[{i}]", ylabel=f"x[{j}]")
@@ -218,8 +211,7 @@ def plot_ball(A: ArrayLike, p: float, ax: Any = None) -> Any:
         "shallow cuts": (COLOURS[0], loewner_ellipsoid(A, p, "shallow-cut")),
         "Lewis": (COLOURS[1], loewner_ellipsoid(A, p, "lewis")),
     }
-    if ax is None:
-        ax = new_axes(5.2, 5.2, three=d == 3)
+    ax = axes_for(ax, 5.2, 5.2, three=d == 3)
     (_ball2d if d == 2 else _ball3d)(ax, A, p, around)
     return ax
 
@@ -239,9 +231,8 @@ def _ball2d(ax: Any, A: Array, p: float, around: dict[str, tuple[str, Ellipsoid]
         label = f"{name}, and shrunk by α = {E.alpha:.3g}"
         ax.plot(*curve, color=colour, linewidth=1.6, zorder=3, label=label)
         ax.plot(*(curve / E.alpha), color=colour, linewidth=1.1, linestyle="--", zorder=3)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), frameon=False, fontsize=9)
     ax.set_aspect("equal")
-    open_frame(ax)
+    finished(ax, loc="upper center", bbox_to_anchor=(0.5, -0.08), fontsize=9)
 
 
 def _ball3d(ax: Any, A: Array, p: float, around: dict[str, tuple[str, Ellipsoid]]) -> None:
@@ -268,9 +259,7 @@ def _ball3d(ax: Any, A: Array, p: float, around: dict[str, tuple[str, Ellipsoid]
         ax.plot_wireframe(*surface, color=colour, linewidth=0.8, alpha=0.9, rstride=15, cstride=15)
         label = f"{name}, proved α = {E.alpha:.3g}"
         handles.append(Line2D([], [], color=colour, label=label))
-    ax.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.02), frameon=False, fontsize=9
-    )
+    finished(ax, handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.02), fontsize=9)
     reach = 1.02 * max(np.abs(_surface(E, flat)).max() for _, E in around.values())
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach))
     ax.set_axis_off()

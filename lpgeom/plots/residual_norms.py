@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from lpgeom.geometry.ellipsoids.record import vector_lengths
 from lpgeom.io import validation
-from lpgeom.plots.style import COLOURS, QUIET, new_axes, open_frame
+from lpgeom.io.validation import Array
+from lpgeom.plots.style import COLOURS, QUIET, axes_for, finished, remark
 from lpgeom.records.base import EPS
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from lpgeom.records.subspace import Array
-
-    Mask = NDArray[np.bool_]
-    Kinds = list[tuple[Mask, str, dict[str, Any]]]
+Mask = NDArray[np.bool_]
+Kinds = list[tuple[Mask, str, dict[str, Any]]]
 
 DEVIATIONS = 4.0
 """A row this many of the inliers' standard deviations beyond the median is called outlying."""
@@ -90,17 +88,14 @@ def residuals(
     r, lengths = _distances(array, result)
     limit = threshold(r)
     out = (r > limit) & (r > 64.0 * math.sqrt(array.shape[1]) * EPS * lengths)
-    if ax is None:
-        ax = new_axes(6.4, 4.2)
+    ax = axes_for(ax, 6.4, 4.2)
     order = np.argsort(-r, kind="stable")
     if kind == "sorted":
         _sorted(ax, r[order], _kinds(out[order]), limit)
     else:
         _histogram(ax, r, _kinds(out), limit)
     _name(ax, [(labels[i], r[i]) for i in order[: min(named, int(out.sum()))]], kind)
-    ax.legend(loc="best", frameon=False, fontsize=9)
-    open_frame(ax)
-    return ax
+    return finished(ax, loc="best", fontsize=9)
 
 
 def threshold(r: Array) -> float:
@@ -134,16 +129,9 @@ def _distances(A: Any, result: Any) -> tuple[Array, Array]:
         part = slice(lo, min(lo + step, n))
         block = np.asarray(A[part], dtype=np.float64)
         fit = left[part] @ right if V is None else (block @ V) @ V.T
-        r[part] = _lengths(block - fit)
-        lengths[part] = _lengths(block)
+        r[part] = vector_lengths(block - fit)
+        lengths[part] = vector_lengths(block)
     return r, lengths
-
-
-def _lengths(block: Array) -> Array:
-    """Norms of rows, whatever their size."""
-    top = np.abs(block).max(axis=1)
-    scale = np.where(top > 0.0, top, 1.0)
-    return np.asarray(scale * np.linalg.norm(block / scale[:, None], axis=1))
 
 
 def _kinds(out: Mask) -> Kinds:
@@ -205,8 +193,7 @@ def _name(ax: Any, farthest: list[tuple[str, float]], kind: str) -> None:
             )  # fmt: skip
         return
     for place, (text, r) in enumerate(shown, 1):
-        ax.annotate(
-            text, (place, r), xytext=(2.0, 4.0), textcoords="offset points", fontsize=8,
-            color=QUIET, rotation=40.0, rotation_mode="anchor", zorder=6, parse_math=False,
-            annotation_clip=False,
+        remark(
+            ax, text, (place, r), (2.0, 4.0), xycoords="data", rotation=40.0, zorder=6,
+            rotation_mode="anchor", parse_math=False, annotation_clip=False,
         )  # fmt: skip

@@ -32,12 +32,32 @@ def new_figure(width: float, height: float, **options: Any) -> Any:
     return drawing().figure.Figure(figsize=(width, height), **options)
 
 
-def new_axes(width: float, height: float, *, three: bool = False) -> Any:
-    """Axes of a new figure."""
+def axes_for(ax: Any, width: float, height: float, *, three: bool = False) -> Any:
+    """The axes that were given, or those of a new figure."""
+    if ax is not None:
+        return ax
     figure = new_figure(width, height)
     if three:
         return figure.add_subplot(projection="3d", proj_type="ortho")
     return figure.add_subplot()
+
+
+def titled(ax: Any, text: str, **options: Any) -> None:
+    """A title on the left."""
+    ax.set_title(text, loc="left", fontsize=10, **options)
+
+
+def remark(ax: Any, text: str, at: Any, shift: tuple[float, float], **look: Any) -> None:
+    """A few quiet words, so many points from a place of the axes."""
+    usual = {"xycoords": "axes fraction", "fontsize": 8, "color": QUIET}
+    ax.annotate(text, at, xytext=shift, textcoords="offset points", **usual | look)
+
+
+def finished(ax: Any, **legend: Any) -> Any:
+    """The axes with a legend and an open frame."""
+    ax.legend(frameon=False, **legend)
+    open_frame(ax)
+    return ax
 
 
 def open_frame(ax: Any) -> None:
@@ -66,10 +86,7 @@ def legend_below(
 
 def say(ax: Any, text: str) -> None:
     ax.set_axis_off()
-    ax.annotate(
-        text, (0.0, 1.0), xytext=(0.0, -4.0), xycoords="axes fraction", va="top", fontsize=9,
-        textcoords="offset points", color=QUIET,
-    )  # fmt: skip
+    remark(ax, text, (0.0, 1.0), (0.0, -4.0), va="top", fontsize=9)
 
 
 def axes_width(ax: Any) -> float:

@@ -152,9 +152,9 @@ class Ellipsoid:
         else:
             value = np.sqrt(np.maximum(np.einsum("...i,...i->...", z @ self.shape, z), 0.0))
         if self.basis is not None:
-            rest = _lengths(z - (z @ self.basis) @ self.basis.T)
+            rest = vector_lengths(z - (z @ self.basis) @ self.basis.T)
             longest = self._axes[1].max(initial=0.0)  # the basis is as exact as the whole is large
-            size = _lengths(y) + _lengths(self.center) + longest
+            size = vector_lengths(y) + vector_lengths(self.center) + longest
             value = np.where(rest <= 16.0 * self.center.size * EPS * size, value, math.inf)
         return np.asarray(value, dtype=np.float64)
 
@@ -231,7 +231,7 @@ class Ellipsoid:
         return plain(self, names)
 
 
-def _lengths(x: Array) -> Array:
+def vector_lengths(x: Array) -> Array:
     """Norms along the last axis, of vectors of any length that is a float."""
     top = np.abs(x).max(axis=-1, keepdims=True)
     unit = np.where(top > 0.0, top, 1.0)
