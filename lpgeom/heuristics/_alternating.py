@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lpgeom.geometry.grassmann import widened
-from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic
+from lpgeom.heuristics.base import BasisFound, RowsTask, heuristic, monotone
 from lpgeom.heuristics.sweeps import sweep
 from lpgeom.rows.base import Array
 
@@ -71,24 +71,19 @@ def alternating_l1(task: RowsTask) -> BasisFound:
     U = A @ V
     value = float(np.abs(A - U @ V.T).sum())
     task.swept += 2.0
-    history = [value]
-    converged = value == 0.0
-    n_iter = 0
-    while not converged and n_iter < task.max_iter:
+
+    def step(state: tuple[Array, Array]) -> tuple[tuple[Array, Array], float]:
+        U, V = state
         # A basis change of either factor leaves the product as it is.
         V, R = np.linalg.qr(V)
         U = U @ R.T
         _regress(A, V, U, duals)
         U, R = np.linalg.qr(U)
         V = V @ R.T
-        new = _regress(At, U, V, duals_t)
         task.swept += 2.0 * (INNER + 1.0)
-        n_iter += 1
-        converged = value - new <= task.tol * value
-        value = min(new, value)
-        history.append(value)
-    V = np.linalg.qr(V)[0]
-    return BasisFound(V, n_iter=n_iter, converged=converged, history=tuple(history))
+        return (U, V), _regress(At, U, V, duals_t)
+
+    return monotone(task, (U, V), value, step, lambda state: np.linalg.qr(state[1])[0])
 
 
 def _regress(B: Array, basis: Array, x: Array, duals: Array) -> float:

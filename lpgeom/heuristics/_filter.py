@@ -64,15 +64,13 @@ def outlier_filter_svd(task: RowsTask) -> BasisFound:
     # Differences below this are rounding, and no reason to drop a row.
     slack = 1e-12 * float(norms.max())
     kept = _passing(norms, alive, slack)
-    converged = False
-    n_iter = 0
-    while not converged and n_iter < task.max_iter:
+    for n_iter in range(1, task.max_iter + 1):
         frame = _leading_of(task, kept)
-        n_iter += 1
         passing = _passing(np.sqrt(rows.quadratic_form(frame.W)), alive, slack)
         converged = bool((passing == kept).all())
-        if not converged and n_iter < task.max_iter:
-            kept = passing
+        if converged or n_iter == task.max_iter:
+            break
+        kept = passing
     dropped = int(np.count_nonzero(alive & ~kept))
     note = f"{dropped} of {alive.size} rows dropped"
     return BasisFound(frame.V, n_iter=n_iter, converged=converged, note=note)

@@ -59,7 +59,7 @@ def r1_pca(task: RowsTask) -> BasisFound:
     c2 = max(float(np.median(t)), 1e-24 * float(norms.max()))
     c = float(np.sqrt(c2))
 
-    def weight(t: Array) -> Array:
+    def weight(t: Array, lo: int, hi: int) -> Array:
         return c / np.sqrt(np.maximum(t, c2))
 
     def huber(t: Array) -> float:

@@ -59,12 +59,9 @@ def reaper(task: RowsTask) -> BasisFound:
     d = task.shape[1]
     weight, objective = powers(1.0, DELTA**2 * mean_square(task))
 
-    def rule(t: Array, lo: int, hi: int) -> Array:
-        return weight(t)
-
     def step(state: tuple[Array, Array]) -> tuple[tuple[Array, Array], float]:
         lam, U = eigen(state[1])
-        t, C = rows.reweighted_gram(U * water_filling(lam, d - k), rule)
+        t, C = rows.reweighted_gram(U * water_filling(lam, d - k), weight)
         return (U, C), objective(t)
 
     start = np.empty((0, 0)), rows.weighted_gram()

@@ -9,9 +9,9 @@ import numpy as np
 from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import eigen
 from lpgeom.heuristics.base import BasisFound, RowsTask, monotone
-from lpgeom.rows.base import Array
+from lpgeom.rows.base import Array, Rule
+from lpgeom.subspace.irls import floored
 
-Weight = Callable[[Array], Array]
 Objective = Callable[[Array], float]
 
 DELTA = 1e-10
@@ -21,7 +21,7 @@ DELTA = 1e-10
 def reweighted(
     task: RowsTask,
     start: Frame,
-    weight: Weight,
+    weight: Rule,
     objective: Objective,
 ) -> BasisFound:
     """Minimise ``objective(t) = sum_i phi(t_i)`` over subspaces, t the squared residuals.
@@ -31,11 +31,8 @@ def reweighted(
     objective never rises. One fused pass a step, O(n d (2 d - k)), and O(d^3).
     """
 
-    def rule(t: Array, lo: int, hi: int) -> Array:
-        return weight(t)
-
     def at(frame: Frame) -> tuple[tuple[Frame, Array], float]:
-        t, G = task.rows.reweighted_gram(frame.W, rule)
+        t, G = task.rows.reweighted_gram(frame.W, weight)
         return (frame, G), objective(t)
 
     def step(state: tuple[Frame, Array]) -> tuple[tuple[Frame, Array], float]:
@@ -44,20 +41,17 @@ def reweighted(
     return monotone(task, *at(start), step, lambda state: state[0].V)
 
 
-def powers(p: float, low: float) -> tuple[Weight, Objective]:
+def powers(p: float, low: float) -> tuple[Rule, Objective]:
     """Weight and objective of ``t^(p/2)``, p <= 2, continued below `low` by its tangent.
 
     The weight is phi' up to the factor p / 2.
     """
 
-    def weight(t: Array) -> Array:
-        return np.asarray(np.maximum(t, low) ** (p / 2.0 - 1.0))
-
     def objective(t: Array) -> float:
         c = np.maximum(t, low)
         return float((c ** (p / 2.0) + (p / 2.0) * c ** (p / 2.0 - 1.0) * (t - c)).sum())
 
-    return weight, objective
+    return floored(low, p), objective
 
 
 def mean_square(task: RowsTask) -> float:
