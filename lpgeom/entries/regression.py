@@ -300,18 +300,12 @@ def _judged(block: Block) -> tuple[Array, Array, Array, Array]:
 def _once_more(
     basis: Basis, b: Array, w: Array | None, p: float, tol: float, max_iter: int
 ) -> tuple[Array, Array, Array, Array, Array, NDArray[np.int64]]:
-    """As `_solve`, for one problem on the host, with a basis for the entries that are seen."""
-    if w is None or not w.any() or w.all():
-        return _to_the_end(basis, b[None], None if w is None else w[None], p, tol, max_iter)
-    at = w > 0.0
-    return _to_the_end(basis.seen(at), b[None, at], w[None, at], p, tol, max_iter)
-
-
-def _to_the_end(
-    basis: Basis, b: Array, w: Array | None, p: float, tol: float, max_iter: int
-) -> tuple[Array, Array, Array, Array, Array, NDArray[np.int64]]:
-    """As `_solve`, for one problem; at p = 1 ended at a vertex where that proves more."""
-    block = Block(basis, b, w, p)
+    """As `_solve`, for one problem on the host, with a basis for the entries that are seen; at
+    p = 1 ended at a vertex where that proves more."""
+    if w is not None and w.any() and not w.all():
+        at = w > 0.0
+        basis, b, w = basis.seen(at), b[at], w[at]
+    block = Block(basis, b[None], None if w is None else w[None], p)
     x = block.solve(0.01 * tol, max_iter)
     gap = block.certified()[2][0]
     if p == 1.0 and gap > 0.0 and block.n_iter[0] < max_iter and x.size:

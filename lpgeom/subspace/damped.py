@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -63,7 +64,6 @@ def damped(
 
     Weights are ``(t / max t)^(p/2-1)``: they cannot overflow, and the eigenvectors are the same.
     """
-    k = start.V.shape[1]
     power = p / 2.0 - 1.0
     frame = start
     if t is None:
@@ -76,27 +76,14 @@ def damped(
     while not converged and n_iter < max_iter:
         M = rows.weighted_gram((t / float(t.max())) ** power)
         M /= np.linalg.norm(M, ord=2)
-        improved = False
-        for c in (0.0, 1.0, 10.0, 100.0):
-            target = M if c == 0.0 else M + c * (frame.V @ frame.V.T)
-            path = Geodesic(frame.V, Frame.leading(eigen(target)[1], k).V)
-            if path.length <= 1e-14:
-                break
-            s = share if c == 0.0 else 1.0
-            while s > _SHORTEST:
-                trial = path.at(s)
-                t_trial = rows.quadratic_form(trial.W)
-                cost_trial = lp_cost(t_trial, p)
-                if cost_trial < cost:
-                    improved = True
-                    break
-                s *= 0.5
-            if improved:
-                if c == 0.0:
-                    share = min(1.0, 1.5 * s)
-                break
         n_iter += 1
-        if not improved:
+        for grown, trial in _trials(frame.V, M, share):
+            t_trial = rows.quadratic_form(trial.W)
+            cost_trial = lp_cost(t_trial, p)
+            if cost_trial < cost:
+                share = grown
+                break
+        else:
             converged = True
             break
         converged = cost_trial == 0.0 or cost - cost_trial <= tol * cost
@@ -105,3 +92,16 @@ def damped(
         if tick is not None:
             tick(f"cost {cost:.6g}")
     return Run(frame, frame, cost, tuple(history), n_iter, converged)
+
+
+def _trials(V: Array, M: Array, share: float) -> Iterator[tuple[float, Frame]]:
+    """Shorter and shorter steps; with each the share that the next iteration begins with."""
+    for c in (0.0, 1.0, 10.0, 100.0):
+        target = M if c == 0.0 else M + c * (V @ V.T)
+        path = Geodesic(V, Frame.leading(eigen(target)[1], V.shape[1]).V)
+        if path.length <= 1e-14:
+            return
+        s = share if c == 0.0 else 1.0
+        while s > _SHORTEST:
+            yield (min(1.0, 1.5 * s) if c == 0.0 else share), path.at(s)
+            s *= 0.5

@@ -305,7 +305,8 @@ class Anderson:
         F = np.stack([df.ravel() for df in self._df], axis=1)
         gamma = np.linalg.lstsq(F, f.ravel(), rcond=1e-8)[0]
         X = there - sum(c * dg for c, dg in zip(gamma, self._dg, strict=True))
-        return self._frame(X)
+        assert self._origin is not None  # or there would be no coordinates
+        return Frame.spanned_by(self._origin.V + self._origin.W @ X)
 
     def _coordinates(self, x: Frame) -> Array | None:
         if self._origin is None:
@@ -316,7 +317,3 @@ class Anderson:
             return None
         # A NaN or an infinity from a nearly right angle fails this too.
         return np.asarray(X) if np.linalg.norm(X) <= CHART else None
-
-    def _frame(self, X: Array) -> Frame:
-        assert self._origin is not None
-        return Frame.spanned_by(self._origin.V + self._origin.W @ X)

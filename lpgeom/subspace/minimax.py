@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -107,18 +106,14 @@ class MinimaxSolver(Solver):
 
     def descents(self, starts: Starts) -> list[Candidate]:
         """The best of the two subspaces and the ends of descents from them."""
-        return [self._widened(starts, self._two)]
+        return [self._widened(starts, search=False)]
 
     def searched(self, starts: Starts) -> list[Candidate]:
         """The same with the relaxation, and random subspaces, as further starts."""
-        return [self._widened(starts, self._portfolio)]
+        return [self._widened(starts, search=True)]
 
-    def _widened(
-        self,
-        starts: Starts,
-        first: Callable[[ArrayRows, Candidate, Candidate, Array], list[Candidate]],
-    ) -> Candidate:
-        """The best of rounds: `first` on some rows, then descents as more of them join."""
+    def _widened(self, starts: Starts, *, search: bool) -> Candidate:
+        """The best of rounds: all descents on some rows, then one as more of them join."""
         svd, own = self.svd, self.evaluate("lewis", starts.ellipsoid)
         n, d = self.rows.shape
         room = max(FEW, 8 * d)
@@ -132,8 +127,10 @@ class MinimaxSolver(Solver):
         for turn in range(ROUNDS):
             part = ArrayRows(gathered(self.rows, index))
             if found is None:
-                w = entries(starts.lewis.weights, index)
-                found = cheapest(first(part, svd, own, w))
+                ends = [self._descent(part, c.name, c.frame, far=True) for c in (svd, own)]
+                if search:
+                    ends = self._searched(part, ends, entries(starts.lewis.weights, index))
+                found = cheapest(ends)
             else:
                 self.bar.stage("descent with more rows")
                 again = self._descent(part, found.name, found.frame, far=False)
@@ -153,15 +150,8 @@ class MinimaxSolver(Solver):
             index = np.union1d(index, joins)
         return replace(best, history=falling(costs, best.cost))
 
-    def _two(self, part: ArrayRows, svd: Candidate, own: Candidate, w: Array) -> list[Candidate]:
-        """Descents from both subspaces, on the rows in `part`."""
-        return [self._descent(part, c.name, c.frame, far=True) for c in (svd, own)]
-
-    def _portfolio(
-        self, part: ArrayRows, svd: Candidate, own: Candidate, w: Array
-    ) -> list[Candidate]:
-        """Descents from every start, on the rows in `part`, whose John weights are w."""
-        found = self._two(part, svd, own, w)
+    def _searched(self, part: ArrayRows, found: list[Candidate], w: Array) -> list[Candidate]:
+        """`found` and the ends of further descents, on rows whose John weights are w."""
         n, d = part.shape
         self.bar.stage("relaxation")
         best = cheapest(found)

@@ -274,7 +274,7 @@ class Solver:
         *,
         t: Array | None = None,
     ) -> Irls:
-        tol = max(tol or self.tol, 0.0 if rows.dtype == np.float64 else SINGLE_TOL)
+        tol = self._tol(rows, tol)
         return Irls(rows, start, self.p, tol=tol, t=t, eps=eps, tick=self.bar.step)
 
     def _descend(self, start: Candidate, begun: Irls | None = None) -> Candidate:
@@ -284,39 +284,30 @@ class Solver:
         name = f"{'irls' if p < 2.0 else 'damped'} from {start.name}"
         frame, t = start.frame, start.t
         history: list[float] = []
-        n_iter = 0
-        eps = None
-        if self.large:
-            run = self._run(True, frame, t, begun)
+        n_iter, eps = 0, None
+        for rows in (self.rows.single(), self.rows) if self.large else (self.rows,):
+            if p < 2.0:
+                irls = begun or self._irls(rows, frame, t=t, eps=eps)
+                run, begun = irls.run(self.max_iter), None
+            else:
+                run = continued(
+                    rows, frame, p, max_iter=self.max_iter, tol=self._tol(rows), t=t,
+                    tick=self.bar.step,
+                )  # fmt: skip
             history += run.history
-            n_iter = run.n_iter
+            n_iter += run.n_iter
             found = self._settle(name, run)
             frame, t, eps = found.frame, found.t, run.eps
-            # Rows that fit to float32's resolution had their weights capped by it.
-            hidden = t < 1e-9 * self.rows.squared_norms()
-            capped = p < 2.0 and int(np.count_nonzero(hidden)) > 1e-3 * t.size
-            if not capped and self.tol >= SINGLE_TOL:
-                return found.after(history, n_iter, run)
-        run = self._run(False, frame, t, eps=eps)
-        history += run.history
-        found = self._settle(name, run)
-        return found.after(history, n_iter + run.n_iter, run)
+            if rows is not self.rows and self.tol >= SINGLE_TOL:
+                # Rows that fit to float32's resolution had their weights capped by it.
+                hidden = t < 1e-9 * self.rows.squared_norms()
+                if p >= 2.0 or int(np.count_nonzero(hidden)) <= 1e-3 * t.size:
+                    break
+        return found.after(history, n_iter, run)
 
-    def _run(
-        self,
-        single: bool,
-        frame: Frame,
-        t: Array,
-        begun: Irls | None = None,
-        eps: float | None = None,
-    ) -> Run:
-        rows = self.rows.single() if single else self.rows
-        if self.p < 2.0:
-            return (begun or self._irls(rows, frame, t=t, eps=eps)).run(self.max_iter)
-        tol = max(self.tol, SINGLE_TOL) if single else self.tol
-        return continued(
-            rows, frame, self.p, max_iter=self.max_iter, tol=tol, t=t, tick=self.bar.step
-        )
+    def _tol(self, rows: Rows, tol: float | None = None) -> float:
+        """No change is asked for that float32 passes cannot tell."""
+        return max(tol or self.tol, 0.0 if rows.dtype == np.float64 else SINGLE_TOL)
 
     def _settle(self, name: str, run: Run) -> Candidate:
         """The end of a run in float64, or the best subspace it saw should that be cheaper."""
