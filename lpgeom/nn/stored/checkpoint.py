@@ -425,7 +425,7 @@ def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Mo
         raise CheckpointError(f"{folder}: config.json is missing")
     # Whatever a class raises that is given another one's config.
     with refused(folder, Exception, what=f"its config makes no {recipe.model}"):
-        config = config_from(cls.config_class, recipe.config)
+        config = config_from(cls.config_class, json.loads(recipe.config))
         with fork_rng(devices=[]):  # new weights, thrown away, disturb no seed
             with torch.device("meta"):
                 outline = cls(config)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.random import fork_rng
 
 from lpgeom.nn.stored.huggingface import config_from, transformers_class
-from lpgeom.nn.stored.recipe import NAME, CheckpointError, refused
+from lpgeom.nn.stored.recipe import NAME, CheckpointError, read_json, refused
 from lpgeom.nn.stored.tensors import DTYPES
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".ot",
@@ -29,16 +29,11 @@ RENAMED = ((".weight", ".gamma"), (".bias", ".beta"))
 
 def structure(source: Path) -> nn.Module:
     """The model of a directory's config, without data."""
-    if not source.is_dir():
-        raise CheckpointError(f"{source}: there is no such directory")
     if (source / NAME).is_file():
         raise CheckpointError(f"{source}: is compressed already (it has {NAME})")
     path = source / "config.json"
-    if not path.is_file():
-        raise CheckpointError(f"{source}: no config.json; not a Hugging Face model's directory")
-    with refused(path, ValueError, AttributeError, what="damaged"):
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text)
+    values = read_json(path, "not a Hugging Face model's directory")
+    with refused(path, AttributeError, what="damaged"):
         names, kind = values.get("architectures") or [], values.get("model_type")
     transformers_class("PreTrainedModel")  # says what to install
     from transformers import CONFIG_MAPPING, AutoModel
@@ -48,7 +43,7 @@ def structure(source: Path) -> nn.Module:
     # Whatever classes raise that are given another one's config.
     what = "makes no model"
     with refused(path, Exception, what=what), torch.device("meta"), fork_rng(devices=[]):
-        config = config_from(CONFIG_MAPPING[kind], text)
+        config = config_from(CONFIG_MAPPING[kind], values)
         if not names:
             return AutoModel.from_config(config)
         cls = transformers_class(str(names[0]))

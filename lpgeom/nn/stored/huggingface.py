@@ -79,20 +79,19 @@ def say_untied(model: Any) -> None:
     setattr(config, TIED, False)
 
 
-def config_from(config_class: Any, text: str) -> Any:
+def config_from(config_class: Any, values: Any) -> Any:
     """The config of that class that a config.json says, of which only what is `permitted` counts.
 
     Raises
     ------
     ValueError
-        A text that is none, or that asks for something else.
+        Values that are none, or that ask for something else.
     """
-    values = json.loads(text)
     if not isinstance(values, dict):
         raise ValueError("not a mapping")
     stored = values.get("quantization_config")
     if isinstance(stored, dict) and stored.get("quant_method") == METHOD:
-        del values["quantization_config"]
+        values = {key: value for key, value in values.items() if value is not stored}
     with tempfile.TemporaryDirectory() as own:
         kept = json.dumps(permitted(values, config_class))
         (Path(own) / "config.json").write_text(kept, encoding="utf-8")

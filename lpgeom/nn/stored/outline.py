@@ -46,31 +46,23 @@ def prepare(model: nn.Module, layers: Iterable[Layer]) -> None:
         model is as it was.
     """
     places: list[tuple[nn.Module, str, nn.Module]] = []
+    modules = dict(model.named_modules(remove_duplicate=False))
     for layer in layers:
         parent_name, _, key = layer.name.rpartition(".")
-        try:
-            parent = model.get_submodule(parent_name)
-        except AttributeError:
-            parent = None
+        parent = modules.get(parent_name)
         old = None if parent is None else parent._modules.get(key, parent._parameters.get(key))
         weight = old if isinstance(old, Tensor) else getattr(old, "weight", None)
         if parent is None or not isinstance(weight, Tensor):
             raise CheckpointError(f"the model has no layer {layer.name}")
         shape = sorted((weight.shape[0], math.prod(weight.shape[1:])))
         if shape != sorted((layer.n, layer.d)):
-            raise CheckpointError(
-                f"{layer.name} is {tuple(weight.shape)} in the model, {layer.n} x {layer.d} in the "
-                "saved one"
-            )
+            raise _differs(layer, f"is {tuple(weight.shape)}", f"{layer.n} x {layer.d}")
         kind = "parameter" if isinstance(old, Tensor) else kind_of(old)
         kind = "linear" if kind == "conv1d" else kind or "module of another kind"
         if kind == "parameter" and list(weight.shape) != layer.options.get("shape"):
             kind = f"parameter of shape {tuple(weight.shape)}"
         if kind != layer.kind:
-            raise CheckpointError(
-                f"{layer.name} is {_article(kind)} in the model, {_article(layer.kind)} in the "
-                "saved one"
-            )
+            raise _differs(layer, f"is {_article(kind)}", _article(layer.kind))
         made = _empty(layer)
         if isinstance(made, LowRankEmbedding):
             made.scale_by(_scaling(old, layer))
@@ -90,11 +82,12 @@ def _scaling(old: Any, layer: Layer) -> Scaling | None:
     value = float(layer.options.get(SCALE, 1.0))
     own = 1.0 if found is None else found.value
     if abs(own - value) > _HALF * abs(own):  # not for nan: a model without data
-        raise CheckpointError(
-            f"{layer.name} scales what it looks up by {own:g} in the model, by {value:g} in the "
-            "saved one"
-        )
+        raise _differs(layer, f"scales what it looks up by {own:g}", f"by {value:g}")
     return None if found is None else replace(found, value=value)
+
+
+def _differs(layer: Layer, ours: str, theirs: str) -> CheckpointError:
+    return CheckpointError(f"{layer.name} {ours} in the model, {theirs} in the saved one")
 
 
 def _article(kind: str) -> str:

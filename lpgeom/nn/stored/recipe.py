@@ -25,7 +25,7 @@ SCALE = "scale"
 """A further option, of embeddings that multiply what they look up by another number than 1."""
 
 _LARGEST = 64 << 20
-"""A recipe of more bytes than this is none."""
+"""A recipe, or a config, of more bytes than this is none."""
 
 _TENSORS = re.compile(r"lpgeom-[0-9a-f]{8}\.safetensors")
 
@@ -138,16 +138,7 @@ def read_recipe(directory: str | os.PathLike[str]) -> Recipe:
         There is none, or it is of another kind, newer, or damaged.
     """
     path = Path(directory) / NAME
-    if not Path(directory).is_dir():
-        raise CheckpointError(f"{directory}: there is no such directory")
-    if not path.is_file():
-        raise CheckpointError(
-            f"{directory}: no {NAME}; this is not a model saved by lpgeom.nn.save_pretrained"
-        )
-    if path.stat().st_size > _LARGEST:
-        raise CheckpointError(f"{path}: larger than any recipe")
-    with refused(path, ValueError, RecursionError, what="damaged"):
-        values = json.loads(path.read_bytes())
+    values = read_json(path, "this is not a model saved by lpgeom.nn.save_pretrained")
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a recipe of {FORMAT}")
     if values.get("version") not in range(OLDEST, VERSION + 1):
@@ -159,6 +150,18 @@ def read_recipe(directory: str | os.PathLike[str]) -> Recipe:
         return _checked(values)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+
+
+def read_json(path: Path, otherwise: str) -> Any:
+    """What a file of a model's directory says; `otherwise`, where it is missing, this is so."""
+    if not path.parent.is_dir():
+        raise CheckpointError(f"{path.parent}: there is no such directory")
+    if not path.is_file():
+        raise CheckpointError(f"{path.parent}: no {path.name}; {otherwise}")
+    if path.stat().st_size > _LARGEST:
+        raise CheckpointError(f"{path}: larger than any such file")
+    with refused(path, ValueError, RecursionError, what="damaged"):
+        return json.loads(path.read_bytes())
 
 
 def _require(holds: bool, what: str) -> None:

@@ -8,14 +8,15 @@ into room left for it; blanks fill what it does not need.
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
+
+from lpgeom.io.atomic import write_atomically
 
 DTYPES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
@@ -31,7 +32,7 @@ _ENTRY = 256
 def write_tensors(path: Path, names: Sequence[str], tensors: Iterable[tuple[str, Tensor]]) -> None:
     """Write a new file with the tensors called `names`, in the order in which they come.
 
-    It is complete, or removed again.
+    It appears complete, or not at all.
 
     Raises
     ------
@@ -44,37 +45,35 @@ def write_tensors(path: Path, names: Sequence[str], tensors: Iterable[tuple[str,
     room = 2 + sum(len(json.dumps(name)) + _ENTRY for name in names) + 64
     room = -(-room // 8) * 8
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    missing, at = set(names), 0
-    path.touch(exist_ok=False)
-    try:
-        with open(path, "wb") as file:
-            file.write(bytes(8 + room))
-            for name, tensor in tensors:
-                if name not in missing:
-                    raise ValueError(f"{name}: not a tensor to be written here")
-                missing.remove(name)
-                dtype = DTYPES.get(tensor.dtype)
-                if dtype is None or tensor.layout != torch.strided:
-                    what = f"{tensor.dtype} {tensor.layout}"
-                    raise TypeError(f"{name}: a {what} tensor cannot be stored")
-                flat = tensor.detach().cpu().contiguous().flatten()
-                data = memoryview(flat.view(torch.uint8).numpy() if flat.numel() else b"")
-                file.write(data)
-                place = [at, at := at + data.nbytes]
-                header[name] = {
-                    "dtype": dtype, "shape": list(tensor.shape), "data_offsets": place,
-                }  # fmt: skip
-            if missing:
-                raise ValueError(f"{path}: {min(missing)} was not written")
-            text = json.dumps(header, separators=(",", ":")).encode()
-            assert len(text) <= room
-            file.seek(0)
-            file.write(struct.pack("<Q", room) + text.ljust(room))
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    missing = set(names)
+    if path.exists():
+        raise FileExistsError(f"{path} is there already")
+
+    def write(file: IO[bytes]) -> None:
+        at = 0
+        file.write(bytes(8 + room))
+        for name, tensor in tensors:
+            if name not in missing:
+                raise ValueError(f"{name}: not a tensor to be written here")
+            missing.remove(name)
+            dtype = DTYPES.get(tensor.dtype)
+            if dtype is None or tensor.layout != torch.strided:
+                what = f"{tensor.dtype} {tensor.layout}"
+                raise TypeError(f"{name}: a {what} tensor cannot be stored")
+            flat = tensor.detach().cpu().contiguous().flatten()
+            data = memoryview(flat.view(torch.uint8).numpy() if flat.numel() else b"")
+            file.write(data)
+            place = [at, at := at + data.nbytes]
+            shape = list(tensor.shape)
+            header[name] = {"dtype": dtype, "shape": shape, "data_offsets": place}
+        if missing:
+            raise ValueError(f"{path}: {min(missing)} was not written")
+        text = json.dumps(header, separators=(",", ":")).encode()
+        assert len(text) <= room
+        file.seek(0)
+        file.write(struct.pack("<Q", room) + text.ljust(room))
+
+    write_atomically(path, write)
 
 
 def aliases_of(state: Mapping[str, Any]) -> dict[str, str]:
