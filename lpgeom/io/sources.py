@@ -175,12 +175,9 @@ def _check_piece(size: int, stored: Callable[[], int | None]) -> None:
 
 def _stored_bytes(array: Any) -> int | None:
     """What there is of an array; None if its library does not tell."""
-    stored = None
-    if hasattr(getattr(array, "id", None), "get_storage_size"):  # HDF5
-        stored = array.id.get_storage_size()
-    elif hasattr(array, "nbytes_stored"):  # Zarr
-        stored = array.nbytes_stored()
-    return stored() if callable(stored) else stored
+    ask = getattr(getattr(array, "id", None), "get_storage_size", None)  # HDF5
+    ask = ask or getattr(array, "nbytes_stored", None)  # Zarr
+    return None if ask is None else int(ask())
 
 
 def _check_announced(array: Any, announced: int) -> None:

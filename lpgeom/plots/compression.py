@@ -120,7 +120,7 @@ def _panels(report: Any) -> list[tuple[Any, float]]:
     """(how to draw it, height in inches) of each picture."""
     measured = rows_of([x for x in report.layers if x.compressed and _known(x.error)])
     selected = rows_of(report.layers)
-    spectra = rows_of([x for x in report.layers if x.compressed and _normalised(x) is not None])
+    spectra = rows_of([x for x in report.layers if x.compressed and _normalised(x).size])
     named = len(spectra) if len(spectra) <= NAMED else 0
     sums = [Row("", (None,))] * 2
     return [
@@ -172,13 +172,12 @@ def _errors(ax: Any, rows: list[Row], report: Any) -> None:
         **options,
     )  # fmt: skip
     ax.plot(ours, y, marker="o", color=OURS, label="these factors", zorder=5, **options)
-    handles, names = ax.get_legend_handles_labels()
-    _legend_above(ax, handles[::-1], names[::-1])  # ours, the SVD, the band
     remark(ax, "ratio", (1.0, 1.0), (0.0, 3.0), ha="right")
     for row, at in zip(rows, labels, strict=True):
         _label(ax, at, row.label, _ratios(row))
     _number_lines(ax, rows, lines)
-    _plain_frame(ax)
+    handles, names = ax.get_legend_handles_labels()
+    _framed(ax, handles[::-1], names[::-1])  # ours, the SVD, the band
 
 
 def _ratios(row: Row) -> str:
@@ -245,8 +244,7 @@ def _parameters(ax: Any, selected: list[Row], report: Any) -> None:
     ax.xaxis.set_major_formatter(lambda value, _: count(value))
     ax.set_yticks([])
     colours = [Patch(color=colour, linewidth=0) for colour in (BEFORE, OURS)]
-    _legend_above(ax, colours, ["before", "after"])
-    _plain_frame(ax)
+    _framed(ax, colours, ["before", "after"])
 
 
 def _change(before: int, after: int) -> str:
@@ -305,9 +303,8 @@ def _spectra(ax: Any, rows: list[Row]) -> None:
 def _envelope(row: Row) -> tuple[Array, Array, Array]:
     """Least, median and largest over the row's layers of each singular value."""
     spectra = [_normalised(layer) for layer in row.layers]
-    values = np.full((len(spectra), max(len(s) for s in spectra if s is not None)), np.nan)
+    values = np.full((len(spectra), max(map(len, spectra))), np.nan)
     for line, spectrum in zip(values, spectra, strict=True):
-        assert spectrum is not None
         line[: len(spectrum)] = spectrum
     return np.nanmin(values, axis=0), np.nanmedian(values, axis=0), np.nanmax(values, axis=0)
 
@@ -315,23 +312,20 @@ def _envelope(row: Row) -> tuple[Array, Array, Array]:
 def _name_below(ax: Any, handles: list[Any], names: list[str]) -> None:
     """A legend below, whose names may hold anything: no mathematics, no hidden names."""
     numbers = [str(i) for i in range(len(names))]
-    legend = legend_below(
-        ax, 36.0, handles, numbers, loc="upper left", at=0.0, fontsize=8, borderpad=0.0
-    )
+    look = {"loc": "upper left", "fontsize": 8, "borderpad": 0.0}
+    legend = legend_below(ax, 36.0, 0.0, handles, numbers, **look)
     width = int((axes_width(ax) * 72.0 - 25.0) / 5.2)
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(abbreviate(name, width))
 
 
-def _normalised(layer: Any) -> Array | None:
-    """Positive singular values over the largest; None if there are none."""
+def _normalised(layer: Any) -> Array:
+    """Positive singular values over the largest."""
     values = np.asarray(layer.spectrum, dtype=np.float64)
-    values = values[np.isfinite(values)]
-    if len(values) == 0 or values[0] <= 0.0:
-        return None
-    values = values / values[0]
-    return values[values > 0.0]
+    values = values[np.isfinite(values) & (values > 0.0)]
+    values = values / values[:1]
+    return values[values > 0.0]  # what is left after the division
 
 
 # ---------------------------------------------------------------- what they share
@@ -353,14 +347,13 @@ def _label(ax: Any, at: float, name: str, right: str) -> None:
     ax.text(1.0, at, right, fontsize=8, ha="right", color=QUIET, **options)
 
 
-def _legend_above(ax: Any, handles: list[Any], names: list[str]) -> None:
+def _framed(ax: Any, handles: list[Any], names: list[str]) -> None:
+    """A legend above, the lower line of a frame, and lines upward from its numbers."""
     ax.legend(
         handles, names, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False,
         fontsize=8, borderaxespad=0.2, borderpad=0.0, handletextpad=0.5, columnspacing=1.4,
     )  # fmt: skip
 
-
-def _plain_frame(ax: Any) -> None:
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="x", labelsize=8)
     _grid(ax, "x")

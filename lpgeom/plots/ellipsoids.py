@@ -99,7 +99,7 @@ def ellipsoid(
         _points(ax, E, points, pair)
     ax.set(xlabel=f"x[{i}]", ylabel=f"x[{j}]")
     ax.set_aspect("equal", adjustable="box")
-    legend_below(ax, 38.0, fontsize=9, ncol=2)
+    legend_below(ax, 38.0, 0.5, loc="upper center", fontsize=9, ncol=2)
     open_frame(ax)
     return ax
 

@@ -50,10 +50,8 @@ def save(ax: Any, path: str | os.PathLike[str], *, dpi: int = 110) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: the name must end in {', '.join(SUFFIXES)}")
-    picture = io.BytesIO()
-    figure = ax.get_figure()
-    figure.savefig(picture, format=suffix[1:], dpi=dpi, bbox_inches="tight")
-    write_atomically(path, lambda file: file.write(picture.getvalue()))
+    figure, look = ax.get_figure(), {"format": suffix[1:], "dpi": dpi, "bbox_inches": "tight"}
+    write_atomically(path, lambda file: figure.savefig(file, **look))
 
 
 def svg(draw: Callable[[], Any], *, name: str, colours: Mapping[str, str] | None = None) -> str:

@@ -90,10 +90,7 @@ def residuals(
     out = (r > limit) & (r > 64.0 * math.sqrt(array.shape[1]) * EPS * lengths)
     ax = axes_for(ax, 6.4, 4.2)
     order = np.argsort(-r, kind="stable")
-    if kind == "sorted":
-        _sorted(ax, r[order], _kinds(out[order]), limit)
-    else:
-        _histogram(ax, r, _kinds(out), limit)
+    (_sorted if kind == "sorted" else _histogram)(ax, r[order], _kinds(out[order]), limit)
     _name(ax, [(labels[i], r[i]) for i in order[: min(named, int(out.sum()))]], kind)
     return finished(ax, loc="best", fontsize=9)
 

@@ -66,21 +66,14 @@ def open_frame(ax: Any) -> None:
         ax.spines[side].set_visible(False)
 
 
-def legend_below(
-    ax: Any,
-    points: float,
-    *entries: Any,
-    at: float = 0.5,
-    loc: str = "upper center",
-    **options: Any,
-) -> Any:
+def legend_below(ax: Any, points: float, at: float, *entries: Any, **options: Any) -> Any:
     """A legend so far below the axes, however flat the picture is."""
     from matplotlib.transforms import offset_copy
 
     below = offset_copy(ax.transAxes, ax.get_figure(), y=-points, units="points")
     return ax.legend(
-        *entries, loc=loc, bbox_to_anchor=(at, 0.0), bbox_transform=below, borderaxespad=0.0,
-        frameon=False, **options,
+        *entries, bbox_to_anchor=(at, 0.0), bbox_transform=below, borderaxespad=0.0, frameon=False,
+        **options,
     )  # fmt: skip
 
 

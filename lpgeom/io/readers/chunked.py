@@ -21,15 +21,9 @@ def read_zarr(path: str | os.PathLike[str], tensor: str | None) -> Stored:
         if hasattr(found, "shape"):
             if tensor is not None:
                 raise ReadError(f"{path}: holds one array, which has no name ({tensor!r})")
-            return _numbers(path, found)
+            return StoredArray(found)
         names = [name for name, item in found.members(max_depth=None) if hasattr(item, "shape")]
-        return _numbers(path, found[choose(path, names, tensor)])
-
-
-def _numbers(path: str | os.PathLike[str], array: Any) -> Stored:
-    if getattr(array.dtype, "kind", "O") not in "fiub":
-        raise ReadError(f"{path}: dtype {array.dtype}; expected real numbers")
-    return StoredArray(array)
+        return StoredArray(found[choose(path, names, tensor)])
 
 
 def read_hdf5(path: str | os.PathLike[str], tensor: str | None) -> Stored:
@@ -54,7 +48,7 @@ def read_hdf5(path: str | os.PathLike[str], tensor: str | None) -> Stored:
         if dataset.external or dataset.is_virtual:
             raise ReadError(f"{path}: {dataset.name!r} has its numbers in other files, "
                             "which are not read")  # fmt: skip
-        return _numbers(path, dataset)
+        return StoredArray(dataset)
 
 
 def _refuse_links(path: str | os.PathLike[str], group: Any, name: str) -> None:

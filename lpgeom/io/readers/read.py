@@ -102,7 +102,7 @@ def read_matrix(path: str | os.PathLike[str], tensor: str | None = None) -> NDAr
         return array
     if 0 < array.shape[1] < READERS[_suffix(path)].least_columns:
         raise ReadError(f"{path}: one column only; are its fields separated by commas?")
-    return _usable(array, path)
+    return _usable(array)
 
 
 def read_vector(path: str | os.PathLike[str], tensor: str | None = None) -> NDArray:
@@ -115,7 +115,7 @@ def read_vector(path: str | os.PathLike[str], tensor: str | None = None) -> NDAr
         array = array.reshape(-1)
     if isinstance(array, Stored) or array.ndim != 1:
         raise ReadError(f"{path}: {_called(tensor)}has shape {array.shape}, not one dimension")
-    return _usable(array, path)
+    return _usable(array)
 
 
 def _called(tensor: str | None) -> str:
@@ -137,17 +137,18 @@ def _read(path: str | os.PathLike[str], tensor: str | None) -> NDArray | Stored:
         raise ReadError(f"{path}: a {suffix} file holds one array, which has no name ({tensor!r})")
     try:
         with reading(path):
-            return READERS[suffix].read(path, tensor)
+            array = READERS[suffix].read(path, tensor)
     except ImportError as error:
         raise ReadError(
             f"{path}: a {suffix} file is read with {error.name or 'a library'}, which is not "
             f"installed: pip install '{READERS[suffix].package}'"
         ) from error
-
-
-def _usable(array: NDArray, path: str | os.PathLike[str]) -> NDArray:
     if array.dtype.kind not in "fiub":
         raise ReadError(f"{path}: dtype {array.dtype}; expected real numbers")
+    return array
+
+
+def _usable(array: NDArray) -> NDArray:
     if array.dtype == np.float16:
         return array.astype(np.float32)
     if not array.dtype.isnative:
