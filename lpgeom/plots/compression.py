@@ -15,12 +15,10 @@ from lpgeom.plots.style import (
     BAND,
     COLOURS,
     QUIET,
-    axes_width,
     legend_below,
     new_figure,
     open_frame,
     remark,
-    say,
     titled,
 )
 
@@ -145,7 +143,7 @@ def _errors(ax: Any, rows: list[Row], report: Any) -> None:
     if not rows:
         why = "no errors were recorded" if report.compressed else "no layer was compressed"
         dry = "a dry run: nothing was solved, so there are no errors yet"
-        say(ax, dry if report.dry_run else why)
+        _say(ax, dry if report.dry_run else why)
         return
     labels, lines, height = places(rows)
     y = np.concatenate(lines)
@@ -262,7 +260,7 @@ def _spectra(ax: Any, rows: list[Row]) -> None:
 
     titled(ax, "Singular values")
     if not rows:
-        say(ax, "no singular values were recorded")
+        _say(ax, "no singular values were recorded")
         return
     named = len(rows) <= NAMED
     handles: list[Any] = []
@@ -314,7 +312,7 @@ def _name_below(ax: Any, handles: list[Any], names: list[str]) -> None:
     numbers = [str(i) for i in range(len(names))]
     look = {"loc": "upper left", "fontsize": 8, "borderpad": 0.0}
     legend = legend_below(ax, 36.0, 0.0, handles, numbers, **look)
-    width = int((axes_width(ax) * 72.0 - 25.0) / 5.2)
+    width = int((_axes_width(ax) * 72.0 - 25.0) / 5.2)
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(abbreviate(name, width))
@@ -331,6 +329,16 @@ def _normalised(layer: Any) -> Array:
 # ---------------------------------------------------------------- what they share
 
 
+def _say(ax: Any, text: str) -> None:
+    ax.set_axis_off()
+    remark(ax, text, (0.0, 1.0), (0.0, -4.0), va="top", fontsize=9)
+
+
+def _axes_width(ax: Any) -> float:
+    """Width in inches of the axes, before any layout engine has seen them."""
+    return float(ax.get_position().width * ax.get_figure().get_size_inches()[0])
+
+
 def _known(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
@@ -341,7 +349,7 @@ def _values(values: Any) -> Array:
 
 def _label(ax: Any, at: float, name: str, right: str) -> None:
     """A row's name above it, and what there is to say at its end."""
-    width = int(axes_width(ax) * 72.0 / 0.8 / 5.5) - len(right)
+    width = int(_axes_width(ax) * 72.0 / 0.8 / 5.5) - len(right)
     options = {"transform": ax.get_yaxis_transform(), "va": "center", "clip_on": False}
     ax.text(0.0, at, abbreviate(name, max(12, width)), fontsize=8.5, parse_math=False, **options)
     ax.text(1.0, at, right, fontsize=8, ha="right", color=QUIET, **options)

@@ -222,13 +222,11 @@ def cost_curve(
 def _in_units(curve: CostCurve, value: str) -> tuple[Array, Array, Array]:
     """Costs found, costs of the SVD, and lower bounds, in the units drawn."""
     root = 1.0 if math.isinf(curve.p) else 1.0 / curve.p
-    if value == "cost":
-        return curve.cost, curve.svd_cost, curve.lower_bound
     if value == "norm_error":
         with np.errstate(over="ignore"):
             return curve.norm_error, curve.svd_cost**root, curve.lower_bound**root
-    if value == "share":
-        total = curve.total or 1.0
+    if value != "ratio":
+        total = 1.0 if value == "cost" else curve.total or 1.0
         return curve.cost / total, curve.svd_cost / total, curve.lower_bound / total
     over = np.divide(curve.svd_cost, curve.cost, out=np.ones(len(curve)), where=curve.cost > 0.0)
     return curve.ratio, curve.ratio * over**root, np.ones(len(curve))

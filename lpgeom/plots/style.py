@@ -75,13 +75,3 @@ def legend_below(ax: Any, points: float, at: float, *entries: Any, **options: An
         *entries, bbox_to_anchor=(at, 0.0), bbox_transform=below, borderaxespad=0.0, frameon=False,
         **options,
     )  # fmt: skip
-
-
-def say(ax: Any, text: str) -> None:
-    ax.set_axis_off()
-    remark(ax, text, (0.0, 1.0), (0.0, -4.0), va="top", fontsize=9)
-
-
-def axes_width(ax: Any) -> float:
-    """Width in inches of the axes, before any layout engine has seen them."""
-    return float(ax.get_position().width * ax.get_figure().get_size_inches()[0])

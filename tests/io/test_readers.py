@@ -369,5 +369,12 @@ def test_a_new_type_of_file_is_one_entry(tmp_path: Path, monkeypatch: pytest.Mon
         read_matrix(tmp_path / "a.txt", "a")
     with pytest.raises(ReadError, match="one column only"):
         read_matrix(tmp_path / "one.txt")
-    with pytest.raises(ReadError, match="not found"):
+    with pytest.raises(ReadError, match="No such file"):
         read_matrix(tmp_path / "none.txt")
+
+    def refuse(path: Any, tensor: str | None) -> Any:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setitem(READERS, ".txt", Reader(refuse))
+    with pytest.raises(ReadError, match=r"a\.txt: the disk is gone"):
+        read_matrix(tmp_path / "a.txt")

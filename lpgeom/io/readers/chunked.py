@@ -13,8 +13,6 @@ def read_zarr(path: str | os.PathLike[str], tensor: str | None) -> Stored:
     """The array, or one of a group's."""
     import zarr
 
-    if not os.path.exists(path):
-        raise FileNotFoundError(2, "No such file or directory")
     # zarr has no base class for what can be wrong with a store.
     with reading(path, "not a Zarr array or group, or damaged", Exception):
         found = zarr.open(os.fspath(path), mode="r")
@@ -30,8 +28,6 @@ def read_hdf5(path: str | os.PathLike[str], tensor: str | None) -> Stored:
     """A dataset, wherever in the file it lies; nothing that lies in another file."""
     import h5py
 
-    with open(path, "rb"):  # h5py's own message for a missing file is about its flags
-        pass
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -69,8 +65,6 @@ def read_parquet(path: str | os.PathLike[str], tensor: str | None) -> Stored:
     import pyarrow
     from pyarrow import parquet
 
-    with open(path, "rb"):
-        pass
     with reading(path, "", pyarrow.ArrowException, TypeError, ValueError, OverflowError):
         file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
         return ParquetTable(file, None if tensor is None else [tensor])

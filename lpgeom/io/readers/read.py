@@ -137,6 +137,9 @@ def _read(path: str | os.PathLike[str], tensor: str | None) -> NDArray | Stored:
         raise ReadError(f"{path}: a {suffix} file holds one array, which has no name ({tensor!r})")
     try:
         with reading(path):
+            if not os.path.isdir(path):
+                with open(path, "rb"):  # h5py's own message for a missing file is about its flags
+                    pass
             array = READERS[suffix].read(path, tensor)
     except ImportError as error:
         raise ReadError(

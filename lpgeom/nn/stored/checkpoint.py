@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from operator import methodcaller
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -119,8 +118,8 @@ def write(
 
     `recipe` is asked once all tensors are written; it may depend on what their making told.
     """
-    stage = Path(tempfile.mkdtemp(".tmp", ".lpgeom.", folder))
-    try:
+    with TemporaryDirectory(".tmp", ".lpgeom.", folder, ignore_cleanup_errors=True) as own:
+        stage = Path(own)
         write_tensors(stage / "tensors", names, tensors)
         digest = sha256_of(stage / "tensors")
         file = f"lpgeom-{digest[:8]}.safetensors"
@@ -144,8 +143,6 @@ def write(
                 dense = written.library and DENSE.fullmatch(old.name)
                 if dense or (tensor_file and alone and old.name != file):
                     old.unlink()
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
     return written
 
 
@@ -155,20 +152,17 @@ def _alone(folder: Path) -> Iterator[bool]:
 
     There nothing may be removed: a writer beside this one may be about to name it.
     """
-    held, alone = None, False
-    try:
+    alone = False
+    with ExitStack() as last:
         with suppress(ImportError, OSError):
             import fcntl
 
             held = os.open(folder, os.O_RDONLY)
+            last.callback(os.close, held)
+            last.callback(os.fsync, held)
             fcntl.flock(held, fcntl.LOCK_EX)
             alone = True
         yield alone
-        if held is not None:
-            os.fsync(held)
-    finally:
-        if held is not None:
-            os.close(held)
 
 
 def load_pretrained(

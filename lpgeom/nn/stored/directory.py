@@ -89,19 +89,14 @@ _DTYPES = {name: dtype for dtype, name in DTYPES.items()}
 @contextmanager
 def open_tensors(source: Path, weights: str | None) -> Iterator[Stored]:
     """The tensors of a directory, open while the context lasts."""
-    if weights is not None:
-        path = source / weights
-        if not path.is_file():
-            raise CheckpointError(f"{path}: there is no such file")
-        if path.suffix != ".safetensors":
-            yield Stored(_unpickled(path))
-            return
-        paths = [path]
-    else:
-        paths = _weights_of(source)
     opened: dict[str, Any] = {}
     with ExitStack() as stack:
-        for path in paths:
+        for path in _weights_of(source) if weights is None else [source / weights]:
+            if not path.is_file():
+                raise CheckpointError(f"{path}: there is no such file")
+            if path.suffix != ".safetensors":
+                opened |= _unpickled(path)
+                continue
             with refused(path, SafetensorError, OSError):
                 file = stack.enter_context(safe_open(path, framework="pt"))
             opened |= dict.fromkeys(file.keys(), file)

@@ -30,6 +30,10 @@ _LARGEST = 64 << 20
 _TENSORS = re.compile(r"lpgeom-[0-9a-f]{8}\.safetensors")
 
 
+_DAMAGE = LookupError, TypeError, ValueError, AttributeError, ArithmeticError
+"""What values of another kind than a recipe's raise."""
+
+
 class CheckpointError(ValueError):
     """A directory that does not hold what `save_pretrained` writes."""
 
@@ -42,7 +46,7 @@ def refused(where: Path | str, *kinds: type[Exception], what: str = "") -> Itera
     except CheckpointError:
         raise
     except kinds as error:
-        text = f"{what} ({error})" if what else str(error)
+        text = f"{what} ({type(error).__name__}: {error})" if what else str(error)
         raise CheckpointError(f"{where}: {text}") from error
 
 
@@ -146,10 +150,8 @@ def read_recipe(directory: str | os.PathLike[str]) -> Recipe:
             f"{path}: version {values.get('version')!r} of the format; this lpgeom {__version__} "
             f"reads versions {OLDEST} to {VERSION} (written by lpgeom {values.get('lpgeom')!r})"
         )
-    try:
+    with refused(path, *_DAMAGE, what="damaged"):
         return _checked(values)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error})") from error
 
 
 def read_json(path: Path, otherwise: str) -> Any:
