@@ -10,12 +10,15 @@ rows, with the columns as points.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.entries.problem import Entries
 from lpgeom.records.factors import EntriesBlock, EntriesBound
+from lpgeom.records.subspace import SubspaceResult
+from lpgeom.rows.base import Array
 from lpgeom.rows.vectors import beside
 from lpgeom.subspace.approx import approx_rows
 
@@ -88,18 +91,21 @@ def _block(
         return None
     index = beside(entries.A, J)
     try:
-        result = approx_rows(
-            entries.A[:, index] if axis == "rows" else entries.A[index].T,
-            entries.k,
-            entries.p,
-            method="irls",  # the bound needs a good subspace, not the best
-            row_weights=weights,
-            certify=certify,
-            backend=entries.place.backend,
-            seed=seed,
-        )
+        points = entries.A[:, index] if axis == "rows" else entries.A[index].T
+        # The bound needs a good subspace, not the best.
+        result = solved(entries, points, seed, weights, method="irls", certify=certify)
     except OverflowError:  # weights so small that no bound from them is a float
         return None
     if result.certificate is None or result.lower_bound == 0.0:
         return None
     return EntriesBlock(J, result.certificate)
+
+
+def solved(
+    entries: Entries, points: Any, seed: int, weights: Array | None = None, **options: Any
+) -> SubspaceResult:
+    """`approx_subspace` of other points, with what else is given."""
+    place, k, p = entries.place, entries.k, entries.p
+    return approx_rows(
+        points, k, p, row_weights=weights, backend=place.backend, seed=seed, **options
+    )

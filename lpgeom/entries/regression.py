@@ -218,15 +218,8 @@ def regress(
             f'free; {entries} entries would fit; backend="cpu" works in host memory'
         )
     if place.on_device and rank == 0:  # nothing to fit
-        fit = regress(
-            basis.at(HOST),
-            place.host(B),
-            p,
-            None if weights is None else place.host(weights),
-            tol,
-            max_iter,
-            tick,
-        )
+        B, weights = (None if v is None else place.host(v) for v in (B, weights))
+        fit = regress(basis.at(HOST), B, p, weights, tol, max_iter, tick)
         return replace(fit, X=place.xp.asarray(fit.X))
     step = max(1, entries // d)
 
@@ -236,10 +229,10 @@ def regress(
             if stopped():
                 return
             part = slice(lo, min(lo + step, n))
-            w = None if weights is None else _sent(weights if weights.ndim == 1 else weights[part])
-            b = _sent(B[part])
-            if w is not None:
-                w = np.broadcast_to(w, b.shape)
+            b, w = place.array(B[part], np.float64), None
+            if weights is not None:
+                w = weights if weights.ndim == 1 else weights[part]
+                w = np.broadcast_to(place.array(w, np.float64), b.shape)
             x = None if start is None else start[part] @ basis.forth.T
             X[part], cost[part], lower[part], gap[part], seen[part], n_iter[part] = _solve(
                 basis, b, w, p, tol, max_iter, x
@@ -257,11 +250,6 @@ def regress(
                         values[lo + j] = own[0]
             if tick is not None and i == 0:
                 tick(f"{part.stop} of {n}")
-
-    def _sent(block: Any) -> Any:
-        if place.on_device:
-            return place.array(block, np.float64)
-        return np.asarray(block, dtype=np.float64)
 
     place.run(work, float(n) * d * max(1, rank))
     return Regression(X, cost, lower, gap, n_iter, seen <= _allowed(tol), p)

@@ -132,8 +132,11 @@ class Block:
         self.b = b / self.unit[:, None]
         self.top = xp.ones(len(b)) if w is None else np.where(w.any(axis=1), w.max(axis=1), 1.0)
         self.w = np.ones_like(b) if w is None else w / self.top[:, None]
-        self.x, r = self._first_fit()
-        seen = self.w > 0.0
+        seen, Q = self.w > 0.0, basis.Q
+        self.x = (self.b * seen if self.masked else self.b) @ Q
+        if self.masked:  # least squares over the entries that take part
+            self.place.kernels.regression.solve(self._factors(seen.astype(np.float64)), self.x)
+        r = self.b - self.x @ Q.T
         count = np.maximum(seen.sum(axis=1), 1)
         sizes = np.where(seen, np.abs(r), 0.0)
         mean = sizes.sum(axis=1) / count
@@ -144,17 +147,6 @@ class Block:
             self.x = start / self.unit[:, None]
         self.y = np.zeros_like(b)
         self.n_iter = xp.zeros(len(b), dtype=np.int64)
-
-    def _first_fit(self) -> tuple[Any, Any]:
-        """Least squares over the entries that take part."""
-        Q = self.basis.Q
-        if not self.masked:
-            x = self.b @ Q
-        else:
-            seen = (self.w > 0.0).astype(np.float64)
-            x = (self.b * seen) @ Q
-            self.place.kernels.regression.solve(self._factors(seen), x)
-        return x, self.b - x @ Q.T
 
     def _factors(self, W: Any) -> Any:
         """Cholesky factors of ``Q^T W_i Q``."""
@@ -280,12 +272,8 @@ class Block:
         slack = off * (np.sqrt((r**2).sum(axis=1)) + far)
         slack += d * _EPS * (np.abs(r) * np.abs(y)).sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            scaled = np.where(seen, np.abs(y) / w ** (1.0 / p), 0.0)
-            top = scaled.max(axis=1)
-            if p > 1.0:
-                q = p / (p - 1.0)
-                top = top * ((scaled / top[:, None]) ** q).sum(axis=1) ** (1.0 / q)
-            norm = np.maximum((r * y).sum(axis=1) - slack, 0.0) / (top * (1.0 + d * _EPS))
+            dual = _dual_norm(np.where(seen, np.abs(y) / w ** (1.0 / p), 0.0), p)
+            norm = np.maximum((r * y).sum(axis=1) - slack, 0.0) / (dual * (1.0 + d * _EPS))
         return self._in_user_units(cost, norm, size, self.exact, self.unit, self.top)
 
     def _in_user_units(
@@ -338,12 +326,8 @@ class Block:
             axis=1
         )
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            scaled = np.where(D > 0.0, np.abs(y) / D, 0.0)
-            top = scaled.max(axis=1)
-            if p > 1.0:
-                q = p / (p - 1.0)
-                top = top * ((scaled / top[:, None]) ** q).sum(axis=1) ** (1.0 / q)
-            norm = ((r * y).sum(axis=1) - slack) / (top * (1.0 + (d + 32.0) * _EPS))
+            dual = _dual_norm(np.where(D > 0.0, np.abs(y) / D, 0.0), p)
+            norm = ((r * y).sum(axis=1) - slack) / (dual * (1.0 + (d + 32.0) * _EPS))
         norm = np.maximum(np.nan_to_num(norm, nan=0.0, posinf=0.0), 0.0)
         unit, most = host(self.unit), host(self.top)
         exact = host(self.exact) | (np.abs(r) <= off).all(axis=1)  # rounding of b
@@ -391,6 +375,15 @@ class Block:
             y = y - np.where(seen, g @ Q.T, 0.0)
         off = np.linalg.norm(y @ Q, axis=1) * np.sqrt(trace)
         return y, off * (1.0 + 1e-6), sure
+
+
+def _dual_norm(size: Any, p: float) -> Any:
+    """Rows' norms for the exponent p / (p - 1), from absolute values."""
+    top = size.max(axis=1)
+    if p == 1.0:
+        return top
+    q = p / (p - 1.0)
+    return top * ((size / top[:, None]) ** q).sum(axis=1) ** (1.0 / q)
 
 
 def _orthogonal_one_by_one(Q: Array, y: Array, seen: Any) -> tuple[Array, Array]:

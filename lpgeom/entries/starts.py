@@ -13,16 +13,14 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from lpgeom.entries.alternating import fit_left, fit_right
-from lpgeom.entries.bounds import whole_is_worth_it
+from lpgeom.entries.bounds import solved, whole_is_worth_it
 from lpgeom.entries.problem import Entries
 from lpgeom.entries.run import FactorsRun, orthonormal
 from lpgeom.geometry.spectrum import LARGE
 from lpgeom.records.factors import EntriesBlock
-from lpgeom.records.subspace import SubspaceResult
 from lpgeom.rows.base import Array
 from lpgeom.rows.place import place_of
 from lpgeom.rows.vectors import beside
-from lpgeom.subspace.approx import approx_rows
 
 SMALL = 1 << 16
 """Up to this many entries of A every start is followed to its end, above only the best two."""
@@ -91,7 +89,7 @@ def _clipped(entries: Entries, certify: bool | str, seed: int) -> Projection | N
 def _lewis(entries: Entries, certify: bool | str, seed: int) -> Projection | None:
     if entries.W is not None:
         return None
-    result = _solved(entries, seed, method="lewis", certify=False)
+    result = solved(entries, entries.A, seed, entries.row_weights, method="lewis", certify=False)
     V = beside(entries.B, result.basis)
     d = entries.shape[1]
     return Projection(entries.B @ V, V.T, result.guarantee * d ** abs(1.0 / entries.p - 0.5))
@@ -102,8 +100,10 @@ def _rows(entries: Entries, certify: bool | str, seed: int) -> Projection | None
     if entries.W is not None:
         return None
     d = entries.shape[1]
-    result = _solved(
-        entries, seed, method="auto" if entries.A.size <= SMALL else "irls",
+    # B has the row weights inside, and for a certificate it must be A.
+    result = solved(
+        entries, entries.A, seed, entries.row_weights,
+        method="auto" if entries.A.size <= SMALL else "irls",
         certify=certify if whole_is_worth_it(d, entries.k) else False,
     )  # fmt: skip
     proof = None
@@ -113,23 +113,12 @@ def _rows(entries: Entries, certify: bool | str, seed: int) -> Projection | None
     return Projection(entries.B @ V, V.T, proof=proof)
 
 
-def _solved(entries: Entries, seed: int, **options: Any) -> SubspaceResult:
-    """`approx_subspace` of A: B has the row weights inside, and for a certificate it must be A."""
-    return approx_rows(
-        entries.A, entries.k, entries.p, row_weights=entries.row_weights,
-        backend=entries.place.backend, seed=seed, **options,
-    )  # fmt: skip
-
-
 def _columns(entries: Entries, certify: bool | str, seed: int) -> Projection | None:
     """The best subspace for columns, where the columns are not all in one."""
     n, d = entries.shape
     if entries.W is not None or min(n, d) <= entries.k or n * d >= LARGE:
         return None
-    result = approx_rows(
-        entries.B.T, entries.k, entries.p, method="irls", certify=False,
-        backend=entries.place.backend, seed=seed,
-    )  # fmt: skip
+    result = solved(entries, entries.B.T, seed, method="irls", certify=False)
     V = beside(entries.B, result.basis)
     return Projection(V, V.T @ entries.B)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.rows.base import Array, KeepingRule, Rule
-from lpgeom.rows.forms import Bilinear, Form, GramSum, SquaredNorm
+from lpgeom.rows.forms import Form, GramSum, bilinear, squared_norm
 from lpgeom.rows.place import HOST
 from lpgeom.rows.views import Views
 
@@ -175,35 +175,30 @@ class BlockRows(Views, ABC):
 
     def squared_norms(self) -> Array:
         if self._norms is None:
-            t = self._vector()
-
-            def work(i: int, workers: int, stopped: Stop) -> None:
-                for lo, hi, block, c in self.blocks(i, workers, stopped):
-                    t[lo:hi] = 0.0
-                    self.place.kernels.add_row_squares(block, t[lo:hi])
-                    t[lo:hi] *= c
-
-            self.run(work)
-            self._norms = t
+            add = self.place.kernels.add_row_squares
+            self._norms = self._filled(lambda block, room, out: add(block, out), 0)
         return self._given(self._norms)
 
     def quadratic_form(self, X: Array) -> Array:
-        return self._form(SquaredNorm(X, self.shape[0], self._dtype, self.place))
+        return self._form(squared_norm(X, self.shape[0], self._dtype, self.place))
 
     def bilinear_form(self, M: Array) -> Array:
-        return self._form(Bilinear(M, self._dtype, self.place))
+        return self._form(bilinear(M, self._dtype, self.place))
 
     def _form(self, form: Form) -> Array:
+        return self._given(self._filled(form, form.width))
+
+    def _filled(self, form: Callable[[Any, Any, Any], None], width: int) -> Any:
         t = self._vector()
 
         def work(i: int, workers: int, stopped: Stop) -> None:
-            room = self.buffer(form.width)
+            room = self.buffer(width)
             for lo, hi, block, c in self.blocks(i, workers, stopped):
                 form(block, room, t[lo:hi])
                 t[lo:hi] *= c
 
         self.run(work)
-        return self._given(t)
+        return t
 
     def weighted_gram(self, w: Array | None = None) -> Array:
         d = self.shape[1]
@@ -225,7 +220,7 @@ class BlockRows(Views, ABC):
 
     def reweighted_gram(self, X: Array, rule: Rule | KeepingRule) -> tuple[Array, ...]:
         t = self._vector()
-        form = SquaredNorm(X, self.shape[0], self._dtype, self.place)
+        form = squared_norm(X, self.shape[0], self._dtype, self.place)
 
         def work(i: int, workers: int, stopped: Stop) -> tuple[GramSum, list[Kept]]:
             sums = GramSum(self.shape[1], self._dtype, self.place)
@@ -304,7 +299,7 @@ class BlockRows(Views, ABC):
 
     def _vector(self) -> Array:
         """Room for a number for each row, where blocks are."""
-        v: Array = self.place.xp.empty(self.shape[0])
+        v: Array = self.place.xp.zeros(self.shape[0])
         return v
 
     def _joined(self, pieces: list[Kept]) -> list[Array]:

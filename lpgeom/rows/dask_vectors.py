@@ -109,7 +109,7 @@ def _largest_of_all(
 def passed(v: da.Array, shares: Array) -> tuple[NDArray[np.intp], float]:
     """As `vectors.passed`: the chunk from the sums of all chunks, the row in the chunk."""
     chunks = numbered_chunks(v)
-    sums = np.array(dask.compute(*(dask.delayed(_total)(part) for _, part in chunks)))
+    sums = np.array(dask.compute(*(dask.delayed(np.sum)(part) for _, part in chunks)))
     ends = np.cumsum(sums)
     places = shares * ends[-1]
     inside = np.minimum(np.searchsorted(ends, places, side="right"), np.flatnonzero(sums)[-1])
@@ -119,10 +119,6 @@ def passed(v: da.Array, shares: Array) -> tuple[NDArray[np.intp], float]:
         if (inside == j).any()
     ]
     return np.concatenate(dask.compute(*tasks)), float(ends[-1])
-
-
-def _total(part: Array) -> float:
-    return float(part.sum())
 
 
 def _passed(part: Array, places: Array, lo: int) -> NDArray[np.intp]:

@@ -230,9 +230,6 @@ class Copies:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.finish()
-
-    def finish(self) -> None:
         """Wait for the copies that are under way."""
         if self._cuda is not None:
             self._copies.synchronize()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,71 +12,64 @@ from lpgeom.rows.base import Array
 from lpgeom.rows.place import HOST, Place
 from lpgeom.threads import serial_blas
 
+Add = Callable[[NDArray[Any], NDArray[Any], int, Array], None]
+"""``add(product, block, j, out)`` adds what the product of a block with panel j contributes."""
+
 CORNER = 96
 """Columns of one panel of a (d, d) matrix whose lower triangle is filled in."""
 
 
-class Form(ABC):
+class Form:
     """A number for each row of a block, from its products with panels of one matrix.
 
     Panel j of a triangular matrix needs only the columns of the rows from its first row on.
     """
 
-    def __init__(self, panels: list[tuple[int, Array]], dtype: np.dtype[Any], place: Place) -> None:
-        self._place = place
+    def __init__(
+        self, panels: list[tuple[int, Array]], add: Add, dtype: np.dtype[Any], place: Place
+    ) -> None:
+        self._place, self._add = place, add
         self._panels: list[tuple[int, Any]] = [
             (j, place.xp.asarray(np.ascontiguousarray(x, dtype=dtype))) for j, x in panels
         ]
         self.width = max((x.shape[1] for _, x in panels), default=0)
 
     def __call__(self, block: NDArray[Any], room: NDArray[Any], out: Array) -> None:
-        out[:] = 0.0
+        """Add to `out`."""
         for j, panel in self._panels:
             rows, width = len(block), panel.shape[1]
             product = room.reshape(-1)[: rows * width].reshape(rows, width)  # without gaps
             self._place.matmul(block[:, j:], panel, out=product)
             self._add(product, block, j, out)
 
-    @abstractmethod
-    def _add(self, product: NDArray[Any], block: NDArray[Any], j: int, out: Array) -> None:
-        """Add what panel j's product contributes."""
 
-
-class SquaredNorm(Form):
+def squared_norm(X: Array, n: int, dtype: np.dtype[Any], place: Place = HOST) -> Form:
     """``||a X||^2`` for a block of rows, panel by panel of a triangular X.
 
     ``X = L O`` with O orthonormal rows and L (d, r) lower trapezoidal (QR of X^T, backward stable)
     leaves ``||a X|| = ||a L||``: for r = d the work approaches half of the full product. Worth its
     QR for many rows and r near d; not on a device, where it would take longer than the product.
     """
-
-    def __init__(self, X: Array, n: int, dtype: np.dtype[Any], place: Place = HOST) -> None:
-        d, r = X.shape
-        step, panels = place.panel, [(0, X)]
-        if not place.on_device and r >= 2 * step and 4 * r >= 3 * d and n >= 8 * d:
-            with serial_blas():
-                L = np.asarray(np.linalg.qr(X.T, mode="r")).T
-            panels = [(j, L[j:, j : j + step]) for j in range(0, L.shape[1], step)]
-        super().__init__(panels, dtype, place)
-
-    def _add(self, product: NDArray[Any], block: NDArray[Any], j: int, out: Array) -> None:
-        self._place.kernels.add_row_squares(product, out)
+    d, r = X.shape
+    step, panels = place.panel, [(0, X)]
+    if not place.on_device and r >= 2 * step and 4 * r >= 3 * d and n >= 8 * d:
+        with serial_blas():
+            L = np.asarray(np.linalg.qr(X.T, mode="r")).T
+        panels = [(j, L[j:, j : j + step]) for j in range(0, L.shape[1], step)]
+    add = place.kernels.add_row_squares
+    return Form(panels, lambda product, block, j, out: add(product, out), dtype, place)
 
 
-class Bilinear(Form):
+def bilinear(M: Array, dtype: np.dtype[Any], place: Place = HOST) -> Form:
     """``a^T M a`` for a block of rows and a symmetric M, from one triangle of M.
 
     ``a^T M a = a . (a T)`` with T the lower triangle of M, entries below the diagonal doubled: half
     of the full product.
     """
-
-    def __init__(self, M: Array, dtype: np.dtype[Any], place: Place = HOST) -> None:
-        step = place.panel if len(M) >= 2 * place.panel else len(M)
-        T = np.tril(M) + np.tril(M, -1)
-        super().__init__([(j, T[j:, j : j + step]) for j in range(0, len(M), step)], dtype, place)
-
-    def _add(self, product: NDArray[Any], block: NDArray[Any], j: int, out: Array) -> None:
-        self._place.kernels.add_row_dots(product, block, j, out)
+    step = place.panel if len(M) >= 2 * place.panel else len(M)
+    T = np.tril(M) + np.tril(M, -1)
+    panels = [(j, T[j:, j : j + step]) for j in range(0, len(M), step)]
+    return Form(panels, place.kernels.add_row_dots, dtype, place)
 
 
 class GramSum:

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lpgeom.geometry.grassmann import Frame
+from lpgeom.geometry.grassmann import Frame, widened
 from lpgeom.geometry.spectrum import EPS, Spectrum, spectrum
 from lpgeom.records.subspace import Certificate
 from lpgeom.rows.base import Array, Rows
 from lpgeom.rows.door import Problem
 from lpgeom.rows.vectors import numbers
 from lpgeom.subspace.assemble import Candidate, Solution, exact_certificate
-from lpgeom.subspace.scale import rescaled, spanning
+from lpgeom.subspace.scale import exponents_left, rescaled
 
 ROUNDING = 4.0 * EPS
 """A residual below this times sqrt(d) of its row's length is rounding; the independent check
@@ -95,7 +95,7 @@ def residuals(rows: Rows, W: Array, scale: float) -> tuple[Array, bool]:
     if numbers(short.sum())[0] > 0.0:
         # The rows may have been enlarged already.
         room = (1000.0 - math.log2(max(numbers(Y2.max())[0], 1.0))) / 2.0
-        factor = math.ldexp(1.0, min(LARGER, _exponents_left(scale), int(room)))
+        factor = math.ldexp(1.0, min(LARGER, exponents_left(scale), int(room)))
         larger = rows.scaled(factor)
         y = np.where(short, np.sqrt(larger.quadratic_form(W)) / factor, y)
         Y = np.where(short, np.sqrt(larger.quadratic_form(np.eye(len(W)))) / factor, Y)
@@ -104,7 +104,9 @@ def residuals(rows: Rows, W: Array, scale: float) -> tuple[Array, bool]:
 
 
 def _held(inner: Problem[Rows], pca: Spectrum, k: int, span: Array | None) -> Held:
-    V = spanning(pca, span, k)
+    """The leading directions of the rows, and others where k exceeds the number of coordinates."""
+    U = pca.U if span is None else span @ pca.U
+    V = widened(np.ascontiguousarray(U[:, max(U.shape[1] - k, 0) :]), k)
     if k >= len(pca.U):  # more directions than coordinates
         return Held(V, np.zeros(1), True)
     y, exact = residuals(inner.rows, Frame.leading(pca.U, k).W, inner.scale)
@@ -135,9 +137,4 @@ def _cost(y: Array, p: float) -> float:
 def _room(y: Array, scale: float) -> float:
     """The power of two that brings the largest residual near 1, as far as the rows allow."""
     (top,) = numbers(y.max())
-    return math.ldexp(1.0, min(max(-math.frexp(top)[1], -480), 480, _exponents_left(scale)))
-
-
-def _exponents_left(scale: float) -> int:
-    """How often the scale of the rows can be doubled."""
-    return 1020 - math.frexp(scale)[1]
+    return math.ldexp(1.0, min(max(-math.frexp(top)[1], -480), 480, exponents_left(scale)))

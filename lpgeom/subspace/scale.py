@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from lpgeom.geometry.grassmann import widened
 from lpgeom.geometry.spectrum import Spectrum
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem
@@ -25,11 +24,15 @@ def centred(problem: Problem, pca: Spectrum, k: int) -> tuple[Problem, Spectrum]
     mean = float(np.maximum(pca.eigvals[:m], 0.0).sum()) / problem.rows.shape[0]
     if mean <= 0.0:
         return problem, pca
-    # 2^480 keeps squared norms of the rows inside float64, 2^1020 the scale itself.
-    room = 1020 - math.frexp(problem.scale)[1]
-    e = min(max(-round(0.5 * math.log2(mean)), -480), 480, room)
+    # 2^480 keeps squared norms of the rows inside float64.
+    e = min(max(-round(0.5 * math.log2(mean)), -480), 480, exponents_left(problem.scale))
     factor = math.ldexp(1.0, e)
     return rescaled(problem, problem.unit / factor), replace(pca, eigvals=pca.eigvals * factor**2)
+
+
+def exponents_left(scale: float) -> int:
+    """How often the scale of the rows can be doubled."""
+    return 1020 - math.frexp(scale)[1]
 
 
 def rescaled(problem: Problem, unit: float) -> Problem:
@@ -63,10 +66,3 @@ def in_span(problem: Problem) -> tuple[Problem, Array | None]:
         return problem, None
     rows, span = problem.rows.reduced()
     return replace(problem, rows=rows), span
-
-
-def spanning(pca: Spectrum, span: Array | None, k: int) -> Array:
-    """An orthonormal (d, k) basis that contains the leading directions of the rows; k may exceed
-    the number of coordinates."""
-    U = pca.U if span is None else span @ pca.U
-    return widened(np.ascontiguousarray(U[:, max(U.shape[1] - k, 0) :]), k)
