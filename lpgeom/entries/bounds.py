@@ -47,28 +47,25 @@ def entry_bounds(
     `rows` is the whole matrix's certificate for rows, if there is one already.
     """
     n, d = entries.shape
-    plans = []
-    for axis, width in (("rows", d), ("columns", n)):
-        if whole_is_worth_it(width, entries.k):
-            plans.append((axis, 1))
-        groups = _groups(width, entries.k)
-        if groups > 1 and width <= groups * BROAD:
-            plans.append((axis, groups))
+    if min(n, d) <= entries.k:  # a k-dimensional subspace can hold all points
+        return ()
     found = []
-    for axis, count in plans:
-        points, width = (n, d) if axis == "rows" else (d, n)
-        if min(points, width) <= entries.k:  # a k-dimensional subspace can hold all points
-            continue
-        name = axis if count == 1 else f"{axis}, {count} groups"
-        tick(f"bound from {name}")
-        blocks = []
-        for J in np.array_split(np.arange(width), count):
-            if axis == "rows" and count == 1 and rows is not None:
-                blocks.append(rows)
-            elif (block := _block(entries, axis, J, certify, seed)) is not None:
-                blocks.append(block)
-        if blocks:
-            found.append(EntriesBound(name, axis, tuple(blocks), entries.p, entries.unit))
+    for axis, width in (("rows", d), ("columns", n)):
+        groups = _groups(width, entries.k)
+        counts = [1] if whole_is_worth_it(width, entries.k) else []
+        if groups > 1 and width <= groups * BROAD:
+            counts.append(groups)
+        for count in counts:
+            name = axis if count == 1 else f"{axis}, {count} groups"
+            tick(f"bound from {name}")
+            blocks = []
+            for J in np.array_split(np.arange(width), count):
+                if axis == "rows" and count == 1 and rows is not None:
+                    blocks.append(rows)
+                elif (block := _block(entries, axis, J, certify, seed)) is not None:
+                    blocks.append(block)
+            if blocks:
+                found.append(EntriesBound(name, axis, tuple(blocks), entries.p, entries.unit))
     return tuple(sorted(found, key=lambda bound: -bound.scaled_value))
 
 

@@ -137,10 +137,7 @@ class Entries:
             return self
         # The scale itself has to be a float, and so have the squares of entries.
         room = min(1020 - math.frexp(self.scale)[1], 480)
-        return self.rescaled(math.ldexp(1.0, min(-math.frexp(top)[1], room)))
-
-    def rescaled(self, factor: float) -> Entries:
-        """The same problem, B times a power of two."""
+        factor = math.ldexp(1.0, min(-math.frexp(top)[1], room))
         return replace(self, B=self.B * factor, scale=self.scale * factor, unit=self.unit / factor)
 
     def projected(self, k: int, limit: float = math.inf) -> tuple[Any, Any]:

@@ -234,9 +234,9 @@ def regress(
                 w = weights if weights.ndim == 1 else weights[part]
                 w = np.broadcast_to(place.array(w, np.float64), b.shape)
             x = None if start is None else start[part] @ basis.forth.T
-            X[part], cost[part], lower[part], gap[part], seen[part], n_iter[part] = _solve(
-                basis, b, w, p, tol, max_iter, x
-            )
+            block = Block(basis, b, w, p, x)
+            block.solve(tol, max_iter)
+            X[part], cost[part], lower[part], gap[part], seen[part], n_iter[part] = _told(block)
             # Rounding can spoil a last step, and few entries seen make columns nearly dependent:
             # once more, with a basis for these entries. One problem is work for the host.
             bad = np.flatnonzero(seen[part] > _allowed(tol))
@@ -270,26 +270,19 @@ def _allowed(tol: float) -> float:
     return max(10.0 * tol, 1e-12)
 
 
-def _solve(
-    basis: Basis, b: Any, w: Any, p: float, tol: float, max_iter: int, start: Any = None
-) -> tuple[Any, Array, Array, Array, Array, Any]:
-    """(X, cost, lower bound, gap, gap as the iteration saw it, n_iter) of one block."""
-    block = Block(basis, b, w, p, start)
-    x = block.solve(tol, max_iter) * block.unit[:, None]
-    return x @ basis.back.T, *_judged(block), block.place.host(block.n_iter)
-
-
-def _judged(block: Block) -> tuple[Array, Array, Array, Array]:
-    """Cost, bound and gap, proved for V where it is known; and the gap for the basis."""
+def _told(block: Block) -> tuple[Any, Array, Array, Array, Array, Any]:
+    """X; cost, bound and gap, proved for V where it is known; the gap for the basis; n_iter."""
+    X = (block.x * block.unit[:, None]) @ block.basis.back.T
     own = block.certified()
-    return *(own if block.basis.given is None else block.proved()), own[2]
+    judged = own if block.basis.given is None else block.proved()
+    return X, *judged, own[2], block.place.host(block.n_iter)
 
 
 def _once_more(
     basis: Basis, b: Array, w: Array | None, p: float, tol: float, max_iter: int
-) -> tuple[Array, Array, Array, Array, Array, NDArray[np.int64]]:
-    """As `_solve`, for one problem on the host, with a basis for the entries that are seen; at
-    p = 1 ended at a vertex where that proves more."""
+) -> tuple[Any, Array, Array, Array, Array, Any]:
+    """What is told of one problem solved on the host, with a basis for the entries that are seen;
+    at p = 1 ended at a vertex where that proves more."""
     if w is not None and w.any() and not w.all():
         at = w > 0.0
         basis, b, w = basis.seen(at), b[at], w[at]
@@ -303,7 +296,7 @@ def _once_more(
             block.x, block.y = end[0][None], end[1][None]
             if not block.certified()[2][0] < gap:
                 block.x, block.y = before
-    return (block.x * block.unit[:, None]) @ basis.back.T, *_judged(block), block.n_iter
+    return _told(block)
 
 
 def vertex(Q: Array, b: Array, w: Array, x: Array) -> tuple[Array, Array] | None:

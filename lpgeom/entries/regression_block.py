@@ -64,10 +64,9 @@ class Basis:
         Q = place.array(U[:, :rank])
         back = (scale[:, None] * Wt[:rank].T) / s[:rank]
         forth = s[:rank, None] * (Wt[:rank] / scale)
-        basis = Basis(Q, place.array(back), place.xp.asarray(forth), _products(Q, place))
-        return (
-            replace(basis, given=place.host(V), inner=Wt[:rank].T / s[:rank]) if proving else basis
-        )
+        given, inner = (place.host(V), Wt[:rank].T / s[:rank]) if proving else (None, None)
+        products = _products(Q, place)
+        return Basis(Q, place.array(back), place.xp.asarray(forth), products, given, inner)
 
     def seen(self, at: Any) -> Basis:
         """A basis for some of the entries, whose coefficients are those of V all the same."""
@@ -89,9 +88,6 @@ def _thin_svd(V: Any, place: Place) -> tuple[Any, Array, Array]:
     """(U, s, W^T), U where V is; the others, no larger than (k, k), on the host."""
     if not place.on_device:
         return np.linalg.svd(V, full_matrices=False)
-    if V.shape[0] < V.shape[1]:
-        U, s, Wt = np.linalg.svd(place.host(V), full_matrices=False)
-        return place.xp.asarray(U), s, Wt
     # The device is quick at QR, and slow at small SVDs.
     Q, R = np.linalg.qr(V)
     U, s, Wt = np.linalg.svd(place.host(R), full_matrices=False)

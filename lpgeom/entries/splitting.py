@@ -107,12 +107,10 @@ def _add_gram(place: Place, M: NDArray[Any], G: Any) -> None:
         G += M.T @ M
         return
     # Column-major, the upper triangle: one half of the work. G is in C order: its lower one.
-    if M.dtype == np.float64:
-        place.kernels.rank_update(G.T, 1.0, M)
-        return
-    block = place.xp.zeros(G.shape, dtype=M.dtype)
+    block = G if M.dtype == G.dtype else place.xp.zeros(G.shape, dtype=M.dtype)
     place.kernels.rank_update(block.T, 1.0, M)
-    G += block
+    if block is not G:
+        G += block
 
 
 def _first_threshold(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -34,7 +34,7 @@ EXHAUSTIVE = 200
 
 def started(entries: Entries, name: str, left: Any, right: Any) -> FactorsRun:
     """A run of no steps, from factors as they are."""
-    left, right = orthonormal(left, right)
+    left, right = orthonormal(left, right)  # the cost is theirs, where all of it is rounding
     return FactorsRun(left, right, entries.cost(left, right), name=name)
 
 
@@ -68,9 +68,8 @@ def projections(
     found = {name: projection for name, projection in tried if projection is not None}
     runs = {}
     for name, projection in found.items():
-        factors = orthonormal(projection.left, projection.right)
-        cost = entries.cost(*factors)  # theirs, where all of it is rounding
-        runs[name] = FactorsRun(*factors, cost, (cost,), name=name)
+        run = started(entries, name, projection.left, projection.right)
+        runs[name] = replace(run, history=(run.cost,))
     proof = next((each.proof for each in found.values() if each.proof is not None), None)
     return runs, proof, min(each.guarantee for each in found.values())
 

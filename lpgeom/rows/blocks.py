@@ -189,7 +189,7 @@ class BlockRows(Views, ABC):
         return self._given(self._filled(form, form.width))
 
     def _filled(self, form: Callable[[Any, Any, Any], None], width: int) -> Any:
-        t = self._vector()
+        t: Array = self.place.xp.zeros(self.shape[0])
 
         def work(i: int, workers: int, stopped: Stop) -> None:
             room = self.buffer(width)
@@ -219,7 +219,7 @@ class BlockRows(Views, ABC):
         return GramSum.total(self.run(work))
 
     def reweighted_gram(self, X: Array, rule: Rule | KeepingRule) -> tuple[Array, ...]:
-        t = self._vector()
+        t: Array = self.place.xp.zeros(self.shape[0])
         form = squared_norm(X, self.shape[0], self._dtype, self.place)
 
         def work(i: int, workers: int, stopped: Stop) -> tuple[GramSum, list[Kept]]:
@@ -296,11 +296,6 @@ class BlockRows(Views, ABC):
     def _given(self, t: Any) -> Any:
         """A vector of a pass, where per-row vectors are."""
         return t if self.vectors.on_device else self.place.host(t)
-
-    def _vector(self) -> Array:
-        """Room for a number for each row, where blocks are."""
-        v: Array = self.place.xp.zeros(self.shape[0])
-        return v
 
     def _joined(self, pieces: list[Kept]) -> list[Array]:
         """Per-row vectors from their pieces, in any order."""

@@ -24,11 +24,6 @@ def local(v: da.Array) -> Array:
     return np.asarray(v)
 
 
-def beside(v: Any, values: Any) -> Any:
-    """NumPy's values as they are: Dask combines them with its own."""
-    return values
-
-
 def numbers(*values: Any) -> tuple[float, ...]:
     """Sums over the rows as floats, all in one message."""
     return tuple(float(v) for v in dask.compute(*values))

@@ -6,7 +6,7 @@ CuPy is imported when a device is first asked for, never before.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -137,9 +137,9 @@ def _holder(A: Any) -> Any:
     return xp.cuda.Device(xp.cuda.runtime.pointerGetAttributes(pointer).device)
 
 
-def device_of(A: Any) -> Any:
+def device_of(A: Any) -> AbstractContextManager[Any]:
     """A context in which A's own device is the current one."""
-    device = getattr(A, "device", None)
+    device: Any = getattr(A, "device", None)
     if device is None or not hasattr(device, "use"):
         return nullcontext()
     return device

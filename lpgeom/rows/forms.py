@@ -102,17 +102,14 @@ class GramSum:
                 break
 
     def _update(self, alpha: float, block: NDArray[Any]) -> None:
-        if self._double:
-            self._place.kernels.rank_update(self._G, alpha, block)
-            return
-        if not 1e-15 < abs(alpha) < 1e15:  # beside other blocks it would leave float32
+        if not (self._double or 1e-15 < abs(alpha) < 1e15):  # it would leave float32
             self._flush()
             self._place.kernels.rank_update(self._G, 1.0, block)
             self._flush(alpha)
             return
         self._place.kernels.rank_update(self._G, alpha, block)
         self._pending += 1
-        if self._pending == self._place.flush:
+        if self._pending == self._place.flush and not self._double:
             self._flush()
 
     def _flush(self, alpha: float = 1.0) -> None:

@@ -181,5 +181,4 @@ def device_for(A: Any, backend: str) -> AbstractContextManager[Any]:
     if backend == "cpu" or not device.on_device(A):
         return nullcontext()
     device.require()
-    found: AbstractContextManager[Any] = device.device_of(device.as_device(A))
-    return found
+    return device.device_of(device.as_device(A))

@@ -64,7 +64,6 @@ def local(v: Any) -> Array:
     return array
 
 
-@_anywhere
 def beside(v: Any, values: Any) -> Any:
     """NumPy's `values` where the per-row vector v is, to be combined with it."""
     return device.array_module().asarray(values) if device.on_device(v) else values

@@ -83,17 +83,16 @@ def cost(
         problem = open_anywhere(data, p, row_weights, infinite=True, backend=backend)
         V = validation.check_basis(basis, problem.rows.shape[1])
         check_rank(A, V.shape[1])
+        unit, p = problem.unit, problem.p
         with device.device_of(problem.A):
             if objective == "entries":
-                array = fetched(problem.A)
-                value = entries_cost(array, V, problem.p, problem.factors, problem.scale)
+                value = entries_cost(fetched(problem.A), V, p, problem.factors, problem.scale)
             else:
                 # Relative to the largest residual, so that high powers stay inside float64.
                 t = problem.rows.quadratic_form(Frame.of(V).W)
                 top = float(t.max()) or 1.0
-                value = lp_cost(t / top, problem.p)
-                return to_cost_units(value, problem.unit * math.sqrt(top), problem.p)
-    return to_cost_units(value, problem.unit, problem.p)
+                value, unit = lp_cost(t / top, p), unit * math.sqrt(top)
+    return to_cost_units(value, unit, p)
 
 
 def certify(

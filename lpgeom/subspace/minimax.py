@@ -225,9 +225,7 @@ def descend(
     weight_of = np.zeros(len(t))
     converged = top == 0.0
     index, w = np.zeros(0, dtype=np.intp), np.zeros(0)
-    for _ in range(max_iter):
-        if converged:
-            break
+    while not converged and len(history) <= max_iter:
         count = min(MOST_ACTIVE, len(t))
         index = np.argpartition(t, len(t) - count)[len(t) - count :]
         index = np.sort(index[t[index] >= NEAR * top])

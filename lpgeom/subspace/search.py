@@ -304,7 +304,9 @@ def cheapest_spans(
     def spans(chosen: NDArray[np.intp]) -> tuple[Array, Array]:
         points = different[chosen]
         c = points[:, :1] if affine else np.zeros((len(chosen), 1, d))
-        return c, _completed(points[:, 1:] - c if affine else points)
+        X = points[:, 1:] - c if affine else points
+        # Orthogonal (d, d) matrices whose first k columns hold these.
+        return c, np.linalg.qr(X.transpose(0, 2, 1), mode="complete")[0]
 
     def costs(c: Array, Q: Array) -> Array:
         W = Q[:, :, k:]
@@ -328,8 +330,3 @@ def cheapest_spans(
         if len(found) == count:
             break
     return found
-
-
-def _completed(X: Array) -> Array:
-    """Orthogonal (d, d) matrices whose first k columns hold the rows of each (k, d) in a stack."""
-    return np.linalg.qr(X.transpose(0, 2, 1), mode="complete")[0]

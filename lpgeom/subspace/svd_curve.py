@@ -130,8 +130,7 @@ def tails(rows: Any, U: Array, inverse: Array, p: float) -> Array:
 
     place = rows.place
     xp, host = place.xp, place.host
-    if xp is not np:
-        U, inverse = xp.asarray(np.ascontiguousarray(U)), xp.asarray(inverse)
+    U, inverse = xp.asarray(np.ascontiguousarray(U)), xp.asarray(inverse)
 
     def work(worker: int, workers: int, stopped: Stop) -> Array:
         total = xp.zeros(U.shape[1])
