@@ -226,7 +226,7 @@ class BlockRows(Views, ABC):
             sums = GramSum(self.shape[1], self._dtype, self.place)
             kept: list[Kept] = []
             room = self.buffer(form.width)
-            packed = None
+            packed: Any = None
             for lo, hi, block, c in self.blocks(i, workers, stopped):
                 form(block, room, t[lo:hi])
                 t[lo:hi] *= c
@@ -235,12 +235,10 @@ class BlockRows(Views, ABC):
                     w, *rest = w
                     kept.append((lo, hi, rest))
                 weights = c * self.place.xp.asarray(w)
-                if self._own_blocks and weights.min() >= 0.0:
-                    sums.add(block, weights, 1.0, block)
-                    continue
-                if packed is None:
+                own = self._own_blocks and weights.min() >= 0.0
+                if packed is None and not own:
                     packed = self.buffer(self.shape[1])
-                sums.add(block, weights, 1.0, packed)
+                sums.add(block, weights, 1.0, block if own else packed)
             return sums, kept
 
         done = self.run(work)

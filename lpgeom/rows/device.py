@@ -139,7 +139,7 @@ def _holder(A: Any) -> Any:
 
 def device_of(A: Any) -> AbstractContextManager[Any]:
     """A context in which A's own device is the current one."""
-    device: Any = getattr(A, "device", None)
+    device: AbstractContextManager[Any] | None = getattr(A, "device", None)
     if device is None or not hasattr(device, "use"):
         return nullcontext()
     return device
