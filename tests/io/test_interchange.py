@@ -51,7 +51,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "approx_factors": lambda x: lpgeom.approx_factors(x, 2, 1.0, max_iter=3, certify=False).cost,
     "approx_clusters": lambda x: lpgeom.approx_clusters(x, 1, subspaces=2).cost,
     "approx_mixed": lambda x: lpgeom.approx_mixed(x, 80, subspaces=2).cost,
-    "lp_regression V": lambda x: lpgeom.lp_regression(x, A[:, 0], 1.0).cost,
+    "lp_regression V": lambda x: lpgeom.lp_regression(x, A[:, 0] ** 2, 1.0).cost,
     "lp_regression B": lambda x: lpgeom.lp_regression(V, x, 1.0).cost,
     "min_volume_ellipsoid": lambda x: lpgeom.min_volume_ellipsoid(x).shape,
     "loewner_ellipsoid": lambda x: lpgeom.loewner_ellipsoid(x, 1.0).shape,
