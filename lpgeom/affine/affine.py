@@ -180,13 +180,7 @@ def approx_affine(
     omega = validation.check_weights(row_weights, n)
     rows = _in_range(array, omega)
     free = isinstance(centre, str) and centre == "median"
-    if centre is None or isinstance(centre, str):
-        validation.check_choice("centre", centre, CENTRES)
-        c0 = _mean(rows, omega) if centre == "mean" else np.zeros(d)
-    else:
-        c0 = validation.check_point("centre", centre, d)
-    if free:
-        c0 = lp_median(rows, p, row_weights=omega).point
+    c0 = centre_of(rows, omega, p, centre)
     problem = _Problem(rows, omega, k, p, method, seed)
     if k == d:
         found = _Found(c0, np.eye(d), 1.0, FULL, 0, True)
@@ -394,6 +388,16 @@ def _in_range(array: NDArray[Any], omega: Array | None) -> Array:
         return rows
     counts = omega > 0.0
     return np.where(counts[:, None], rows, rows[np.argmax(counts)])
+
+
+def centre_of(rows: Array, omega: Array | None, p: float, centre: str | ArrayLike | None) -> Array:
+    """The point that `centre` of `approx_affine` stands for."""
+    if not (centre is None or isinstance(centre, str)):
+        return validation.check_point("centre", centre, rows.shape[1])
+    validation.check_choice("centre", centre, CENTRES)
+    if centre == "median":
+        return lp_median(rows, p, row_weights=omega).point
+    return _mean(rows, omega) if centre == "mean" else np.zeros(rows.shape[1])
 
 
 def _mean(rows: Array, omega: Array | None) -> Array:

@@ -3,6 +3,7 @@ parallel analysis, asks for."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from lpgeom.affine.affine import AffineResult, approx_affine
+from lpgeom.affine.affine import AffineResult, approx_affine, centre_of
 from lpgeom.estimator.axes import DistinctRows, scatter_weights
-from lpgeom.geometry.median import lp_median, median_bound
+from lpgeom.geometry.median import median_bound
 from lpgeom.rows.base import Array
 from lpgeom.subspace.svd_curve import svd_cost_curve
 
@@ -72,14 +73,7 @@ class ComponentSearch:
     @cached_property
     def centre(self) -> Array:
         """The best point alone, or the given one."""
-        rows, weights = self.data.rows, self.data.weights
-        if self.center is None:
-            return np.zeros(rows.shape[1])
-        if not isinstance(self.center, str):
-            return self.center
-        if self.center == "mean":
-            return np.asarray(np.average(rows, axis=0, weights=weights))
-        return lp_median(rows, self.p, row_weights=weights).point
+        return centre_of(self.data.rows, self.data.weights, self.p, self.center)
 
     @cached_property
     def total_cost(self) -> float:
@@ -112,13 +106,7 @@ def smallest_rank(cost: Costs, estimate: Array, target: float, most: int) -> int
     bad, step = good - 1, 1
     while bad > 0 and cost(bad) <= target:
         good, bad, step = bad, max(bad - 2 * step, 0), 2 * step
-    while good - bad > 1:
-        middle = (good + bad) // 2
-        if cost(middle) <= target:
-            good = middle
-        else:
-            bad = middle
-    return good
+    return bisect_left(range(most), True, bad + 1, good, key=lambda k: cost(k) <= target)
 
 
 def parallel_rank(B: Array, omega: Array | None, p: float, most: int, seed: int) -> int:
