@@ -411,7 +411,14 @@ def test_eps_is_true_at_any_condition(orders: int, method: str, turned: bool) ->
             c = lpgeom.StreamingCoreset(p, 200, k=2).partial_fit(A @ T.T).coreset()
         else:
             k = 2 if method == "ridge" else None
-            c = lpgeom.coreset(A @ T.T, size=400, p=p, k=k, method=method)
+            try:
+                c = lpgeom.coreset(A @ T.T, size=400, p=p, k=k, method=method)
+            except ValueError as error:  # a potential needs every direction of the metric
+                assert "too ill-conditioned for float64" in str(error)
+                assert method == "deterministic"
+                assert turned
+                assert orders >= 8
+                continue
         # What the subspace leaves, without the rounding of A T^T.
         left = np.linalg.norm(A[:, 2:], axis=1) ** p
         ratio = float((c.weights * left[c.indices]).sum() / left.sum())
