@@ -43,6 +43,11 @@ class Table:
         """Names of the columns."""
         return list(self._columns)
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows, each as a mapping."""
+        lines = zip(*self._columns.values(), strict=True)
+        return [dict(zip(self.columns, line, strict=True)) for line in lines]
+
     def __getitem__(self, name: str) -> list[Any]:
         return self._columns[name]
 
@@ -70,8 +75,7 @@ def frame(columns: Mapping[str, Sequence[Any]], attrs: Mapping[str, Any]) -> Any
 def records(table: Any) -> list[dict[str, Any]]:
     """The rows of a dataframe or a `Table`, each as a mapping."""
     if isinstance(table, Table):
-        lines = zip(*table._columns.values(), strict=True)
-        return [dict(zip(table.columns, line, strict=True)) for line in lines]
+        return table.rows()
     return [dict(row) for row in table.to_dict("records")]
 
 
