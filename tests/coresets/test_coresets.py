@@ -414,10 +414,9 @@ def test_eps_is_true_at_any_condition(orders: int, method: str, turned: bool) ->
             try:
                 c = lpgeom.coreset(A @ T.T, size=400, p=p, k=k, method=method)
             except ValueError as error:  # a potential needs every direction of the metric
-                assert "too ill-conditioned for float64" in str(error)
-                assert method == "deterministic"
-                assert turned
-                assert orders >= 8
+                hard = method == "deterministic" and turned and orders >= 8
+                if not (hard and "too ill-conditioned for float64" in str(error)):
+                    raise
                 continue
         # What the subspace leaves, without the rounding of A T^T.
         left = np.linalg.norm(A[:, 2:], axis=1) ** p
