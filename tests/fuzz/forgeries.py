@@ -203,7 +203,8 @@ def _raised(
             optimum = scaled = 1e308
         witness = {x: y for x, y in fields.items() if x != "log unit" and not x.startswith("_")}
         chance = 1e-9 if name.startswith("radial") else 0.0
-        bound = Bound(name, "forged", above * optimum, chance, witness, unit, p)
+        stated = max(above * optimum, 5e-324)  # 0 would be true
+        bound = Bound(name, "forged", stated, chance, witness, unit, p)
         return Certificate(
             p, basis.shape[1], A.shape, basis, scaled, (bound,), math.inf, unit, omega
         ), optimum  # fmt: skip
