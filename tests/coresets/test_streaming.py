@@ -432,7 +432,7 @@ for i in range(3):
 
 
 @pytest.mark.slow
-@pytest.mark.processes
+@pytest.mark.unchanged
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
 @pytest.mark.parametrize("mode", ["between", "fit", "save"])
 def test_kill_9(tmp_path: Path, mode: str) -> None:

@@ -442,6 +442,7 @@ class InterruptAt:
 
 # Interrupted on the first lines of its own close, a ZipFile is closed by the collector, in vain.
 @pytest.mark.slow
+@pytest.mark.unchanged
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c_on_any_line_of_a_save_is_ctrl_c(tmp_path: Path) -> None:
     path = tmp_path / "r.npz"
