@@ -78,7 +78,8 @@ class Seen:
         there = self._beside(self._in_metric(right))
         largest, total = 0.0, 0.0
         for rows in self._blocks():
-            residual = self._rows[rows].double() - left[rows].double() @ there
+            residual = self._rows[rows].to(torch.float64, copy=True)
+            residual -= left[rows].double() @ there  # in place: a block less in memory
             top = float(residual.abs().max()) if residual.numel() else 0.0
             if top == 0.0:
                 continue
