@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lpgeom.nn.factors.held import Held
+
 PLACES = torch.int32
 
 
@@ -56,7 +58,7 @@ class Pair:
 
 
 @dataclass(eq=False)
-class Factors:
+class Factors(Held):
     """The factors of a matrix (n, d), as a module holds them.
 
     Attributes
@@ -153,6 +155,11 @@ class Factors:
         return max(1, *self.ranks)
 
     @property
+    def first(self) -> Tensor:
+        """The first left factor."""
+        return self.lefts[0]
+
+    @property
     def sizes(self) -> dict[str, Any]:
         """The options `rank` and `counts` that make a module of these sizes."""
         if self.labels is None:
@@ -160,14 +167,16 @@ class Factors:
         return {"rank": self.ranks, "counts": self.counts}
 
     @property
+    def outline(self) -> dict[str, Any]:
+        """The number of groups, and where there are several their ranks and counts."""
+        plain = self.labels is None
+        groups = {} if plain else {"ranks": self.ranks, "counts": self.counts}
+        return {"subspaces": len(self.lefts), **groups}
+
+    @property
     def parameters(self) -> int:
         """How many numbers the factors have."""
         return sum(x.numel() for x in (*self.lefts, *self.rights))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the factors and of what says which row is where."""
-        return sum(x.nbytes for x in self.tensors().values())
 
     def tensors(self) -> dict[str, Tensor]:
         """What is stored, by the names it has in a module."""

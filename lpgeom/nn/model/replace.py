@@ -8,31 +8,32 @@ from typing import Any
 from torch import nn
 
 from lpgeom.nn.factors.groups import Factors
+from lpgeom.nn.factors.held import Held
 from lpgeom.nn.model.sites import Group, Site
+from lpgeom.nn.modules.compressed import Compressed
 from lpgeom.nn.modules.dense import carried_over
 from lpgeom.nn.modules.embedding import LowRankEmbedding
 from lpgeom.nn.modules.linear import LowRankLinear
-from lpgeom.nn.modules.low_rank import LowRank
 from lpgeom.nn.modules.parameter import LowRankParameter
 
-MODULES: dict[str, type[LowRank]] = {
-    "embedding": LowRankEmbedding,
-    "linear": LowRankLinear,
-    "conv1d": LowRankLinear,
-    "parameter": LowRankParameter,
+MODULES: dict[tuple[type[Held], str], type[Compressed]] = {
+    (Factors, "embedding"): LowRankEmbedding,
+    (Factors, "linear"): LowRankLinear,
+    (Factors, "conv1d"): LowRankLinear,
+    (Factors, "parameter"): LowRankParameter,
 }
-"""What takes the place of a weight of each kind."""
+"""What takes the place of a weight: how it is kept, its kind."""
 
 
-def build(group: Group, factors: Factors) -> list[tuple[Site, LowRank]]:
+def build(group: Group, held: Held) -> list[tuple[Site, Compressed]]:
     """Modules for every site of a group, from the same Parameters.
 
     Tied layers keep using one another's weights: an output layer computes ``(x right^T) left^T``
     with the embedding's own factors.
     """
-    shared = factors.as_parameters(group.head.weight.requires_grad)
+    shared = held.as_parameters(group.head.weight.requires_grad)
     return [
-        (site, MODULES[site.kind].in_place_of(site.owner, site.attribute, shared))
+        (site, MODULES[type(held), site.kind].in_place_of(site.owner, site.attribute, shared))
         for site in group.sites
     ]
 
@@ -62,7 +63,7 @@ def install(replacements: Sequence[tuple[Site, nn.Module]]) -> None:
 
 
 def decompress(model: nn.Module) -> int:
-    """Put dense layers in the place of all low-rank ones; layers that share factors share weights.
+    """Put dense layers in the place of all compressed ones; what shared its numbers shares weights.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def decompress(model: nn.Module) -> int:
     Raises
     ------
     ValueError
-        A model that is itself a low-rank layer: use its `to_dense`.
+        A model that is itself a compressed layer: use its `to_dense`.
 
     Examples
     --------
@@ -90,7 +91,7 @@ def decompress(model: nn.Module) -> int:
     >>> model[0]
     Embedding(300, 24)
     """
-    if isinstance(model, LowRank):
+    if isinstance(model, Compressed):
         raise ValueError(
             f"the model is itself a {type(model).__name__}, which cannot be replaced in place; use "
             "its to_dense()"
@@ -99,9 +100,9 @@ def decompress(model: nn.Module) -> int:
     made: dict[int, nn.Module] = {}
     for module in list(model.modules()):
         for key, child in list(module._modules.items()):
-            if not isinstance(child, LowRank):
+            if not isinstance(child, Compressed):
                 continue
-            first = id(child.factors.lefts[0])
+            first = id(child.held.first)
             if isinstance(child, LowRankParameter):
                 del module._modules[key]
                 module.register_parameter(key, child.to_dense())
@@ -110,7 +111,7 @@ def decompress(model: nn.Module) -> int:
             if id(child) not in made:
                 layer: Any = child.to_dense()
                 layer.weight = dense.setdefault(first, layer.weight)
-                if isinstance(child, LowRankLinear):
+                if not isinstance(layer, nn.Embedding):
                     layer.bias = child.bias  # which may be shared as well
                 made[id(child)] = carried_over(child, layer)
             module._modules[key] = made[id(child)]

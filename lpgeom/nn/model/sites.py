@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from lpgeom.nn.modules.compressed import Compressed
 from lpgeom.nn.modules.dense import kind_of, matrix, obstacle
-from lpgeom.nn.modules.low_rank import LowRank
 
 BARE = {"XLNetRelativeAttention": ("q", "k", "v", "o", "r")}
 """Type of module -> its parameters that multiply as a layer's weight does."""
@@ -65,15 +65,15 @@ class Site:
     @property
     def dtype(self) -> torch.dtype:
         """The weight's dtype."""
-        if isinstance(self.owner, LowRank):  # without multiplying out
-            return self.owner.factors.lefts[0].dtype
+        if isinstance(self.owner, Compressed):  # without making the weight
+            return self.owner.held.dtype
         return self.weight.dtype
 
     @property
     def shape(self) -> tuple[int, int]:
         """(n, d) of the matrix it is seen as."""
-        if isinstance(self.owner, LowRank):
-            return self.owner.factors.shape
+        if isinstance(self.owner, Compressed):
+            return self.owner.held.shape
         n, d = matrix(self.weight, self.kind).shape
         return n, d
 

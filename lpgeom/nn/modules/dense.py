@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lpgeom.io import validation
 from lpgeom.nn.factors.factored import FLOATING, Spec
+from lpgeom.nn.modules.compressed import Compressed
 from lpgeom.nn.modules.low_rank import LowRank
 from lpgeom.nn.modules.scaled import SCALE, scaling_of
 
@@ -26,7 +27,7 @@ _NAMES = {"embedding": "torch.nn.Embedding", "linear": "torch.nn.Linear", "conv1
 
 def kind_of(module: nn.Module) -> str:
     """The kind of a module that is one weight and how it is applied; "" for others."""
-    if isinstance(module, LowRank):
+    if isinstance(module, Compressed):
         return module.kind
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
         return "embedding"
@@ -49,8 +50,8 @@ def matrix(weight: Tensor, kind: str) -> Tensor:
 
 def obstacle(module: nn.Module, attribute: str, kind: str, meta: bool) -> tuple[str, bool]:
     """(why this weight cannot be replaced, whether asking for it is an error)."""
-    if isinstance(module, LowRank):
-        return "is in factors already", False
+    if isinstance(module, Compressed):
+        return f"is {module.how} already", False
     if not isinstance(module, nn.Linear | nn.Embedding) and "quantized" in type(module).__module__:
         return "is quantised; compress the model before it is quantised", True
     weight = module._parameters.get(attribute)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpgeom.nn.factors.groups import Factors
+from lpgeom.nn.modules.compressed import own
 from lpgeom.nn.modules.dense import carried_over, in_factors
-from lpgeom.nn.modules.low_rank import LowRank, own, scale_of
+from lpgeom.nn.modules.low_rank import LowRank, scale_of
 from lpgeom.nn.modules.scaled import Scaling, scaling_of
 
 USUAL: dict[str, Any] = {
@@ -100,7 +101,7 @@ class LowRankEmbedding(LowRank):
         "embedding_dim", "max_norm", "norm_type", "num_embeddings", "padding_idx", "rank",
         "scale", "scale_grad_by_freq", "scale_rounded", "sparse", "subspaces",
     )  # fmt: skip
-    __jit_unused_properties__ = ("counts", "factors", "pairs", "ranks", "scaling", "weight")
+    __jit_unused_properties__ = ("counts", "factors", "held", "pairs", "ranks", "scaling", "weight")
 
     kind = "embedding"
 
@@ -263,7 +264,7 @@ class LowRankEmbedding(LowRank):
 
         If it scales what it looks up, the table is of the class that did so.
         """
-        weight, scaling = own(self.weight, self._learns()), self.scaling
+        weight, scaling = own(self.weight, self.learns()), self.scaling
         options = {name: getattr(self, name) for name in USUAL}
         if scaling is None:
             table = nn.Embedding(*weight.shape, device="meta", **options)

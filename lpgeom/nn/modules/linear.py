@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpgeom.nn.factors.groups import Factors
+from lpgeom.nn.modules.compressed import own
 from lpgeom.nn.modules.dense import carried_over, in_factors
-from lpgeom.nn.modules.low_rank import LowRank, own, scale_of
+from lpgeom.nn.modules.low_rank import LowRank, scale_of
 
 
 class LowRankLinear(LowRank):
@@ -68,7 +69,7 @@ class LowRankLinear(LowRank):
     """
 
     __constants__ = ("in_features", "out_features", "rank", "subspaces")
-    __jit_unused_properties__ = ("counts", "factors", "pairs", "ranks", "weight")
+    __jit_unused_properties__ = ("counts", "factors", "held", "pairs", "ranks", "weight")
 
     kind = "linear"
 
@@ -179,7 +180,7 @@ class LowRankLinear(LowRank):
         """A `torch.nn.Linear` with this layer's weight; its own memory."""
         bias = self.bias
         linear = nn.Linear(self.in_features, self.out_features, bias is not None, device="meta")
-        linear.weight = own(self.weight, self._learns())
+        linear.weight = own(self.weight, self.learns())
         if bias is not None:
             linear.bias = own(bias, bias.requires_grad)
         return linear.train(self.training)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lpgeom.io import validation
 from lpgeom.nn.factors.groups import Factors, Pair
+from lpgeom.nn.modules.compressed import Compressed
 
 
-class LowRank(nn.Module, ABC):
+class LowRank(Compressed):
     """A matrix (n, d) in factors.
 
     Where all rows have the same right factor, row i is ``left[i] @ right``. Of several groups, row
@@ -35,8 +35,7 @@ class LowRank(nn.Module, ABC):
         The largest rank, and the number of groups.
     """
 
-    kind: ClassVar[str]
-    """What a recipe and a report call these modules."""
+    how = "in factors"
 
     # Not the factors' types: torch.jit reads what stands here, and knows no Parameter.
     rank: int
@@ -75,7 +74,7 @@ class LowRank(nn.Module, ABC):
         self.take(Factors.grouped(lefts, rights, labels))
 
     def take(self, factors: Factors) -> None:
-        """Use these factors as they are: Parameters stay shared."""
+        """Use these factors as they are."""
         held: Any = factors.as_parameters()
         if factors.labels is None:
             (self.left,), (self.right,) = held.lefts, held.rights
@@ -96,6 +95,11 @@ class LowRank(nn.Module, ABC):
         return Factors(tuple(self.lefts), tuple(self.rights), self.labels, self.places)
 
     @property
+    def held(self) -> Factors:
+        """The factors."""
+        return self.factors
+
+    @property
     def pairs(self) -> list[Pair]:
         """The factors of each group."""
         return self.factors.pairs
@@ -112,10 +116,7 @@ class LowRank(nn.Module, ABC):
 
     @property
     def weight(self) -> Tensor:
-        """The dense matrix (n, d), multiplied out at each access.
-
-        For code that reads ``layer.weight``; gradients flow to the factors. It cannot be set.
-        """
+        """The dense matrix (n, d), multiplied out at each access."""
         rows = [pair.dense() for pair in self.pairs]
         return rows[0] if self.labels is None else torch.cat(rows).index_select(0, self._slots())
 
@@ -127,21 +128,8 @@ class LowRank(nn.Module, ABC):
         start = torch.tensor(starts, device=self.labels.device)
         return self.places + start.index_select(0, self.labels.int())
 
-    @abstractmethod
-    def options(self) -> dict[str, Any]:
-        """What a recipe says of the module beside its factors."""
-
-    @abstractmethod
-    def to_dense(self) -> nn.Module | nn.Parameter:
-        """What the module stands for, multiplied out in memory of its own."""
-
-    @classmethod
-    @abstractmethod
-    def in_place_of(cls, owner: nn.Module, attribute: str, factors: Factors) -> LowRank:
-        """The module that takes a weight's place; Parameters given to it stay shared."""
-
-    def _learns(self) -> bool:
-        """Whether a factor asks for gradients."""
+    def learns(self) -> bool:
+        """Whether a left factor asks for gradients."""
         return any(left.requires_grad for left in self.factors.lefts)
 
     def _said(self) -> str:
@@ -166,7 +154,7 @@ class LowRank(nn.Module, ABC):
                 and tuple(value.shape[1] for value in values) == self.ranks
                 and sum(len(value) for value in values) == len(self.labels)
             ):
-                learns = self._learns()
+                learns = self.learns()
                 for pair, value in zip(self.pairs, values, strict=True):
                     if pair.left.shape != value.shape:
                         pair.left.data = pair.left.new_empty(value.shape)
@@ -218,8 +206,3 @@ def _checked_sizes(n: int, d: int, ranks: Any, counts: Any) -> Sequence[int]:
 def scale_of(k: int) -> float:
     """The standard deviation ``k^(-1/2)`` of a factor's entries, and 1 for k = 0."""
     return float(max(1, k)) ** -0.5
-
-
-def own(value: Tensor, grad: bool) -> nn.Parameter:
-    """A Parameter with these numbers, in memory of its own."""
-    return nn.Parameter(value.detach().clone(), requires_grad=grad)

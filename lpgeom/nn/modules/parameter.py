@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lpgeom.nn.factors.groups import Factors
-from lpgeom.nn.modules.low_rank import LowRank, own, scale_of
+from lpgeom.nn.modules.compressed import own
+from lpgeom.nn.modules.low_rank import LowRank, scale_of
 
 
 class LowRankParameter(LowRank):
@@ -115,7 +116,7 @@ class LowRankParameter(LowRank):
 
     def to_dense(self) -> nn.Parameter:
         """A parameter with the product; its own memory."""
-        return own(self.weight, self._learns())
+        return own(self.weight, self.learns())
 
     def forward(self) -> Tensor:
         """The parameter multiplied out."""

@@ -16,7 +16,7 @@ from lpgeom.nn.factors.factored import Factored, Metric, Spec
 from lpgeom.nn.factors.groups import PLACES, Factors, label_dtype
 from lpgeom.nn.model.select import by_name, selected, words
 from lpgeom.nn.model.sites import Group
-from lpgeom.nn.modules.low_rank import LowRank
+from lpgeom.nn.modules.compressed import Compressed
 from lpgeom.nn.plan import ranks
 from lpgeom.nn.plan.options import Options
 from lpgeom.nn.plan.row_weights import named, row_weights
@@ -247,8 +247,8 @@ def line(item: Item) -> LayerReport:
     """What is known of an item before it is solved."""
     group, size, spec, k = item.group, item.size, item.spec, item.rank
     now, now_bytes = size.dense, size.dense * item.dtype.itemsize
-    if isinstance(group.head.owner, LowRank):
-        held = group.head.owner.factors
+    if isinstance(group.head.owner, Compressed):
+        held = group.head.owner.held
         now, now_bytes = held.parameters, held.nbytes
     after, after_bytes, note = now, now_bytes, item.note
     kept = group.kept if k is not None else ()

@@ -10,10 +10,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from lpgeom.nn.factors.groups import Factors
+from lpgeom.nn.factors.held import Held
 from lpgeom.nn.model.replace import MODULES
+from lpgeom.nn.modules.compressed import Compressed
 from lpgeom.nn.modules.dense import kind_of
 from lpgeom.nn.modules.embedding import LowRankEmbedding
-from lpgeom.nn.modules.low_rank import LowRank
 from lpgeom.nn.modules.scaled import Scaling, scaling_of
 from lpgeom.nn.stored.recipe import NAME, SCALE, CheckpointError, Layer, refused
 
@@ -22,18 +23,15 @@ _HALF = 2.0**-7
 
 
 def layers_of(model: nn.Module) -> Iterable[Layer]:
-    """The modules in factors, under every name they have."""
+    """The compressed modules, under every name they have."""
     for name, module in model.named_modules(remove_duplicate=False):
-        if isinstance(module, LowRank):
-            yield layer_of(name, module.kind, module.factors, module.options())
+        if isinstance(module, Compressed):
+            yield layer_of(name, module.kind, module.held, module.options())
 
 
-def layer_of(name: str, kind: str, factors: Factors, options: dict[str, Any]) -> Layer:
-    """What a recipe says of a module with these factors."""
-    plain = factors.labels is None
-    ranks, counts = (None, None) if plain else (factors.ranks, factors.counts)
-    n, d = factors.shape
-    return Layer(name, kind, n, d, factors.rank, len(factors.lefts), options, ranks, counts)
+def layer_of(name: str, kind: str, held: Held, options: dict[str, Any]) -> Layer:
+    """What a recipe says of a module that holds this."""
+    return Layer(name, kind, *held.shape, held.rank, options=options, **held.outline)
 
 
 def prepare(model: nn.Module, layers: Iterable[Layer]) -> None:
@@ -103,4 +101,4 @@ def _empty(layer: Layer) -> nn.Module:
     shape = {"embedding": (layer.n, layer.d), "linear": (layer.d, layer.n), "parameter": ()}
     what = f"no layer {layer.name} can be made"
     with refused(NAME, TypeError, ValueError, RuntimeError, what=what):  # sizes beyond torch's
-        return MODULES[layer.kind](*shape[layer.kind], **sizes, **options, device="meta")
+        return MODULES[Factors, layer.kind](*shape[layer.kind], **sizes, **options, device="meta")
