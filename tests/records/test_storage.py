@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
 import io
 import itertools
 import json
@@ -11,6 +13,7 @@ import os
 import pickle
 import sys
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -440,26 +443,71 @@ class InterruptAt:
         sys.settrace(self.before)
 
 
-# Interrupted on the first lines of its own close, a ZipFile is closed by the collector, in vain.
+def ctrl_c_on_every_line(act: Callable[[], object]) -> Iterator[bool]:
+    """Runs `act` with Ctrl-C on each of its lines in turn, until it has no further line.
+
+    Yields whether Ctrl-C came out. Inside of a finalizer Python itself cannot raise it: it reports
+    it to sys.unraisablehook and goes on. One that is lost in any other way is an AssertionError.
+    """
+    reported: list[type[BaseException]] = []
+
+    def report(what: Any) -> None:
+        reported.append(what.exc_type)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", report)
+        # Collected between the runs alone: no finalizer of others has its lines among those of act.
+        gc.disable()
+        gc.freeze()
+        try:
+            for line in itertools.count(1):
+                gc.collect()
+                reported.clear()
+                interrupt, came_out = InterruptAt(line), False
+                try:
+                    with interrupt:
+                        act()
+                except KeyboardInterrupt:
+                    came_out = True
+                if interrupt.left > 0:
+                    return
+                assert came_out or KeyboardInterrupt in reported, f"swallowed on line {line}"
+                yield came_out
+        finally:
+            gc.unfreeze()
+            gc.enable()
+
+
 @pytest.mark.slow
 @pytest.mark.unchanged
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c_on_any_line_of_a_save_is_ctrl_c(tmp_path: Path) -> None:
-    path = tmp_path / "r.npz"
-    before, after = make_result(seed=1), make_result(seed=2)
-    save_result(before, path)
-    for line in itertools.count(1):
-        try:
-            with InterruptAt(line):
-                save_result(after, path)
-        except KeyboardInterrupt:
-            pass
-        else:
-            break
-        assert os.listdir(tmp_path) == ["r.npz"], line
-        assert load_result(path).cost in (before.cost, after.cost)
-    assert line > 1000
-    assert_same(load_result(path), after)
+    path, result = tmp_path / "r.npz", make_result(seed=2)
+    save_result(result, path)
+    after = path.read_bytes()
+    save_result(make_result(seed=1), path)
+    before = path.read_bytes()
+    lines = 0
+    for came_out in ctrl_c_on_every_line(lambda: save_result(result, path)):
+        assert os.listdir(tmp_path) == ["r.npz"]
+        assert path.read_bytes() in ((before, after) if came_out else (after,))
+        path.write_bytes(before)
+        lines += came_out
+    assert lines > 1000
+    assert path.read_bytes() == after
+
+
+def test_ctrl_c_that_is_swallowed_is_told_from_one_that_python_cannot_raise() -> None:
+    def swallows() -> None:
+        with contextlib.suppress(BaseException):
+            str(1)
+
+    class Finalized:
+        def __del__(self) -> None:
+            str(1)
+
+    with pytest.raises(AssertionError, match="swallowed"):
+        list(ctrl_c_on_every_line(swallows))
+    assert set(ctrl_c_on_every_line(lambda: bool(Finalized()))) == {True, False}
 
 
 def test_a_link_is_followed_and_the_mode_is_ordinary(tmp_path: Path) -> None:
