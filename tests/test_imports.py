@@ -27,6 +27,7 @@ LAYERS = [
     {"affine"},
     {"approx"},
     {"curve"},
+    {"quantized"},
     {"groups"},
     {"entries"},
     {"subspace"},

@@ -14,11 +14,14 @@ from lpgeom.kernels.cpu.proximal import prox_entries, split_step
 from lpgeom.kernels.cpu.rowwise import add_row_dots, add_row_squares, pack_rows, scale_rows
 from lpgeom.kernels.cpu.shallow_cut import column_norms, shallow_cuts
 from lpgeom.kernels.cpu.simplex import pairwise_descent
+from lpgeom.kernels.cpu.trellis import decode_rows, encode_rows
 
 __all__ = [
     "add_row_dots",
     "add_row_squares",
     "column_norms",
+    "decode_rows",
+    "encode_rows",
     "exchange_steps",
     "line_search",
     "matmul",

@@ -1,0 +1,4 @@
+"""A table of rows in few bits: how many for every component of every group, from one budget.
+
+Begin with `approx` (the coder) and `layout` (where the bits lie).
+"""
