@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from .. import machine, report
-from . import encoders, evaluation, methods, summary, tasks
+from . import encoders, evaluation, methods, summary, tasks, tuning
 from .packages import cache
 from .store import Store
 
@@ -36,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lines", type=Path, metavar="FILE", help=f"default: {summary.LINES.name}")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="of packages and features")
     parser.add_argument(
+        "--tune", nargs="+", type=Path, metavar="TABLE",
+        help="only score these embeddings of MiniLM (.npy) on the tasks that choices are made on",
+    )  # fmt: skip
+    parser.add_argument(
         "--docs", action="store_true", help="only fill the tables and pictures of docs/accuracy.md"
     )
 
@@ -43,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if options.tune:
+        return tuning.run(options.tune, cache(options.cache))
     instead = QUICK if options.quick else USUAL
     asked = {name: getattr(options, name) or instead[name] for name in instead}
     folder = cache(options.cache)

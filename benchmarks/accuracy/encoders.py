@@ -43,6 +43,18 @@ class Encoder:
         """With a model of its own, to be compressed."""
         return Encoder(self.name, copy.deepcopy(self.model), self.tokenizer)
 
+    def with_table(self, table: NDArray) -> Encoder:
+        """A copy with another word embedding of the same shape."""
+        import torch
+
+        changed = self.copy()
+        weight = changed.model.get_input_embeddings().weight
+        if table.shape != tuple(weight.shape):
+            raise ValueError(f"a table of shape {tuple(weight.shape)} is needed, not {table.shape}")
+        with torch.no_grad():
+            weight.copy_(torch.from_numpy(np.ascontiguousarray(table, np.float32)))
+        return changed
+
     def encode(self, texts: Sequence[str]) -> Matrix:
         """A unit vector for each text, (texts, hidden size)."""
         import torch

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from . import heads, tasks
 from .encoders import LENGTH, Encoder
 from .methods import Method
-from .scores import compared
+from .scores import compared, mean_and_error
 
 Features = NDArray[np.float32]
 
@@ -70,10 +70,12 @@ class Probe:
         seen = self.task.test_labels >= 0
         other = [head.log_probabilities(features[seen]) for head in self.heads]
         cosine = np.einsum("ij,ij->i", self.features, features[seen]).astype(np.float64)
+        near, error = mean_and_error(cosine)
         return {
             "texts": int(seen.sum()),
             **compared(self.base, other, self.task.test_labels[seen]),
-            "cosine": float(cosine.mean()),
+            "cosine": near,
+            "cosine_se": error,
         }
 
 
@@ -173,16 +175,16 @@ def lines_of(
 ) -> Iterator[dict[str, Any]]:
     """A result line for each task."""
     smaller, about = compress(encoder, method, ratio, calibration)
+    for line in scores_of(smaller, probes):
+        yield {"method": method.name, "ratio": ratio, **about, **line}
+
+
+def scores_of(encoder: Encoder, probes: Sequence[Probe]) -> Iterator[dict[str, Any]]:
+    """The scores of a compressed encoder on each task; a corpus is encoded once."""
     encoded: dict[str, Features] = {}
     for probe in probes:
         split = probe.task.split
         if split.corpus not in encoded:
-            encoded[split.corpus] = smaller.encode([text.text for text in split.test])
-        yield {
-            "model": encoder.name,
-            "task": probe.task.name,
-            "method": method.name,
-            "ratio": ratio,
-            **about,
-            **probe.scores(encoded[split.corpus]),
-        }
+            encoded[split.corpus] = encoder.encode([text.text for text in split.test])
+        scores = probe.scores(encoded[split.corpus])
+        yield {"model": encoder.name, "task": probe.task.name, **scores}
