@@ -332,3 +332,41 @@ def shallow_cut(A: Array, p: float) -> tuple[Array, int]:
         outer = np.outer(B @ s, B @ s) / length
         B = d * (1.0 - g) / (d - 1.0) * (B - (1.0 - d * g) / (1.0 - g) * outer)
         steps += 1
+
+
+# ---------------------------------------------------------------- rows in few bits
+
+
+def coded_rows(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """The table that packed codes stand for, bit by bit.
+
+    `arrays` has basis, means, deviations, levels, scale_levels, scale_codes, labels, bits and
+    codes. The byte that ends with a component's last bit chooses its level, from the codebook of
+    its width; the codebooks are those of the widths that occur, narrow ones first.
+    """
+    bits, labels = arrays["bits"].astype(int), arrays["labels"].astype(int)
+    n, (d, r) = len(labels), arrays["basis"].shape
+    books = {b: i for i, b in enumerate(sorted(set(bits.flat) - {0}))}
+    table = np.zeros((n, d))
+    at = 0
+    for c in range(len(bits)):
+        stride = -(-int(bits[c].sum()) // 8)
+        order = sorted(range(r), key=lambda j: -bits[c, j])
+        for i in range(n):
+            if labels[i] != c:
+                continue
+            stream = "".join(f"{int(byte):08b}" for byte in arrays["codes"][at : at + stride])
+            at += stride
+            y = arrays["means"][c].astype(float)
+            end = 0
+            for j in order:
+                b = bits[c, j]
+                end += b
+                if b:
+                    state = int(stream[max(0, end - 8) : end], 2)
+                    level = float(arrays["levels"][books[b], state])
+                    y[j] += float(arrays["deviations"][c, j]) * level
+            scale = float(arrays["scale_levels"][arrays["scale_codes"][i]])
+            for m in range(d):
+                table[i, m] = scale * sum(y[j] * float(arrays["basis"][m, j]) for j in range(r))
+    return table

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lpgeom.nn.modules.embedding import LowRankEmbedding as LowRankEmbedding
     from lpgeom.nn.modules.linear import LowRankLinear as LowRankLinear
     from lpgeom.nn.modules.parameter import LowRankParameter as LowRankParameter
+    from lpgeom.nn.modules.quantized_embedding import QuantizedEmbedding as QuantizedEmbedding
     from lpgeom.nn.plan.token_weights import frequency_weights as frequency_weights
     from lpgeom.nn.plan.token_weights import token_weights as token_weights
     from lpgeom.nn.stored.checkpoint import load_pretrained as load_pretrained
@@ -39,6 +40,7 @@ _PUBLIC = {
     "modules.embedding": "LowRankEmbedding",
     "modules.linear": "LowRankLinear",
     "modules.parameter": "LowRankParameter",
+    "modules.quantized_embedding": "QuantizedEmbedding",
     "plan.token_weights": "frequency_weights token_weights",
     "stored.checkpoint": "load_pretrained save_pretrained",
 }

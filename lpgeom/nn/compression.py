@@ -354,7 +354,7 @@ def _written(
     def tensors() -> Iterator[tuple[str, Tensor]]:
         for item, factors in work.solved(read, progress):
             paths = [path for site in item.group.sites for path in site.paths]
-            for name, tensor in factors.tensors().items():
+            for name, tensor in factors.stored().items():
                 named = (f"{path}.{name}" for path in paths)
                 yield next(n for n in named if n not in aliases), tensor
             for _, module in made[item.group.name]:

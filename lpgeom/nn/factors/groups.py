@@ -76,6 +76,8 @@ class Factors(Held):
     labels: Tensor | None = None
     places: Tensor | None = None
 
+    form = "factors"
+
     @staticmethod
     def checked(
         left: Tensor | Sequence[Tensor],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ class Held(ABC):
     Whatever has these joins: `Compressed` modules are made of it, reports count it, recipes name
     its sizes, and nothing else asks how the matrix is kept.
     """
+
+    form: ClassVar[str]
+    """What a recipe calls it."""
 
     @property
     @abstractmethod
@@ -52,6 +55,10 @@ class Held(ABC):
     @abstractmethod
     def outline(self) -> dict[str, Any]:
         """The sizes as fields of a recipe's `Layer`."""
+
+    def fault(self) -> str:
+        """What does not go together in it, as a file may have it; "" if all does."""
+        return ""
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:

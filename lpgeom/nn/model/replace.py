@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from lpgeom.nn.factors.groups import Factors
 from lpgeom.nn.factors.held import Held
 from lpgeom.nn.model.sites import Group, Site
 from lpgeom.nn.modules.compressed import Compressed
@@ -15,14 +14,18 @@ from lpgeom.nn.modules.dense import carried_over
 from lpgeom.nn.modules.embedding import LowRankEmbedding
 from lpgeom.nn.modules.linear import LowRankLinear
 from lpgeom.nn.modules.parameter import LowRankParameter
+from lpgeom.nn.modules.quantized_embedding import QuantizedEmbedding, QuantizedHead
 
-MODULES: dict[tuple[type[Held], str], type[Compressed]] = {
-    (Factors, "embedding"): LowRankEmbedding,
-    (Factors, "linear"): LowRankLinear,
-    (Factors, "conv1d"): LowRankLinear,
-    (Factors, "parameter"): LowRankParameter,
+MODULES: dict[tuple[str, str], type[Compressed]] = {
+    ("factors", "embedding"): LowRankEmbedding,
+    ("factors", "linear"): LowRankLinear,
+    ("factors", "conv1d"): LowRankLinear,
+    ("factors", "parameter"): LowRankParameter,
+    ("rows", "embedding"): QuantizedEmbedding,
+    ("rows", "linear"): QuantizedHead,
+    ("rows", "conv1d"): QuantizedHead,
 }
-"""What takes the place of a weight: how it is kept, its kind."""
+"""The form in which a weight is kept, and its kind -> what takes its place."""
 
 
 def build(group: Group, held: Held) -> list[tuple[Site, Compressed]]:
@@ -33,7 +36,7 @@ def build(group: Group, held: Held) -> list[tuple[Site, Compressed]]:
     """
     shared = held.as_parameters(group.head.weight.requires_grad)
     return [
-        (site, MODULES[type(held), site.kind].in_place_of(site.owner, site.attribute, shared))
+        (site, MODULES[held.form, site.kind].in_place_of(site.owner, site.attribute, shared))
         for site in group.sites
     ]
 

@@ -44,6 +44,10 @@ class Compressed(nn.Module, ABC):
     def to_dense(self) -> nn.Module | nn.Parameter:
         """What the module stands for, in memory of its own."""
 
+    @abstractmethod
+    def said(self) -> str:
+        """What print shows of the form."""
+
     @classmethod
     @abstractmethod
     def in_place_of(cls, owner: nn.Module, attribute: str, held: Any) -> Compressed:

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpgeom.nn.factors.groups import Factors
-from lpgeom.nn.modules.compressed import own
-from lpgeom.nn.modules.dense import carried_over, in_factors
+from lpgeom.nn.modules.dense import in_factors
+from lpgeom.nn.modules.lookup import LookUp, passing
 from lpgeom.nn.modules.low_rank import LowRank, scale_of
-from lpgeom.nn.modules.scaled import Scaling, scaling_of
-
-USUAL: dict[str, Any] = {
-    "padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False,
-    "sparse": False,
-}  # fmt: skip
-"""The options of `torch.nn.Embedding`, and what they are if not given."""
+from lpgeom.nn.modules.scaled import Scaling
 
 
-class LowRankEmbedding(LowRank):
+class LowRankEmbedding(LookUp, LowRank):
     """An embedding table in factors: ``left[ids] @ right``, its weight being ``left @ right``.
 
     In the place of an embedding that scales what it looks up, as those of BART and Gemma do:
@@ -103,13 +97,6 @@ class LowRankEmbedding(LowRank):
     )  # fmt: skip
     __jit_unused_properties__ = ("counts", "factors", "held", "pairs", "ranks", "scaling", "weight")
 
-    kind = "embedding"
-
-    # Without a scale nothing is multiplied. Not annotated, as torch.jit reads that, and knows none.
-    scale = cast("float | None", None)
-    scale_rounded = False
-    dense_class = nn.Embedding
-
     def __init__(
         self,
         num_embeddings: int,
@@ -127,15 +114,10 @@ class LowRankEmbedding(LowRank):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ValueError(
-                    f"padding_idx must lie within the {num_embeddings} rows, got {padding_idx}"
-                )
-            padding_idx %= num_embeddings
-        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.padding_idx, self.max_norm, self.norm_type = padding_idx, max_norm, norm_type
-        self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
+        self.set_options(
+            num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq,
+            sparse,
+        )  # fmt: skip
         self._make_factors(num_embeddings, embedding_dim, rank, subspaces, counts, device, dtype)
         self.reset_parameters()
 
@@ -197,17 +179,10 @@ class LowRankEmbedding(LowRank):
         >>> table.weight.tolist()
         [[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [3.0, 3.0]]
         """
-        return cls._made(Factors.checked(left, right, labels, places), scaling, options)
-
-    @classmethod
-    def _made(
-        cls, factors: Factors, scaling: Scaling | None, options: dict[str, Any]
-    ) -> LowRankEmbedding:
-        n, d = factors.shape
-        layer = cls(n, d, dtype=factors.lefts[0].dtype, device="meta", **factors.sizes, **options)
-        layer.take(factors)
-        layer.scale_by(scaling)
-        return layer
+        made: LowRankEmbedding = cls._made(
+            Factors.checked(left, right, labels, places), scaling, options
+        )
+        return made
 
     @classmethod
     def from_embedding(
@@ -234,45 +209,6 @@ class LowRankEmbedding(LowRank):
         """
         return in_factors(cls, embedding, rank, p, ("embedding",), options)
 
-    @classmethod
-    def in_place_of(cls, owner: nn.Module, attribute: str, factors: Factors) -> LowRankEmbedding:
-        """The embedding that takes the place of a dense one."""
-        options = {name: getattr(owner, name) for name in USUAL}
-        return carried_over(owner, cls._made(factors, scaling_of(owner), options))
-
-    def scale_by(self, scaling: Scaling | None) -> None:
-        """Scale looked-up rows as a class of embeddings does."""
-        if scaling is not None:
-            self.scale, self.scale_rounded = scaling.value, scaling.rounded
-            self.dense_class = scaling.kind
-
-    @property
-    def scaling(self) -> Scaling | None:
-        """How looked-up rows are scaled; None: not at all."""
-        if self.scale is None:
-            return None
-        return Scaling(self.dense_class, self.scale, self.scale_rounded)
-
-    def options(self) -> dict[str, Any]:
-        """What a recipe says of the embedding beside its factors."""
-        options = {name: getattr(self, name) for name in USUAL}
-        scales = self.scale is not None and self.scale != 1.0
-        return options | {"scale": self.scale} if scales else options
-
-    def to_dense(self) -> nn.Embedding:
-        """A `torch.nn.Embedding` with this table; its own memory.
-
-        If it scales what it looks up, the table is of the class that did so.
-        """
-        weight, scaling = own(self.weight, self.learns()), self.scaling
-        options = {name: getattr(self, name) for name in USUAL}
-        if scaling is None:
-            table = nn.Embedding(*weight.shape, device="meta", **options)
-            table.weight = weight
-        else:
-            table = scaling.dense(weight, options)
-        return table.train(self.training)
-
     def forward(self, input: Tensor) -> Tensor:
         """Ids of any shape to (..., embedding_dim)."""
         if self.max_norm is not None:
@@ -288,15 +224,6 @@ class LowRankEmbedding(LowRank):
             return self._scaled(torch.matmul(inner, self.right), self.left)
         rows = self._rows(input.reshape(-1)).reshape(*input.shape, self.embedding_dim)
         return self._scaled(rows, self.lefts[0])
-
-    def _scaled(self, rows: Tensor, weight: Tensor) -> Tensor:
-        """Looked-up rows times the scale; in torch.jit, which knows no `Scaling`, too."""
-        scale = self.scale
-        if scale is None:
-            return rows
-        if self.scale_rounded:
-            return rows * torch.scalar_tensor(scale, dtype=weight.dtype, device=weight.device)
-        return rows * scale
 
     def _index(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """(labels, places) of rows; index_select, unlike [], takes no ids below 0."""
@@ -334,7 +261,8 @@ class LowRankEmbedding(LowRank):
 
     def _masked(self, ids: Tensor, labels: Tensor, places: Tensor) -> Tensor:
         """The rows with shapes that no value decides: every id is looked up in every group."""
-        share = self._gradient_share(ids)
+        # F.embedding cannot be told: there ids of other groups stand at place 0, and would count.
+        share = self._gradient_share(ids, self.pairs[0].left.dtype)
         rows = self.pairs[0].left.new_zeros(ids.shape[0], self.embedding_dim)
         for c, pair in enumerate(self.pairs):
             if len(pair.left) == 0:
@@ -344,27 +272,8 @@ class LowRankEmbedding(LowRank):
             at = torch.where(of_c, places, torch.zeros_like(places)).long()
             inner = pair.looked_up(at, sparse=self.sparse)
             inner = torch.where(of_c[:, None], inner, torch.zeros_like(inner))
-            if share is not None:
-                fixed = inner.detach()
-                inner = fixed + (inner - fixed) * share[:, None]
-            rows = rows + pair.rows(inner)
+            rows = rows + pair.rows(passing(inner, share))
         return rows
-
-    def _gradient_share(self, ids: Tensor) -> Tensor | None:
-        """What of its gradient each looked-up row passes on, where F.embedding cannot be told.
-
-        For there ids of other groups stand at place 0, and would be counted.
-        """
-        if self.padding_idx is None and not self.scale_grad_by_freq:
-            return None
-        share = torch.ones_like(ids, dtype=self.pairs[0].left.dtype)
-        if self.scale_grad_by_freq:
-            index = ids.long()
-            found = torch.zeros(self.num_embeddings, dtype=torch.int64, device=ids.device)
-            share = share / found.index_add(0, index, torch.ones_like(index))[index]
-        if self.padding_idx is not None:
-            share = torch.where(ids == self.padding_idx, torch.zeros_like(share), share)
-        return share
 
     @torch.no_grad()
     def _shorten(self, input: Tensor, max_norm: float) -> None:
@@ -379,11 +288,3 @@ class LowRankEmbedding(LowRank):
             of_c = labels == c
             at = places[of_c].long()
             left[at] = left[at] * scale[of_c]
-
-    def extra_repr(self) -> str:
-        """What print(embedding) shows."""
-        text = f"{self.num_embeddings}, {self.embedding_dim}, {self._said()}"
-        for name, usual in USUAL.items():
-            value = getattr(self, name)
-            text += "" if value == usual else f", {name}={value}"
-        return text if self.scale is None else f"{text}, scale={self.scale:g}"

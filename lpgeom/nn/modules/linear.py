@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lpgeom.nn.factors.groups import Factors
-from lpgeom.nn.modules.compressed import own
 from lpgeom.nn.modules.dense import carried_over, in_factors
+from lpgeom.nn.modules.features import Features
 from lpgeom.nn.modules.low_rank import LowRank, scale_of
 
 
-class LowRankLinear(LowRank):
+class LowRankLinear(Features, LowRank):
     """``y = (x right^T) left^T + bias``: a linear layer whose weight is ``left @ right``.
 
     An ordinary module: `state_dict`, pickling, ``.to``, ``.half``, deepcopy, autograd, torch.export
@@ -70,8 +70,6 @@ class LowRankLinear(LowRank):
 
     __constants__ = ("in_features", "out_features", "rank", "subspaces")
     __jit_unused_properties__ = ("counts", "factors", "held", "pairs", "ranks", "weight")
-
-    kind = "linear"
 
     def __init__(
         self,
@@ -172,19 +170,6 @@ class LowRankLinear(LowRank):
         """The layer that takes the place of a dense one."""
         return carried_over(owner, cls._made(factors, owner._parameters.get("bias")))
 
-    def options(self) -> dict[str, Any]:
-        """What a recipe says of the layer beside its factors."""
-        return {"bias": self.bias is not None}
-
-    def to_dense(self) -> nn.Linear:
-        """A `torch.nn.Linear` with this layer's weight; its own memory."""
-        bias = self.bias
-        linear = nn.Linear(self.in_features, self.out_features, bias is not None, device="meta")
-        linear.weight = own(self.weight, self.learns())
-        if bias is not None:
-            linear.bias = own(bias, bias.requires_grad)
-        return linear.train(self.training)
-
     def forward(self, input: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
         if self.labels is None:
@@ -194,8 +179,3 @@ class LowRankLinear(LowRank):
         output = torch.cat(parts, -1).index_select(-1, self._slots())
         # In autocast the bias is of another dtype than the output.
         return output if self.bias is None else output + self.bias.to(output.dtype)
-
-    def extra_repr(self) -> str:
-        """What print(layer) shows."""
-        sizes = f"in_features={self.in_features}, out_features={self.out_features}"
-        return f"{sizes}, {self._said()}, bias={self.bias is not None}"

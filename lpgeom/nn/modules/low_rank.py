@@ -132,7 +132,7 @@ class LowRank(Compressed):
         """Whether a left factor asks for gradients."""
         return any(left.requires_grad for left in self.factors.lefts)
 
-    def _said(self) -> str:
+    def said(self) -> str:
         """The ranks, as print shows them."""
         ranks = self.ranks
         if len(set(ranks)) > 1:

@@ -22,11 +22,13 @@ from torch.random import fork_rng
 
 from lpgeom.io.atomic import write_atomically
 from lpgeom.io.checksum import sha256_of
-from lpgeom.nn.factors.groups import PLACES, Factors, are_places
+from lpgeom.nn.factors.groups import Factors
+from lpgeom.nn.model.replace import decompress
 from lpgeom.nn.modules.low_rank import regroup
 from lpgeom.nn.report.report import CompressionReport
+from lpgeom.nn.stored.filled import check, fill
 from lpgeom.nn.stored.huggingface import METHOD, config_from, transformers_class
-from lpgeom.nn.stored.outline import layer_of, layers_of, prepare
+from lpgeom.nn.stored.outline import compressed_modules, layer_of, layers_of, prepare
 from lpgeom.nn.stored.recipe import NAME, CheckpointError, Recipe, read_recipe, refused
 from lpgeom.nn.stored.tensors import aliases_of, write_tensors
 
@@ -90,7 +92,7 @@ def save_pretrained(
             raise TypeError(f"{name}: extra state of a module cannot be stored")
         if value.is_meta:
             raise ValueError(f"{name} has no data (it is on the meta device)")
-    aliases = aliases_of(state)
+    aliases = aliases_of(state) | _parted(model)
     library = "transformers" if transformers_class(type(model).__name__, type(model)) else None
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +107,21 @@ def save_pretrained(
         report=report, config=config, generation=generation,
     )  # fmt: skip
     names = [name for name in state if name not in aliases]
+    for name, module in compressed_modules(model):
+        state |= {f"{name}.{key}": value for key, value in module.held.stored().items()}
     write(folder, names, ((name, state[name]) for name in names), lambda: recipe)
+
+
+def _parted(model: nn.Module) -> dict[str, str]:
+    """Names of codes that modules share, though a move to another device made copies of them."""
+    first: dict[int, str] = {}
+    found: dict[str, str] = {}
+    for name, module in compressed_modules(model):
+        if module.held.form != "factors":
+            source = first.setdefault(id(module.held.first), name)
+            own = module.held.tensors() if source != name else ()
+            found |= {f"{name}.{key}": f"{source}.{key}" for key in own}
+    return found
 
 
 def write(
@@ -170,6 +186,7 @@ def load_pretrained(
     *,
     model: nn.Module | None = None,
     device: Any = None,
+    dense: bool = False,
 ) -> nn.Module:
     """Read what `save_pretrained` or ``lpgeom compress`` wrote: the same model, bit for bit.
 
@@ -181,6 +198,9 @@ def load_pretrained(
         layers are replaced and its tensors filled in place. Its own weights do not matter.
     device : optional
         Where to put it; the CPU if not given.
+    dense : bool
+        An ordinary model of dense layers, as `decompress` makes it: small files, and the speed and
+        memory of the model they were made of.
 
     Returns
     -------
@@ -225,9 +245,11 @@ def load_pretrained(
     if model is None:
         model = _rebuilt(folder, recipe, state)
     prepare(model, recipe.layers)
-    _check(model, state, recipe, folder)
-    _fill(model, state, recipe)
+    check(model, state, recipe, folder)
+    fill(model, state, recipe)
     model.eval()
+    if dense:
+        decompress(model)
     return model if device is None else model.to(device)
 
 
@@ -302,12 +324,12 @@ def register() -> None:
             model._keys_to_ignore_on_load_missing = [".*"]
 
         def _process_model_after_weight_loading(self, model: Any, **_: Any) -> Any:
-            _check(model, self.state, self.recipe, self.folder)
+            check(model, self.state, self.recipe, self.folder)
             to = model.state_dict()
             for name, value in self.state.items():
                 dtype = to[name].dtype if value.is_floating_point() else None
                 self.state[name] = value.to(to[name].device, dtype)
-            _fill(model, self.state, self.recipe)
+            fill(model, self.state, self.recipe)
             self.remove_quantization_config(model)
             del model.config.transformers_weights, model._keys_to_ignore_on_load_missing
             return model
@@ -353,57 +375,6 @@ def _regrouped(folder: Path, recipe: Recipe, state: dict[str, Tensor]) -> Recipe
     return replace(recipe, layers=tuple(layers), aliases=aliases)
 
 
-def _check(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe, folder: Path) -> None:
-    """Raise a CheckpointError where the stored tensors are not those of the model."""
-    expected = model.state_dict(keep_vars=True)
-    for name, tensor in state.items():
-        if name not in expected or expected[name].shape != tensor.shape:
-            raise CheckpointError(f"{folder}: the stored tensor {name} does not fit the model")
-    missing = expected.keys() - state.keys() - recipe.aliases.keys()
-    if missing:
-        raise CheckpointError(f"{folder}: {sorted(missing)[0]} is missing")
-    for name, source in recipe.aliases.items():
-        if name in expected and source in state:
-            ours, theirs = expected[name], expected[source]
-            kinds = {isinstance(tensor, nn.Parameter) for tensor in (ours, theirs)}
-            if ours.shape == theirs.shape and len(kinds) == 1:
-                continue
-        raise CheckpointError(f"{folder}: {name} cannot be the same tensor as {source}")
-    for layer in recipe.layers:
-        if layer.counts is None:
-            continue
-        names = (f"{layer.name}.{name}" for name in ("labels", "places"))
-        index: list[Any] = [state.get(recipe.aliases.get(name, name)) for name in names]
-        labels, places = index
-        whole = labels is not None and labels.dtype in (torch.uint8, torch.int32)
-        if not whole or not bool(((labels >= 0) & (labels < layer.subspaces)).all()):
-            raise CheckpointError(f"{folder}: {layer.name} has labels that are none")
-        if places is None or places.dtype != PLACES or not are_places(labels, places, layer.counts):
-            raise CheckpointError(f"{folder}: {layer.name} has places that are none")
-
-
-def _fill(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe) -> None:
-    """Put the stored tensors in, and share again what was shared."""
-    for name, tensor in state.items():
-        table, key = _place(model, name)
-        # In memory of its own: products of mapped, unaligned numbers may round differently.
-        table[key], old = tensor.clone(), table.get(key)
-        if isinstance(old, nn.Parameter):
-            grad = old.requires_grad and tensor.is_floating_point()
-            table[key] = nn.Parameter(table[key], requires_grad=grad)
-    for name, source in recipe.aliases.items():
-        table, key = _place(model, name)
-        held, held_key = _place(model, source)
-        table[key] = held[held_key]
-
-
-def _place(model: nn.Module, name: str) -> tuple[dict[str, Any], str]:
-    """The table of a module that a tensor of that name is in, and its name there."""
-    path, _, key = name.rpartition(".")
-    owner = model.get_submodule(path)
-    return owner._parameters if key in owner._parameters else owner._buffers, key
-
-
 def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Module:
     """A model of the recipe's class from its config."""
     if recipe.library is None:
@@ -425,7 +396,7 @@ def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Mo
                 outline = cls(config)
             # Before memory is taken for what a damaged config may ask for.
             prepare(outline, recipe.layers)
-            _check(outline, state, recipe, folder)
+            check(outline, state, recipe, folder)
             made: nn.Module = cls(config)
         generation: Any = getattr(made, "generation_config", None)
         if generation is not None and recipe.generation:

@@ -1,20 +1,20 @@
-"""A model's modules in factors: what a recipe says of them, and the same ones without data."""
+"""A model's compressed modules: what a recipe says of them, and the same ones without data."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from lpgeom.nn.factors.groups import Factors
 from lpgeom.nn.factors.held import Held
 from lpgeom.nn.model.replace import MODULES
 from lpgeom.nn.modules.compressed import Compressed
 from lpgeom.nn.modules.dense import kind_of
-from lpgeom.nn.modules.embedding import LowRankEmbedding
+from lpgeom.nn.modules.lookup import LookUp
 from lpgeom.nn.modules.scaled import Scaling, scaling_of
 from lpgeom.nn.stored.recipe import NAME, SCALE, CheckpointError, Layer, refused
 
@@ -22,11 +22,17 @@ _HALF = 2.0**-7
 """How far bfloat16 rounds, at most."""
 
 
-def layers_of(model: nn.Module) -> Iterable[Layer]:
+def compressed_modules(model: nn.Module) -> Iterator[tuple[str, Compressed]]:
     """The compressed modules, under every name they have."""
     for name, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, Compressed):
-            yield layer_of(name, module.kind, module.held, module.options())
+            yield name, module
+
+
+def layers_of(model: nn.Module) -> Iterator[Layer]:
+    """What a recipe says of the compressed modules."""
+    for name, module in compressed_modules(model):
+        yield layer_of(name, module.kind, module.held, module.options())
 
 
 def layer_of(name: str, kind: str, held: Held, options: dict[str, Any]) -> Layer:
@@ -62,7 +68,7 @@ def prepare(model: nn.Module, layers: Iterable[Layer]) -> None:
         if kind != layer.kind:
             raise _differs(layer, f"is {_article(kind)}", _article(layer.kind))
         made = _empty(layer)
-        if isinstance(made, LowRankEmbedding):
+        if isinstance(made, LookUp):
             made.scale_by(_scaling(old, layer))
         places.append((parent, key, made))
     for parent, key, made in places:
@@ -76,7 +82,7 @@ def _scaling(old: Any, layer: Layer) -> Scaling | None:
     A model's structure has the class: a recipe names none. Half precision may have rounded either
     number.
     """
-    found = old.scaling if isinstance(old, LowRankEmbedding) else scaling_of(old)
+    found = old.scaling if isinstance(old, LookUp) else scaling_of(old)
     value = float(layer.options.get(SCALE, 1.0))
     own = 1.0 if found is None else found.value
     if abs(own - value) > _HALF * abs(own):  # not for nan: a model without data
@@ -96,9 +102,14 @@ def _empty(layer: Layer) -> nn.Module:
     """A module of that kind, without data."""
     options = {key: value for key, value in layer.options.items() if key != SCALE}
     sizes: dict[str, Any] = {"rank": layer.rank}
-    if layer.ranks is not None:
+    if layer.sizes is not None:
+        sizes = layer.sizes
+        options["dtype"] = getattr(torch, options["dtype"])
+    elif layer.ranks is not None:
         sizes = {"rank": layer.ranks, "counts": layer.counts}
     shape = {"embedding": (layer.n, layer.d), "linear": (layer.d, layer.n), "parameter": ()}
     what = f"no layer {layer.name} can be made"
     with refused(NAME, TypeError, ValueError, RuntimeError, what=what):  # sizes beyond torch's
-        return MODULES[Factors, layer.kind](*shape[layer.kind], **sizes, **options, device="meta")
+        return MODULES[layer.form, layer.kind](
+            *shape[layer.kind], **sizes, **options, device="meta"
+        )

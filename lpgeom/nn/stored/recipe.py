@@ -17,10 +17,11 @@ from lpgeom.io.atomic import write_atomically
 from lpgeom.io.strict_json import to_json
 from lpgeom.nn.report.report import CompressionReport
 
-FORMAT, VERSION = "lpgeom.nn", 2
+FORMAT, VERSION = "lpgeom.nn", 3
 NAME = "lpgeom.json"
-OLDEST = 1
-"""Files that need no more are of this version, which an older lpgeom reads: they scale nothing."""
+SCALED, OLDEST = 2, 1
+"""Files that need no more are of these versions, which an older lpgeom reads: they have factors
+only, and those of the oldest scale nothing."""
 SCALE = "scale"
 """A further option, of embeddings that multiply what they look up by another number than 1."""
 
@@ -52,7 +53,7 @@ def refused(where: Path | str, *kinds: type[Exception], what: str = "") -> Itera
 
 @dataclass(frozen=True)
 class Layer:
-    """A module in factors.
+    """A module in the place of a weight.
 
     Attributes
     ----------
@@ -64,7 +65,12 @@ class Layer:
     ranks, counts : tuple of int, or None
         The rank of each group of rows, and the number of its rows; None: there is one group.
     options : dict
-        Options of the module: bias, padding_idx, ...; the shape of a bare parameter.
+        Options of the module: bias, padding_idx, ...; the shape of a bare parameter; in few bits
+        the dtype that it computes in.
+    form : str
+        "factors", or one of those in few bits.
+    sizes : dict, or None
+        What makes the shapes of the tensors of a form in few bits.
     """
 
     name: str
@@ -76,14 +82,18 @@ class Layer:
     options: dict[str, Any] = field(default_factory=dict)
     ranks: tuple[int, ...] | None = None
     counts: tuple[int, ...] | None = None
+    form: str = "factors"
+    sizes: dict[str, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; without ranks where there is one group, as files had them before."""
+        """Plain values; what files did not have before only where it says something."""
         values = _with_infinities(vars(self))
         for name in ("ranks", "counts"):
             given = values.pop(name)
             if given is not None:
                 values[name] = list(given)
+        if self.sizes is None:
+            del values["form"], values["sizes"]
         return values
 
 
@@ -121,9 +131,10 @@ class Recipe:
     def write(self, directory: Path) -> None:
         """Write it into a directory; appears complete or not at all."""
         scales = any(SCALE in layer.options for layer in self.layers)
+        few_bits = any(layer.sizes is not None for layer in self.layers)
         values = {
             "format": FORMAT,
-            "version": VERSION if scales else OLDEST,
+            "version": VERSION if few_bits else SCALED if scales else OLDEST,
             "lpgeom": __version__,
             **vars(self),
             "layers": [layer.to_dict() for layer in self.layers],
@@ -197,6 +208,13 @@ def _layer(values: Mapping[str, Any]) -> Layer:
     known = isinstance(layer.name, str) and layer.kind in OPTIONS
     _require(known, f"layer {layer.name!r} of kind {layer.kind!r}")
     _require(_possible(layer), f"options {layer.options!r} of {layer.name}")
+    if layer.sizes is not None or layer.form != "factors":
+        possible, given = SIZES[layer.form], layer.sizes or {}
+        _require(possible.keys() == given.keys(), f"sizes of {layer.name}")
+        for name, (least, most) in possible.items():
+            size = given[name]
+            fits = type(size) is int and least <= size <= most
+            _require(fits, f"{name} {size!r} of {layer.name}")
     if layer.ranks is None and layer.counts is None:
         return layer
     ranks: Any = layer.ranks
@@ -215,6 +233,7 @@ def _layer(values: Mapping[str, Any]) -> Layer:
 def _possible(layer: Layer) -> bool:
     """Whether a layer of its kind and size can have these options."""
     known, options = OPTIONS[layer.kind], layer.options
+    known = known if layer.sizes is None else known | DTYPE
     complete = known.keys() - {SCALE} <= options.keys() <= known.keys()
     return complete and all(known[name](value, layer) for name, value in options.items())
 
@@ -249,6 +268,19 @@ OPTIONS: dict[str, dict[str, Callable[[Any, Layer], bool]]] = {
     "parameter": {"shape": _is_shape},
 }
 """Kind of a layer -> its options, all but the scale always there, and what they may be."""
+
+DTYPE: dict[str, Callable[[Any, Layer], bool]] = {
+    "dtype": lambda value, layer: value in ("float64", "float32", "float16", "bfloat16"),
+}
+"""A further option of forms in few bits."""
+
+SIZES: dict[str, dict[str, tuple[int, int]]] = {
+    "rows": {
+        "groups": (1, 256), "components": (0, 2**31), "books": (0, 8), "scales": (1, 256),
+        "nbytes": (0, 2**62),
+    },
+}  # fmt: skip
+"""Form in few bits -> its sizes, and between what they may lie."""
 
 
 def _with_infinities(layer: Mapping[str, Any]) -> dict[str, Any]:
