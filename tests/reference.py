@@ -370,3 +370,46 @@ def coded_rows(arrays: dict[str, np.ndarray]) -> np.ndarray:
             for m in range(d):
                 table[i, m] = scale * sum(y[j] * float(arrays["basis"][m, j]) for j in range(r))
     return table
+
+
+# ---------------------------------------------------------------- weights in few bits
+
+
+def nearest(W: Array, scales: Array, levels: Array, group: int) -> Array:
+    """Every entry at the nearest of the levels times the scale of its group."""
+    found = np.empty(W.shape)
+    for i, row in enumerate(W):
+        for j, w in enumerate(row):
+            offered = [float(scales[i, j // group]) * float(level) for level in levels]
+            found[i, j] = min(offered, key=lambda value: abs(value - float(w)))
+    return found
+
+
+def packed(codes: Array, bits: int) -> Array:
+    """Codes as rows of bytes, bit by bit, the least significant first."""
+    rows = []
+    for row in codes:
+        stream = [(int(code) >> b) & 1 for code in row for b in range(bits)]
+        stream += [0] * (-len(stream) % 8)
+        rows.append(
+            [sum(stream[8 * k + b] << b for b in range(8)) for k in range(len(stream) // 8)]
+        )
+    return np.array(rows, np.uint8)
+
+
+def fed_back(W: Array, H: Array, scales: Array, levels: Array, group: int) -> Array:
+    """Columns to the nearest levels in order of falling H_jj; after each, the free weights move to
+    where they would be best if they could stay real."""
+    d = len(H)
+    order = sorted(range(d), key=lambda j: -H[j, j])
+    found = np.empty(W.shape)
+    for i, row in enumerate(W):
+        now = row.astype(float).copy()
+        for t, j in enumerate(order):
+            free = order[t + 1 :]
+            offered = [float(scales[i, j // group]) * float(level) for level in levels]
+            found[i, j] = min(offered, key=lambda value: abs(value - now[j]))
+            if free:
+                error = np.linalg.solve(H[np.ix_(free, free)], -H[free, j]) * (now[j] - found[i, j])
+                now[free] -= error
+    return found

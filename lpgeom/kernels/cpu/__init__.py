@@ -11,6 +11,7 @@ from lpgeom.kernels.cpu.blas import rank_update
 from lpgeom.kernels.cpu.lines import line_search
 from lpgeom.kernels.cpu.mvee import exchange_steps
 from lpgeom.kernels.cpu.proximal import prox_entries, split_step
+from lpgeom.kernels.cpu.rounding import descend_codes, feed_back, fit_scales, nearest_codes
 from lpgeom.kernels.cpu.rowwise import add_row_dots, add_row_squares, pack_rows, scale_rows
 from lpgeom.kernels.cpu.shallow_cut import column_norms, shallow_cuts
 from lpgeom.kernels.cpu.simplex import pairwise_descent
@@ -21,10 +22,14 @@ __all__ = [
     "add_row_squares",
     "column_norms",
     "decode_rows",
+    "descend_codes",
     "encode_rows",
     "exchange_steps",
+    "feed_back",
+    "fit_scales",
     "line_search",
     "matmul",
+    "nearest_codes",
     "pack_rows",
     "pairwise_descent",
     "prox_entries",

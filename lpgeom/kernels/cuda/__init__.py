@@ -16,6 +16,7 @@ from lpgeom.kernels.cuda.blas import matmul, rank_update
 from lpgeom.kernels.cuda.lines import line_search
 from lpgeom.kernels.cuda.mvee import exchange_steps
 from lpgeom.kernels.cuda.proximal import prox_entries, split_step
+from lpgeom.kernels.cuda.rounding import descend_codes, feed_back, fit_scales, nearest_codes
 from lpgeom.kernels.cuda.rowwise import add_row_dots, add_row_squares, pack_rows, scale_rows
 from lpgeom.kernels.cuda.shallow_cut import column_norms, shallow_cuts
 
@@ -23,9 +24,13 @@ __all__ = [
     "add_row_dots",
     "add_row_squares",
     "column_norms",
+    "descend_codes",
     "exchange_steps",
+    "feed_back",
+    "fit_scales",
     "line_search",
     "matmul",
+    "nearest_codes",
     "pack_rows",
     "prox_entries",
     "rank_update",

@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from numba import cuda, float32, float64, int64
+from numba import cuda, float32, float64, int64, uint8
 from numba import types as numba_types
 from numba.cuda import cuda_paths, dispatcher
 from numba.cuda.cudadrv import nvrtc
@@ -31,7 +31,7 @@ UNAVAILABLE = 3
 """Exit status where there is no NVVM."""
 
 D1, D2, D3 = float64[::1], float64[:, ::1], float64[:, :, ::1]
-I1 = int64[::1]
+I1, B2 = int64[::1], uint8[:, ::1]
 NUMBER, COUNT, FLAG = float64, int64, numba_types.boolean
 
 
@@ -48,10 +48,14 @@ def signatures(real: Any) -> dict[str, list[tuple[Any, ...]]]:
         "regression.cholesky": [(D3,)],
         "regression.unpack": [(D2, D3)],
         "regression.solve": [(D3, D2)],
+        "rounding.feed_back": [(D2, D2, D2, I1, D1, D1, B2, D2)],
+        "rounding.descend_codes": [(D2, D2, D2, I1, D1, D1, B2, I1)],
     }
     either = {
         "proximal.prox_entries": [(real[::1], NUMBER, NUMBER, real[::1])],
         "proximal.split_rows": [(*[rows] * 5, FLAG, NUMBER, NUMBER, NUMBER, D1)],
+        "rounding.fit_scales": [(rows, D2, D1, D1, D1, COUNT, D1)],
+        "rounding.nearest_codes": [(rows, D2, I1, D1, B2)],
         "rowwise.add_row_squares": [(rows, D1), (strided, D1)],
         "rowwise.add_row_dots": [(rows, rows, COUNT, D1)],
         "rowwise.scale_rows": [(rows, D1, rows)],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from simulator import ORDERS, schedule
 
-from lpgeom.kernels.cuda import launch, proximal, regression, rowwise
+from lpgeom.kernels.cuda import launch, proximal, regression, rounding, rowwise
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((70, 3))
@@ -45,7 +45,20 @@ def factors() -> list[Any]:
     return [np.triu(U), x]
 
 
-ALL = [squares, packed, packed_in_place, split, factors]
+def codes() -> list[Any]:
+    levels, group = np.linspace(-1.0, 1.0, 4), np.zeros(3, np.int64)
+    cuts = 0.5 * (levels[1:] + levels[:-1])
+    H, scales, changed = X.T @ X, np.empty(70), np.empty(70, np.int64)
+    found, errors, rows = np.empty(X.shape, np.uint8), np.empty_like(X), X.copy()
+    rounding.fit_scales(X, np.ones((1, 3)), levels, cuts, np.array([1.0, 0.7]), 1, scales)
+    scales = scales[:, None]
+    rounding.feed_back(rows, np.triu(H / np.diag(H)), scales, group, levels, cuts, found, errors)
+    G = (X - scales * levels[found]) @ H
+    rounding.descend_codes(G, H, scales, group, levels, cuts, found, changed)
+    return [scales, rows, errors, G, found, changed]
+
+
+ALL = [squares, packed, packed_in_place, split, factors, codes]
 
 
 @pytest.mark.parametrize("computed", ALL, ids=lambda f: f.__name__)
