@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from lpgeom.entries.regression import Regression as Regression
     from lpgeom.entries.regression import lp_regression as lp_regression
     from lpgeom.estimator import LpPCA as LpPCA
+    from lpgeom.estimator import MadScaler as MadScaler
     from lpgeom.geometry.ellipsoids.john import john_ellipsoid as john_ellipsoid
     from lpgeom.geometry.ellipsoids.loewner import loewner_ellipsoid as loewner_ellipsoid
     from lpgeom.geometry.ellipsoids.lp_svd import LpSVD as LpSVD
@@ -65,7 +66,7 @@ _PUBLIC = {
     "curve.curve": "cost_curve",
     "entries.factors": "approx_factors",
     "entries.regression": "Regression lp_regression",
-    "estimator": "LpPCA",
+    "estimator": "LpPCA MadScaler",
     "geometry.ellipsoids.john": "john_ellipsoid",
     "geometry.ellipsoids.loewner": "loewner_ellipsoid",
     "geometry.ellipsoids.lp_svd": "LpSVD lp_svd",
@@ -84,8 +85,8 @@ _PUBLIC = {
 
 _LAZY = {name: f"lpgeom.{module}" for module, names in _PUBLIC.items() for name in names.split()}
 
-# Without LpPCA: ``from lpgeom import *`` must not need scikit-learn.
-__all__ = sorted({"__version__", *_LAZY} - {"LpPCA"})
+# Without the estimators: ``from lpgeom import *`` must not need scikit-learn.
+__all__ = sorted({"__version__", *_LAZY} - {*_PUBLIC["estimator"].split()})
 
 # Former public names: each warns, and is its successor.
 _RENAMED = {

@@ -29,7 +29,7 @@ HEADING = re.compile(r"^([A-Z][A-Za-z ]+)\n-{3,}\n", re.MULTILINE)
 def public_names(module_name: str) -> list[str]:
     """Functions and classes that a module makes public: its `__all__` without constants."""
     module = importlib.import_module(module_name)
-    names = [*module.__all__, *(["LpPCA"] if module_name == "lpgeom" else [])]
+    names = [*module.__all__, *(["LpPCA", "MadScaler"] if module_name == "lpgeom" else [])]
     return [n for n in names if not n.startswith("_") and not n.isupper()]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import block_diag
 
 from lpgeom.affine.joint import joint_descent, mean_norm, power_of_two, residual_cost
 from lpgeom.affine.lift import certify_affine, lifted, section
@@ -15,7 +16,7 @@ from lpgeom.geometry.grassmann import complement
 from lpgeom.geometry.median import lp_median, median_bound
 from lpgeom.geometry.spectrum import LARGE
 from lpgeom.io import validation
-from lpgeom.records.subspace import Certificate, SubspaceResult, norm_ratio
+from lpgeom.records.subspace import Certificate, CertificateError, SubspaceResult, norm_ratio
 from lpgeom.rows.base import Array
 from lpgeom.subspace.approx import approx_rows
 from lpgeom.subspace.certify import certify as certify_given
@@ -103,6 +104,49 @@ class AffineResult:
     n_iter: int
     converged: bool
     seed: int
+
+    def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
+        """Recompute the cost and both lower bounds from A with independent NumPy code.
+
+        Parameters
+        ----------
+        A : array_like, shape (n, d)
+            The data that it was found for.
+        rtol : float
+            The same as in `Certificate.verify`.
+
+        Raises
+        ------
+        CertificateError
+            If a certificate does not hold for A, or a cost, bound or ratio here is not what they
+            prove (`centre_ratio` and `guarantee` are not looked at); or if there is none
+            (certify=False).
+        """
+        rows = np.asarray(validation.check_matrix(A), dtype=np.float64)
+        if rows.shape != self.shape:
+            raise CertificateError(f"the result is for shape {self.shape}, A has {rows.shape}")
+        stated = (self.cost, self.lower_bound, self.ratio, self.linear_ratio)
+        if self.k == self.shape[1]:  # the subspace is all of the space
+            proved = (0.0, 0.0, 1.0, 1.0)
+        else:
+            own, affine = self.linear_certificate, self.certificate
+            if own is None or affine is None:
+                raise CertificateError("there is no certificate to check (certify=False)")
+            B = rows - self.centre
+            V = self.basis if self.linear else block_diag(self.basis, 1.0)
+            for certificate, basis in ((own, self.basis), (affine, V)):
+                same = certificate.basis.shape == basis.shape
+                if not same or np.abs(certificate.basis - basis).max() > 1e-12:
+                    raise CertificateError("a certificate is about another subspace")
+            own.verify(B, rtol=rtol)
+            affine.verify(B if self.linear else lifted(rows, self.centre, self.lift), rtol=rtol)
+            best = min(affine.ratio, own.ratio)
+            proved = (affine.cost, affine.lower_bound, affine.ratio, best)
+            if self.cost == 0.0:  # every row fits to its own rounding
+                replace(own, scaled_cost=0.0, bounds=(), guarantee=math.inf).verify(B, rtol=rtol)
+                proved = (0.0, affine.lower_bound, 1.0, 1.0)
+        if stated != proved:
+            raise CertificateError(f"cost, bound and ratios are {stated}, and proved are {proved}")
 
 
 def approx_affine(

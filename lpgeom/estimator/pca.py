@@ -261,6 +261,25 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         rows = np.asarray(X, dtype=np.float64)
         return rows if self.result_.linear else lifted(rows, self.mean_, self.result_.lift)
 
+    def verify(self, X: Any, *, rtol: float = 1e-9) -> None:
+        """Recompute cost, bounds and ratios from X with independent NumPy code.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_samples, n_features)
+            What `fit` was given; after `partial_fit` ``coreset_.rows``. Weights are known.
+        rtol : float
+            The same as in `Certificate.verify`.
+
+        Raises
+        ------
+        CertificateError
+            What `AffineResult.verify` raises: X is not what this was fitted to, something does not
+            hold, or there is no certificate.
+        """
+        check_is_fitted(self)
+        self.result_.verify(validate_data(self, X, dtype=DTYPES, reset=False), rtol=rtol)
+
     @property
     def _n_features_out(self) -> int:
         return int(self.components_.shape[0])

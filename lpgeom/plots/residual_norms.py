@@ -46,9 +46,10 @@ def residuals(
     ----------
     A : array_like, shape (n, d)
         The rows; of a dataframe the index gives their names.
-    result : SubspaceResult, FactorResult, or array_like of shape (d, k)
-        What fits them: the distance of row i is ``||a_i - a_i V V^T||``, for factors
-        ``||a_i - left_i right||``. In units of A, without row weights.
+    result : SubspaceResult, AffineResult, fitted LpPCA, FactorResult, or array_like of shape (d, k)
+        What fits them: the distance of row i is ``||a_i - a_i V V^T||``, about the centre c of an
+        affine subspace ``||(a_i - c) - (a_i - c) V V^T||``, for factors ``||a_i - left_i right||``.
+        In units of A, without row weights.
     ax : matplotlib.axes.Axes, optional
         A new figure if not given.
     kind : {"sorted", "histogram"}
@@ -112,22 +113,31 @@ def _labels(A: Any, names: Any, n: int) -> list[str]:
 
 
 def _distances(A: Any, result: Any) -> tuple[Array, Array]:
-    """Distance and length of every row."""
+    """Distance of every row, and the length that its rounding is relative to."""
     n, d = A.shape
+    result = getattr(result, "result_", result)  # of an estimator
+    if hasattr(result, "fit"):
+        raise ValueError(f"this {type(result).__name__} is not fitted yet: call fit first")
     left: Any = getattr(result, "left", None)
+    centre = np.zeros(d)
+    V: Any = None
     if left is not None:
         right = np.asarray(result.right, dtype=np.float64)
         if (left.shape[0], right.shape[1]) != (n, d):
             raise ValueError(f"the factors are for shape {(left.shape[0], right.shape[1])}")
-    V = None if left is not None else validation.check_basis(getattr(result, "basis", result), d)
+    elif hasattr(result, "centre"):
+        centre, V = validation.check_point("centre", result.centre, d), result.basis
+    else:
+        V = validation.check_basis(getattr(result, "basis", result), d)
+    shift = float(vector_lengths(centre))
     r, lengths = np.empty(n), np.empty(n)
     step = max(1, _BLOCK_BYTES // (8 * d))
     for lo in range(0, n, step):
         part = slice(lo, min(lo + step, n))
-        block = np.asarray(A[part], dtype=np.float64)
+        block = np.asarray(A[part], dtype=np.float64) - centre
         fit = left[part] @ right if V is None else (block @ V) @ V.T
         r[part] = vector_lengths(block - fit)
-        lengths[part] = vector_lengths(block)
+        lengths[part] = vector_lengths(block) + shift
     return r, lengths
 
 

@@ -268,6 +268,33 @@ def test_a_wrong_certificate_fails() -> None:
         cheaper.verify(B)
 
 
+@pytest.mark.parametrize("centre", ["median", "mean", None])
+@pytest.mark.parametrize("certify", [True, "tight"])
+def test_a_result_verifies_and_a_forged_one_does_not(centre: Any, certify: Any) -> None:
+    A = 3.0 + np.random.default_rng(0).standard_normal((40, 4)) * [5.0, 2.0, 1.0, 1.0]
+    found = approx_affine(A, 2, centre=centre, certify=certify, row_weights=np.arange(40) % 3)
+    found.verify(A)
+    held = approx_affine(A @ np.diag([1.0, 1.0, 0.0, 0.0]), 2, centre=centre)
+    assert (held.cost, held.ratio) == (0.0, 1.0)
+    held.verify(A @ np.diag([1.0, 1.0, 0.0, 0.0]))
+    approx_affine(A, 4).verify(A)
+    with pytest.raises(CertificateError):
+        held.verify(A)
+    for change in (
+        {"cost": 0.0, "ratio": 1.0, "linear_ratio": 1.0},
+        {"cost": 0.9 * found.cost},
+        {"lower_bound": 1.1 * found.lower_bound},
+        {"ratio": 1.0},
+        {"centre": found.centre + 1.0},
+        {"basis": np.eye(4)[:, :2]},
+        {"certificate": None},
+    ):
+        with pytest.raises(CertificateError):
+            replace(found, **change).verify(A)
+    with pytest.raises(CertificateError, match="shape"):
+        found.verify(A[:-1])
+
+
 def test_the_tight_bound_is_no_worse() -> None:
     rng = np.random.default_rng(3)
     A = rng.standard_normal((100, 5)) + 4.0

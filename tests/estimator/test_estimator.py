@@ -19,11 +19,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import RobustScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import lpgeom
-from lpgeom import LpPCA
+from lpgeom import LpPCA, MadScaler
 from lpgeom.estimator.axes import distinct_rows, ordered_axes
 from lpgeom.estimator.search import parallel_rank, smallest_rank
 from tests.problems import fixed
@@ -43,6 +43,11 @@ def sine(V: Any, W: Any) -> float:
 # imported; test_with_the_array_api_on runs it.
 @parametrize_with_checks([LpPCA(), LpPCA(1, p=2.0), LpPCA(1, method="irls")])
 def test_scikit_learn(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@parametrize_with_checks([MadScaler()])
+def test_scikit_learn_on_the_scaler(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
@@ -92,7 +97,7 @@ except ImportError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
-    assert done.stdout.strip() == "lpgeom.LpPCA needs scikit-learn: pip install 'lpgeom[sklearn]'"
+    assert done.stdout.startswith("lpgeom.LpPCA and MadScaler need scikit-learn: pip install")
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
@@ -461,3 +466,45 @@ def test_axes_point_one_way() -> None:
     assert np.allclose(components, turned)
     largest = np.abs(components).argmax(axis=1)
     assert (components[[0, 1], largest] > 0.0).all()
+
+
+def test_a_fit_verifies_itself() -> None:
+    X = rows()
+    e = LpPCA(2, **quick).fit(X, sample_weight=np.arange(60) % 3)
+    e.verify(X)
+    changed = X.copy()
+    changed[1] += 1.0
+    with pytest.raises(lpgeom.CertificateError):
+        e.verify(changed)
+    with pytest.raises(lpgeom.CertificateError, match="certify=False"):
+        LpPCA(2, certify=False, **quick).fit(X).verify(X)
+    with pytest.raises(NotFittedError):
+        LpPCA(2).verify(X)
+    stream = LpPCA(2, coreset_size=20, **quick).partial_fit(X)
+    stream.verify(stream.coreset_.rows)
+
+
+def test_scaling_stands_half_of_the_rows_and_keeps_names() -> None:
+    pandas = pytest.importorskip("pandas")
+    X = rows(100)
+    plain = MadScaler().fit(X)
+    assert np.array_equal(plain.center_, np.median(X, axis=0))
+    assert np.allclose(plain.scale_, 1.4826 * np.median(np.abs(X - plain.center_), axis=0))
+    assert np.allclose(plain.inverse_transform(plain.transform(X)), X)
+    bad = X.copy()
+    bad[:45] += 1e6
+    ratio = MadScaler().fit(bad).scale_ / plain.scale_
+    assert ratio.max() < 10.0 < 1e4 < (RobustScaler().fit(bad).scale_ / plain.scale_).min()
+    frame = pandas.DataFrame(X, columns=list("abcde"))
+    frame.iloc[0, 0] = np.nan
+    model = MadScaler().set_output(transform="pandas").fit(frame)
+    assert model.transform(frame).columns.tolist() == list("abcde")
+    assert np.isfinite(model.scale_).all()
+    # Mostly equal values have no MAD: the interquartile range.
+    flat = np.zeros((10, 2))
+    flat[:4, 0] = 1.349
+    scale = MadScaler().fit(flat).scale_
+    assert scale[0] == pytest.approx(1.0, rel=1e-3)
+    assert scale[1] > 0.0
+    piped = make_pipeline(MadScaler(), LpPCA(2, **quick)).set_output(transform="pandas")
+    assert piped.fit_transform(frame.dropna()).columns.tolist() == ["lppca0", "lppca1"]

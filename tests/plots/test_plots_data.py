@@ -169,6 +169,30 @@ def test_bases_factors_and_exact_fits() -> None:
         ax.figure.savefig("/dev/null", format="png")
 
 
+@pytest.mark.parametrize("kind", ["affine", "estimator"])
+def test_distances_are_those_about_the_centre(kind: str) -> None:
+    """Five rows are 4 off a line that does not go through the origin; the noise is 0.1."""
+    rng = np.random.default_rng(0)
+    A = np.array([100.0, 0.0, 0.0]) + rng.standard_normal((200, 1)) * [[0.0, 5.0, 0.0]]
+    A += 0.1 * rng.standard_normal((200, 3))
+    A[:5] += [0.0, 0.0, 4.0]
+    found: Any = lpgeom.approx_affine(A, 1)
+    if kind == "estimator":
+        pytest.importorskip("sklearn")
+        found = lpgeom.LpPCA(1, random_state=0)
+        with pytest.raises(ValueError, match="call fit first"):
+            plots.residuals(A, found)
+        found.fit(A)
+    ax = plots.residuals(A, found)
+    outlying = next(xy for name, xy in lines(ax).items() if "outlying" in name)
+    assert 5 <= len(outlying) <= 8
+    assert outlying[:5, 1] == pytest.approx(4.0, abs=0.5)
+    whole = plots.residuals(A, lpgeom.approx_affine(A, 3, certify=False))
+    assert "0 outlying rows" in lines(whole)  # in all of the space, up to rounding
+    with pytest.raises(ValueError, match="2 finite numbers"):
+        plots.residuals(A[:, :2], lpgeom.approx_affine(A, 1, certify=False))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"kind": "pie"}, "kind must be"), ({"named": -1}, "named must be")],

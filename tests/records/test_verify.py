@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -258,6 +259,22 @@ def test_changed_cost_fails(p: float) -> None:
     for factor in (0.999999, 1.000001, np.nan):
         with pytest.raises(CertificateError, match="cost"):
             replace(certificate, scaled_cost=certificate.scaled_cost * factor).verify(A)
+
+
+@pytest.mark.parametrize("p", [1.0, 3.0])
+def test_what_differs_is_said_in_the_users_units(p: float) -> None:
+    A = 64.0 * matrix("gauss", 30, 4, 0)
+    certificate = lpgeom.approx_subspace(A, 2, p).certificate
+    assert certificate is not None
+    half = replace(certificate, scaled_cost=0.5 * certificate.scaled_cost)
+    with pytest.raises(CertificateError) as refused:
+        half.verify(A)
+    said = [float(x) for x in re.findall(r"[0-9][-+.e0-9]*", str(refused.value))]
+    assert said == pytest.approx([half.cost, certificate.cost])
+    best = certificate.bounds[0]
+    doubled = replace(best, scaled_value=2.0 * best.scaled_value)
+    with pytest.raises(CertificateError, match=re.escape(repr(doubled.value))):
+        replace(certificate, bounds=(doubled,), guarantee=np.inf).verify(A)
 
 
 @pytest.mark.parametrize("p", sorted(NAMES))

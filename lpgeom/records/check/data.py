@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -149,16 +149,16 @@ LEAST = 5e-324
 """The cost that is stated of what underflows, and is not 0."""
 
 
-def check_cost(stated: float, norms: tuple[float, float, float], p: float, rtol: float) -> None:
+def check_cost(stated: float, norms: Iterable[float], p: float, rtol: float, unit: float) -> None:
     """A cost is between the least and the most that it may be, which are given as norms: these
-    neither overflow nor underflow."""
+    neither overflow nor underflow. All are in units of `unit`, the message in the user's."""
     least, norm, most = norms
     root = 1.0 if math.isinf(p) else 1.0 / p
     found, share = float(stated) ** root if stated >= 0.0 else math.nan, rtol * root
     above = found <= most * (1.0 + share) or stated == LEAST
     if not (least * (1.0 - share) <= found and above):
-        cost = to_cost_units(1.0, norm, p)
-        raise CertificateError(f"cost is stated as {stated!r}, recomputed {cost!r}")
+        units = [to_cost_units(1.0, x * unit, p) for x in (max(found, 0.0), norm)]
+        raise CertificateError(f"cost is stated as {units[0]!r}, recomputed {units[1]!r}")
 
 
 def check_arrays(**arrays: Any) -> None:

@@ -101,7 +101,7 @@ def _check_cost(c: EntriesCertificate, A: Array, weights: _Weights, rtol: float)
         raise CertificateError(
             "factors cancel: their product is not known well enough to be costed"
         )
-    checks.check_cost(c.scaled_cost, (least, norm, most), c.p, rtol)
+    checks.check_cost(c.scaled_cost, (least, norm, most), c.p, rtol, c.unit)
 
 
 def _check_bound(

@@ -90,7 +90,7 @@ def _check_part(
             unit, stated, p = result.statement.unit, result.statement.scaled_cost, found.p
         if omega is None or omega.any():
             norms = Data(A[index], _Rows(found.p, part.rank, omega, unit)).distances(V)
-        check_cost(stated, norms, p, rtol)
+        check_cost(stated, norms, p, rtol, unit)
         return
     theirs = result.statement.row_weights
     if (theirs is None) != (omega is None) or not np.array_equal(

@@ -41,8 +41,8 @@ def verify(certificate: Certificate, A: ArrayLike, *, rtol: float = 1e-9) -> Non
             _check_bound(data, bound, rtol)
             if not bound.scaled_value <= highest:
                 raise CertificateError(
-                    f"bound {bound.name!r} is stated as {bound.scaled_value!r}; this basis costs "
-                    f"less: {certificate.scaled_cost!r}"
+                    f"bound {bound.name!r} is stated as {bound.value!r}; this basis costs less: "
+                    f"{certificate.cost!r}"
                 )
         _check_guarantee(certificate, rtol)
 
@@ -102,7 +102,7 @@ def _check_cost(data: checks.Data, c: Certificate, rtol: float) -> float:
     norms = data.distances(np.linalg.qr(c.basis)[0])
     if not (norms[1] == 0.0 or data.longest >= checks.SHORTEST):
         raise CertificateError(f"unit {c.unit!r} is too large: powers of the rows leave float64")
-    checks.check_cost(c.scaled_cost, norms, data.p, rtol)
+    checks.check_cost(c.scaled_cost, norms, data.p, rtol, c.unit)
     return max(to_cost_units(1.0, norms[2], data.p) * (1.0 + rtol), checks.LEAST)
 
 
@@ -121,8 +121,8 @@ def _check_bound(data: checks.Data, bound: Bound, rtol: float) -> None:
         proved = CHECKERS[bound.name](data, bound)
     if not stated <= max(proved.most(rtol), 0.0):
         raise CertificateError(
-            f"bound {bound.name!r} is stated as {bound.scaled_value!r}; its witness proves no more "
-            f"than {proved.value!r}"
+            f"bound {bound.name!r} is stated as {bound.value!r}; its witness proves no more than "
+            f"{to_cost_units(max(proved.value, 0.0), bound.unit, bound.p)!r}"
         )
     if not math.isclose(chance, proved.failure_probability, rel_tol=1e-6, abs_tol=0.0):
         raise CertificateError(
