@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -55,7 +56,8 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
     method : {"auto", "irls", "lewis", "svd"}
         The same as in `approx_subspace`.
     coreset_size : int
-        Rows kept by `partial_fit`.
+        Rows kept by `partial_fit`; never fewer than ``2 * (n_components + 1)``, of which an affine
+        subspace always holds half.
     random_state : int, RandomState or None
         For the search, the samples, the bounds of "tight", and shuffles.
 
@@ -79,6 +81,8 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         The same against the subspaces through `mean_` alone.
     centre_ratio_ : float
         The same against this very subspace moved to any other centre.
+    certified_for_ : str
+        The rows that costs, bounds and ratios are about: all of them, or those of `coreset_`.
     guarantee_ : float
         A-priori ratio against all affine subspaces, known without a bound; inf with refine=False.
     pca_cost_ : float
@@ -168,6 +172,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         self._forget()
         self._solve(X, omega, self._seed(), None)
         self.n_samples_seen_ = X.shape[0]
+        self.certified_for_ = f"all {X.shape[0]} rows"
         return self
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> LpPCA:
@@ -176,6 +181,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         Rows are kept in a `StreamingCoreset` (of the lifted rows, so that it serves every affine
         subspace). Up to `coreset_size` rows nothing is lost, and a fit is that of all rows. Beyond,
         costs and bounds are those of the coreset's weighted rows, `coreset_`; see `data_ratio_`.
+        Until there are n_components rows they are kept, and nothing is fitted.
 
         Parameters
         ----------
@@ -186,20 +192,34 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         Returns
         -------
         self
+
+        Warns
+        -----
+        RuntimeWarning
+            If the rows kept all lie in the subspace, so that they say nothing of what it costs the
+            other rows: `cost_` is NaN and the ratios are inf then.
         """
         self._check_parameters()
         stream: Stream | None = getattr(self, "_stream", None)
         X = validate_data(self, X, dtype=DTYPES, reset=stream is None)
         omega = _weights(sample_weight, X)
+        self._check_components(X.shape[1], X.shape[1])
+        k = int(self.n_components) if isinstance(self.n_components, numbers.Integral) else None
         if stream is None:
-            stream = Stream.started(X, omega, self.p, self.coreset_size, self.center, self._seed())
+            least = 1 if isinstance(self.n_components, float | str) else k
+            stream = Stream.started(
+                X, omega, self.p, self.coreset_size, self.center, self._seed(), least
+            )
         elif stream.settings != (self.p, self.coreset_size, self.center):
             raise ValueError(
                 "p, coreset_size and center cannot change between calls of partial_fit; call fit, "
                 "or partial_fit on a clone"
             )
         stream = stream.extended(X, omega)
-        self._check_components(stream.n_rows, X.shape[1])
+        if k is not None and stream.n_rows < k:
+            self.__dict__.pop("result_", None)
+            self._stream = stream
+            return self
         coreset = stream.coreset()
         mean = stream.mean if self.center == "mean" else None
         self._solve(coreset.rows, coreset.weights, stream.seed, mean)
@@ -208,6 +228,17 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         self.n_samples_seen_ = stream.n_rows
         eps = coreset.provenance.eps
         spread = ((1.0 + eps) / (1.0 - eps)) ** (1.0 / self.p) if eps < 1.0 else math.inf
+        self.certified_for_ = stream.held(coreset)
+        if eps > 0.0 and self.cost_ == 0.0 and self.n_components_ < X.shape[1]:
+            self.cost_ = self.explained_cost_ = math.nan
+            self.certified_ratio_ = self.linear_ratio_ = self.centre_ratio_ = math.inf
+            self.guarantee_ = math.inf
+            warnings.warn(
+                f"{self.certified_for_} all lie in the subspace, and do not say what it costs the "
+                f"others: choose a coreset_size above {self.coreset_size}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         self.data_ratio_ = self.certified_ratio_ * spread
         return self
 
@@ -279,6 +310,9 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         """
         check_is_fitted(self)
         self.result_.verify(validate_data(self, X, dtype=DTYPES, reset=False), rtol=rtol)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "result_")
 
     @property
     def _n_features_out(self) -> int:

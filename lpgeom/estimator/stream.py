@@ -45,9 +45,19 @@ class Stream:
 
     @staticmethod
     def started(
-        X: Array, omega: Array | None, p: float, size: int, center: str | None, seed: int
+        X: Array,
+        omega: Array | None,
+        p: float,
+        size: int,
+        center: str | None,
+        seed: int,
+        k: int | None,
     ) -> Stream:
-        """An empty stream, placed by its first block."""
+        """An empty stream, placed by its first block.
+
+        It keeps at least twice as many rows as an affine subspace of dimension k always holds
+        (None: the largest dimension).
+        """
         rows = np.asarray(X, dtype=np.float64)
         shift = np.zeros(rows.shape[1])
         lift = 0.0
@@ -56,12 +66,19 @@ class Stream:
             top = float(np.abs(rows - shift).max()) or 1.0
             norms = np.linalg.norm((rows - shift) / top, axis=1)
             lift = (mean_norm(norms, omega, p) or 1.0) * top
-        stream = StreamingCoreset(p=p, size=size, seed=seed)
+        least = 2 * ((rows.shape[1] if k is None else k) + 1)
+        stream = StreamingCoreset(p=p, size=max(size, least), seed=seed)
         return Stream(stream, shift, lift, np.zeros_like(shift), 0.0, (p, size, center), seed)
 
     @property
     def n_rows(self) -> int:
         return self.coreset_of_lifted.n_rows
+
+    def held(self, c: Coreset) -> str:
+        """Which rows costs and bounds are about that are those of its coreset c."""
+        if c.provenance.theorem == "exact":
+            return f"all {self.n_rows} rows"
+        return f"the {len(c)} weighted rows of coreset_, of {self.n_rows} rows"
 
     @property
     def mean(self) -> Array:

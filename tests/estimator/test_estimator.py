@@ -433,6 +433,40 @@ def test_a_long_stream_is_certified_with_its_eps() -> None:
     )
 
 
+def test_a_first_block_of_few_rows_is_kept() -> None:
+    X = rows()
+    e = LpPCA(3, **quick).partial_fit(X[:1])
+    with pytest.raises(NotFittedError):
+        e.transform(X)
+    e.partial_fit(X[1:2]).partial_fit(X[2:])
+    assert e.n_samples_seen_ == 60
+    assert e.cost_ == pytest.approx(LpPCA(3, **quick).fit(X).cost_, rel=1e-6)
+    # A fit before it is gone, too.
+    with pytest.raises(NotFittedError):
+        LpPCA(3, **quick).fit(X).partial_fit(X[:2]).transform(X)
+
+
+@pytest.mark.parametrize("k", [1, 3, None])
+def test_a_small_coreset_claims_nothing_of_what_it_does_not_hold(k: int | None) -> None:
+    e = LpPCA(k, coreset_size=1, **quick)
+    for seed in range(10):
+        e.partial_fit(np.random.default_rng(seed).standard_normal((40, 5)))
+    assert len(e.coreset_) > e.n_components_
+    assert e.certified_for_ == f"the {len(e.coreset_)} weighted rows of coreset_, of 400 rows"
+    assert e.data_ratio_ == np.inf or k is None  # all of the space costs nothing, for any rows
+    assert (e.cost_ > 0.0) == (k is not None)
+    assert LpPCA(2, **quick).fit(rows()).certified_for_ == "all 60 rows"
+    assert LpPCA(2, **quick).partial_fit(rows()).certified_for_ == "all 60 rows"
+
+
+def test_a_coreset_within_the_subspace_says_nothing_of_the_cost() -> None:
+    e = LpPCA(0.999, coreset_size=1, **quick)  # asks for as many components as there are
+    with pytest.warns(RuntimeWarning, match="choose a coreset_size above 1"):
+        e.partial_fit(np.random.default_rng(0).standard_normal((400, 8)))
+    assert np.isnan(e.cost_)
+    assert e.certified_ratio_ == e.data_ratio_ == np.inf
+
+
 def test_a_stream_refuses_what_would_not_fit_to_it() -> None:
     X = rows()
     e = LpPCA(2, **quick).partial_fit(X)
@@ -440,8 +474,8 @@ def test_a_stream_refuses_what_would_not_fit_to_it() -> None:
         e.partial_fit(X[:, :3])
     with pytest.raises(ValueError, match="cannot change"):
         e.set_params(p=2.0).partial_fit(X)
-    with pytest.raises(ValueError, match="n_samples=1"):
-        LpPCA(2, **quick).partial_fit(X[:1])
+    with pytest.raises(ValueError, match="n_features=5"):
+        LpPCA(6, **quick).partial_fit(X)
     # What failed left the stream as it was.
     assert e.set_params(p=1.0).partial_fit(X).n_samples_seen_ == 120
 
