@@ -15,6 +15,7 @@ from . import heads, tasks
 from .encoders import LENGTH, Encoder
 from .methods import Method
 from .scores import compared, mean_and_error
+from .sized import Sized
 
 Features = NDArray[np.float32]
 
@@ -116,67 +117,18 @@ def _save(path: Path, **arrays: NDArray) -> None:
     temporary.replace(path)
 
 
-def compress(
-    encoder: Encoder, method: Method, ratio: float, calibration: Sequence[str]
-) -> tuple[Encoder, dict[str, Any]]:
-    """The encoder with `ratio` of its embedding, or of its whole model, removed."""
-    from lpgeom import nn
-
-    smaller = encoder.copy()
-    options = dict(method.options)
-    if method.scope == "all":
-        # `compress` counts a ratio in the parameters of the layers it may touch.
-        plan = nn.compress(smaller.model, ratio=0.5, layers="all", subspaces=1, dry_run=True)
-        touched = sum(layer.parameters_before for layer in plan.layers if layer.rank is not None)
-        options["ratio"] = ratio * plan.parameters_before / touched
-    else:
-        options["ratio"] = ratio
-    if method.weights == "":
-        options["row_weights"] = None
-    elif method.weights == "w":
-        options["row_weights"] = "frequency"
-    elif method.weights == "t":
-        options["tokenizer"] = encoder.tokenizer
-    elif method.weights == "r":
-        table = smaller.model.get_input_embeddings()
-        weights = nn.token_weights(encoder.tokenizer, n=table.num_embeddings) ** 0.5
-        name = next(n for n, module in smaller.model.named_modules() if module is table)
-        options["row_weights"] = {name: weights}
-    if method.calibrated:
-        options["calibration"] = [batch for _, batch in encoder.batches(calibration)]
-    report = nn.compress(smaller.model, progress=False, **options)
-    selected = [layer for layer in report.layers if layer.rank is not None]
-    before = sum(layer.parameters_before for layer in selected)
-    line: dict[str, Any] = {
-        "scope": method.scope,
-        "options": report.options,
-        "removed": report.parameters_before - report.parameters_after,
-        "share_of_layers": 1.0 - sum(q.parameters_after for q in selected) / before,
-        "share_of_model": report.saved,
-        "compress_seconds": report.seconds,
-    }
-    if method.scope == "embeddings":
-        (layer,) = selected
-        line |= {
-            "rank": layer.rank,
-            "subspaces": layer.subspaces,
-            "norm_error": layer.error,
-            "certified_ratio": layer.ratio,
-        }
-    return smaller, line
-
-
 def lines_of(
     encoder: Encoder,
     probes: Sequence[Probe],
-    method: Method,
-    ratio: float,
+    method: Method | Sized,
+    told: str,
+    share: Any,
     calibration: Sequence[str],
 ) -> Iterator[dict[str, Any]]:
-    """A result line for each task."""
-    smaller, about = compress(encoder, method, ratio, calibration)
+    """A result line for each task; `told` is what the share is called, ratio or size."""
+    smaller, about = method.applied(encoder, share, calibration)
     for line in scores_of(smaller, probes):
-        yield {"method": method.name, "ratio": ratio, **about, **line}
+        yield {"method": method.name, told: share, **about, **line}
 
 
 def scores_of(encoder: Encoder, probes: Sequence[Probe]) -> Iterator[dict[str, Any]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from .encoders import Encoder
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,57 @@ class Method:
     weights: str = ""
     scope: str = "embeddings"
     calibrated: bool = False
+
+    def applied(
+        self, encoder: Encoder, ratio: float, calibration: Sequence[str]
+    ) -> tuple[Encoder, dict[str, Any]]:
+        """The encoder with `ratio` of its embedding, or of its whole model, removed."""
+        from lpgeom import nn
+
+        smaller = encoder.copy()
+        options = dict(self.options)
+        if self.scope == "all":
+            # `compress` counts a ratio in the parameters of the layers it may touch.
+            plan = nn.compress(smaller.model, ratio=0.5, layers="all", subspaces=1, dry_run=True)
+            touched = sum(
+                layer.parameters_before for layer in plan.layers if layer.rank is not None
+            )
+            options["ratio"] = ratio * plan.parameters_before / touched
+        else:
+            options["ratio"] = ratio
+        if self.weights == "":
+            options["row_weights"] = None
+        elif self.weights == "w":
+            options["row_weights"] = "frequency"
+        elif self.weights == "t":
+            options["tokenizer"] = encoder.tokenizer
+        elif self.weights == "r":
+            table = smaller.model.get_input_embeddings()
+            weights = nn.token_weights(encoder.tokenizer, n=table.num_embeddings) ** 0.5
+            name = next(n for n, module in smaller.model.named_modules() if module is table)
+            options["row_weights"] = {name: weights}
+        if self.calibrated:
+            options["calibration"] = [batch for _, batch in encoder.batches(calibration)]
+        report = nn.compress(smaller.model, progress=False, **options)
+        selected = [layer for layer in report.layers if layer.rank is not None]
+        before = sum(layer.parameters_before for layer in selected)
+        line: dict[str, Any] = {
+            "scope": self.scope,
+            "options": report.options,
+            "removed": report.parameters_before - report.parameters_after,
+            "share_of_layers": 1.0 - sum(q.parameters_after for q in selected) / before,
+            "share_of_model": report.saved,
+            "compress_seconds": report.seconds,
+        }
+        if self.scope == "embeddings":
+            (layer,) = selected
+            line |= {
+                "rank": layer.rank,
+                "subspaces": layer.subspaces,
+                "norm_error": layer.error,
+                "certified_ratio": layer.ratio,
+            }
+        return smaller, line
 
 
 ONE = {"subspaces": 1, "ranks": "equal"}

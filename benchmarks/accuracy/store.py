@@ -9,22 +9,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-KEY = ("model", "task", "method", "ratio")
+KEY = ("model", "task", "method")
 
 Line = dict[str, Any]
 Key = tuple[Any, ...]
 
 
 class Store:
-    """The lines of a file, one for each model, task, method and ratio.
+    """The lines of a file, one for each model, task, method and ratio (or size: `by`).
 
     A line counts only for a run with the same `settings` (test size, seeds, length); others are
     kept in the file and left alone. What a killed run had half written is not read, and cut off
     before the first new line.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
-        self.path, self.settings = path, settings
+    def __init__(self, path: Path, settings: dict[str, Any], by: str = "ratio") -> None:
+        self.path, self.settings, self.by = path, settings, by
         self.lines: dict[Key, Line] = {}
         self.half_written = False
         if not path.exists():
@@ -34,11 +34,15 @@ class Store:
         for text in complete.splitlines():
             line = json.loads(text)
             if all(line.get(name) == value for name, value in settings.items()):
-                self.lines[key(line)] = line
+                self.lines[self.key(line)] = line
         self.half_written = len(complete) < len(whole)
 
-    def has(self, model: str, task: str, method: str, ratio: float) -> bool:
-        return (model, task, method, ratio) in self.lines
+    def key(self, line: Line) -> Key:
+        """What a line is about."""
+        return tuple(line[name] for name in (*KEY, self.by))
+
+    def has(self, model: str, task: str, method: str, value: float | None) -> bool:
+        return (model, task, method, value) in self.lines
 
     def add(self, lines: Iterable[Line]) -> None:
         """Write lines; they are on disk when this returns."""
@@ -52,12 +56,7 @@ class Store:
         with open(self.path, "ab", buffering=0) as file:  # one write: readers see whole lines
             file.write(text.encode())
             os.fsync(file.fileno())
-        self.lines |= {key(line): line for line in lines}
-
-
-def key(line: Line) -> Key:
-    """What a line is about."""
-    return tuple(line[name] for name in KEY)
+        self.lines |= {self.key(line): line for line in lines}
 
 
 def _short(value: Any) -> Any:

@@ -97,7 +97,7 @@ def base_table(results: Results) -> str:
         )
         row.append("-" if any_line is None else f"{any_line['texts']} / {any_line['train_size']}")
         rows.append(row)
-    return _markdown(["task", *(MODELS[m] for m in results.models()), "texts test / train"], rows)
+    return markdown(["task", *(MODELS[m] for m in results.models()), "texts test / train"], rows)
 
 
 def drops_table(results: Results, model: str) -> str:
@@ -119,7 +119,7 @@ def drops_table(results: Results, model: str) -> str:
             lines = results.of(model, method, ratio, tasks.MAIN)
             row.append("-" if lines is None else _plus_minus(lines, "drop"))
         rows.append(row)
-    return _markdown(["task", "method", *(f"{r:.0%}" for r in ratios)], rows)
+    return markdown(["task", "method", *(f"{r:.0%}" for r in ratios)], rows)
 
 
 def methods_table(
@@ -143,7 +143,7 @@ def methods_table(
         ]
         for method, lines in found
     ]
-    return _markdown(["method", "name", "points lost", "agreement %", "KL", "cosine"], rows)
+    return markdown(["method", "name", "points lost", "agreement %", "KL", "cosine"], rows)
 
 
 def pairs_at(results: Results, ratio: float) -> list[tuple[Line, Line]]:
@@ -167,7 +167,7 @@ def short_table(results: Results) -> str:
             head.append(f"{ratio:.0%}")
             ours.append(_plus_minus([a for a, _ in pairs], "drop"))
             svd.append(_plus_minus([b for _, b in pairs], "drop"))
-    return _markdown(head, [svd, ours])
+    return markdown(head, [svd, ours])
 
 
 def goals_table(results: Results) -> str:
@@ -192,7 +192,7 @@ def goals_table(results: Results) -> str:
             ]
         )
     head = ["removed", "SVD", "default", "models x tasks", "above half the SVD's by two errors"]
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def _plus_minus(lines: Sequence[Line], name: str) -> str:
@@ -200,7 +200,7 @@ def _plus_minus(lines: Sequence[Line], name: str) -> str:
     return f"{value:.2f} ± {error:.2f}"
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     text = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     text += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(text)
@@ -282,7 +282,7 @@ def filled(page: str, results: Results) -> str:
     return MARKED.sub(made, page)
 
 
-def write(store: Store) -> None:
+def write(store: Store, by_bytes: Store) -> None:
     """Fill the pages and draw the pictures."""
     from lpgeom import plots
 

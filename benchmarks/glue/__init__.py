@@ -15,7 +15,6 @@ from tqdm import tqdm
 from lpgeom.datasets import MissingData
 
 from .. import machine, report
-from ..accuracy import evaluation
 from ..accuracy.encoders import Encoder
 from ..accuracy.methods import METHODS, Method
 from ..accuracy.packages import cache
@@ -237,8 +236,8 @@ class Job:
         for model in models:
             # The CPU's: solving is there, and calibration batches go where the model is.
             whole = model if model.device.type == "cpu" else model.copy()
-            smaller, about = evaluation.compress(
-                cast("Encoder", whole), method, ratio, cast("list[str]", calibration)
+            smaller, about = method.applied(
+                cast("Encoder", whole), ratio, cast("list[str]", calibration)
             )
             after = cast("Classifier", smaller)
             after.model.to(training.device())
