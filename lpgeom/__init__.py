@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from lpgeom.geometry.median import lp_median as lp_median
     from lpgeom.groups.clusters import approx_clusters as approx_clusters
     from lpgeom.groups.mixed import approx_mixed as approx_mixed
+    from lpgeom.quantized.approx import approx_quantized as approx_quantized
+    from lpgeom.quantized.record import QuantizedResult as QuantizedResult
     from lpgeom.subspace.certify import certify as certify
     from lpgeom.subspace.certify import cost as cost
     from lpgeom.subspace.refine import refine as refine
@@ -77,6 +79,8 @@ _PUBLIC = {
     "geometry.median": "Median lp_median",
     "groups.clusters": "approx_clusters",
     "groups.mixed": "approx_mixed",
+    "quantized.approx": "approx_quantized",
+    "quantized.record": "QuantizedResult",
     "subspace.certify": "certify cost",
     "subspace.refine": "refine",
     "warm": "warmup",

@@ -1,0 +1,63 @@
+"""What ranks alone cost under the labels of a code, and what no subspaces of them cost less than.
+
+The rows of a group lie in the span of the components that have bits there, and of the mean of the
+others: a subspace whose certificate (docs/certificates.md) is about these rows whatever took its
+place, so about the codes as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpgeom.quantized.measure import lengths, weighted_norm
+from lpgeom.records.base import LARGEST, Array, p_norm, to_cost_units
+from lpgeom.subspace.certify import certify, cost
+
+if TYPE_CHECKING:
+    from lpgeom.quantized.record import QuantizedResult
+
+SLACK = 1e-6
+"""What is stated lies below what was found by this share: the search for a bound ends elsewhere in
+the last places on another machine, and what it finds there must be no less."""
+
+
+def span(found: QuantizedResult, c: int) -> Array:
+    """An orthonormal basis of the subspace of group c."""
+    own = found.bits[c] > 0
+    basis = found.basis.astype(np.float64)
+    rest = basis @ np.where(own, 0.0, found.means[c].astype(np.float64))
+    columns = np.column_stack([basis[:, own], rest]) if rest.any() else basis[:, own]
+    if not columns.shape[1]:
+        return columns
+    U, sigma, _ = np.linalg.svd(columns, full_matrices=False)
+    return np.ascontiguousarray(U[:, sigma > 1e-9 * sigma[0]])
+
+
+def proved(
+    found: QuantizedResult, A: NDArray[Any], omega: Array | None, bounds: bool
+) -> tuple[float, float, float]:
+    """(norm of what ranks alone cost, lower bound, its failure probability), over all groups."""
+    norms, total, chance = [], 0.0, 0.0
+    for c in range(found.groups):
+        index = np.flatnonzero(found.labels == c)
+        weights = None if omega is None else omega[index]
+        if not index.size or (weights is not None and not weights.any()):
+            continue
+        V, rows = span(found, c), np.asarray(A[index])
+        if V.shape[1] >= V.shape[0] or not rows.any():
+            continue
+        if not V.shape[1]:
+            norm = weighted_norm(lengths(rows), weights, found.p)
+            norms.append(norm)
+            total += to_cost_units(1.0, norm, found.p)
+        elif bounds:
+            certificate = certify(rows, V, found.p, row_weights=weights, seed=found.seed)
+            norms.append(certificate.norm_error)
+            total += certificate.lower_bound
+            chance += certificate.failure_probability
+        else:
+            norms.append(cost(rows, V, found.p, row_weights=weights) ** (1.0 / found.p))
+    return p_norm(norms, found.p), min(total, LARGEST) if bounds else 0.0, min(chance, 1.0)
