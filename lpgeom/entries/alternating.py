@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lpgeom.entries.regression import regress
-from lpgeom.entries.regression_block import Basis
+from lpgeom.entries.regression_basis import Basis
 from lpgeom.entries.run import FactorsRun
 from lpgeom.rows.base import Array
 from lpgeom.rows.place import place_of

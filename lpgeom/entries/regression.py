@@ -11,7 +11,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from lpgeom.entries.regression_block import Basis, Block
+from lpgeom.entries.regression_basis import Basis
+from lpgeom.entries.regression_block import Block
 from lpgeom.io import validation
 from lpgeom.io.interchange import as_numpy
 from lpgeom.progress import Progress
@@ -275,7 +276,8 @@ def _told(block: Block) -> tuple[Any, Array, Array, Array, Array, Any]:
     X = (block.x * block.unit[:, None]) @ block.basis.back.T
     own = block.certified()
     judged = own if block.basis.given is None else block.proved()
-    return X, *judged, own[2], block.place.host(block.n_iter)
+    gap = np.where(block.place.host(block.dependent), np.inf, own[2])
+    return X, *judged, gap, block.place.host(block.n_iter)
 
 
 def _once_more(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import scipy.linalg
 
+from lpgeom.entries.regression_basis import EPS, Basis
 from lpgeom.rows.base import Array
-from lpgeom.rows.place import Place, place_of
+from lpgeom.rows.place import place_of
 
 STEEP = 2.0
 """From this p on the Hessian is bounded at 0, and Newton's method does; below, interior points."""
@@ -18,87 +18,14 @@ STEEP = 2.0
 _FLOOR = 1e-13
 """Least weight of an entry in a Newton step, the largest residual's being 1."""
 
+DEPENDENT = 1e-10
+"""Share of the largest pivot of a Gram matrix below which the smallest may be rounding."""
+
 INDEPENDENT = 1e6
 """Largest trace of an inverse Gram matrix with which Cholesky's method is trusted in a bound: it is
 then off by less than 1e-6 of itself."""
 
-_EPS = float(np.finfo(np.float64).eps)
-_UNIT = 0.5 * _EPS  # unit roundoff
-
-
-@dataclass(frozen=True)
-class Basis:
-    """An orthonormal Q of V's column span; and how to change coefficients of one to the other's.
-
-    Attributes
-    ----------
-    Q : shape (d, r)
-        Where V is, as are the others.
-    back, forth : shapes (k, r) and (r, k)
-    products : shape (d, r (r + 1) / 2), or None
-        ``q_ja q_jb`` for a <= b, where that table is not too large.
-    given : shape (d, k), or None
-        V itself, columns scaled, on the host; bounds are then proved for it, and otherwise for Q.
-    inner : shape (k, r), or None
-        What takes coefficients of Q to those of `given`, on the host.
-    """
-
-    Q: Any
-    back: Any
-    forth: Any
-    products: Any
-    given: Any = None
-    inner: Any = None
-
-    @staticmethod
-    def of(V: Any, *, proving: bool = False) -> Basis:
-        """Q from the SVD of V with columns scaled alike; directions of rounding size are left."""
-        place = place_of(V)
-        V = V.astype(np.float64, copy=False)
-        top = place.host(np.abs(V).max(axis=0))
-        # Columns that small are nothing: coefficients for them would leave float64.
-        scale = np.ldexp(1.0, np.where(top < 2.0**-960, 0, -np.frexp(top)[1]))
-        V = V * place.xp.asarray(scale)
-        U, s, Wt = _thin_svd(V, place)
-        rank = int(np.sum(s > max(V.shape) * _EPS * s.max(initial=1e-300)))
-        Q = place.array(U[:, :rank])
-        back = (scale[:, None] * Wt[:rank].T) / s[:rank]
-        forth = s[:rank, None] * (Wt[:rank] / scale)
-        given, inner = (place.host(V), Wt[:rank].T / s[:rank]) if proving else (None, None)
-        products = _products(Q, place)
-        return Basis(Q, place.array(back), place.xp.asarray(forth), products, given, inner)
-
-    def seen(self, at: Any) -> Basis:
-        """A basis for some of the entries, whose coefficients are those of V all the same."""
-        own = Basis.of(self.Q[at])
-        given = None if self.given is None else self.given[at]
-        inner = None if self.inner is None else self.inner @ own.back
-        return replace(own, back=self.back @ own.back, given=given, inner=inner)
-
-    def at(self, place: Place) -> Basis:
-        """The same in another memory."""
-        there = place_of(self.Q)
-        if there.on_device == place.on_device:
-            return self
-        Q, back, forth = (place.array(there.host(v)) for v in (self.Q, self.back, self.forth))
-        return replace(self, Q=Q, back=back, forth=forth, products=_products(Q, place))
-
-
-def _thin_svd(V: Any, place: Place) -> tuple[Any, Array, Array]:
-    """(U, s, W^T), U where V is; the others, no larger than (k, k), on the host."""
-    if not place.on_device:
-        return np.linalg.svd(V, full_matrices=False)
-    # The device is quick at QR, and slow at small SVDs.
-    Q, R = np.linalg.qr(V)
-    U, s, Wt = np.linalg.svd(place.host(R), full_matrices=False)
-    return Q @ place.array(U), s, Wt
-
-
-def _products(Q: Any, place: Place) -> Any:
-    d, r = Q.shape
-    if not 0 < d * r * (r + 1) // 2 <= place.packed_entries:
-        return None
-    return place.xp.concatenate([Q[:, a : a + 1] * Q[:, a:] for a in range(r)], axis=1)
+_UNIT = 0.5 * EPS  # unit roundoff
 
 
 class Block:
@@ -129,15 +56,21 @@ class Block:
         self.top = xp.ones(len(b)) if w is None else np.where(w.any(axis=1), w.max(axis=1), 1.0)
         self.w = np.ones_like(b) if w is None else w / self.top[:, None]
         seen, Q = self.w > 0.0, basis.Q
+        self.weighted = bool((seen & (self.w < 1.0)).any())
         self.x = (self.b * seen if self.masked else self.b) @ Q
-        if self.masked:  # least squares over the entries that take part
-            self.place.kernels.regression.solve(self._factors(seen.astype(np.float64)), self.x)
+        self.dependent = np.zeros_like(largest, dtype=bool)
+        if self.masked and Q.shape[1]:  # least squares over the entries that take part
+            U = self._factors(seen.astype(np.float64))
+            self.place.kernels.regression.solve(U, self.x)
+            pivots = np.diagonal(U, axis1=1, axis2=2) ** 2
+            self.dependent = pivots.min(axis=1) < DEPENDENT * pivots.max(axis=1)
         r = self.b - self.x @ Q.T
         count = np.maximum(seen.sum(axis=1), 1)
         sizes = np.where(seen, np.abs(r), 0.0)
         mean = sizes.sum(axis=1) / count
         # A residual of rounding size: nothing is left to minimise.
-        self.exact = mean <= 8.0 * _EPS * math.sqrt(b.shape[1])
+        self.exact = mean <= 8.0 * EPS * math.sqrt(b.shape[1])
+        self.dependent &= ~self.exact
         self.scale = np.where(self.exact, 1.0, mean)
         if start is not None and self.near:
             self.x = start / self.unit[:, None]
@@ -161,8 +94,12 @@ class Block:
         return G
 
     def solve(self, tol: float, max_iter: int) -> Any:
-        """Coefficients of Q for every problem, in units of the scaled b."""
-        at = np.flatnonzero(~self.exact)  # the problems still at work
+        """Coefficients of Q for every problem, in units of the scaled b.
+
+        Not of those in which columns of Q depend on one another where they are seen: steps along
+        what is rounding there lead anywhere. They take a basis of their own (`Basis.seen`).
+        """
+        at = np.flatnonzero(~(self.exact | self.dependent))  # the problems still at work
         if at.size > 0 and self.p >= STEEP:
             self._newton(at, tol, max_iter)
         elif at.size > 0:
@@ -212,7 +149,12 @@ class Block:
         """
         Q, xp, kernels = self.basis.Q, self.place.xp, self.place.kernels.regression
         x, b, w = self.x[at], self.b[at], self.w[at]
-        q = xp.full((at.size, 1), self.p if self.near else 4.0)
+        q = xp.full((at.size, 1), self.p if self.near else min(4.0, self.p))
+        if self.weighted and not self.near:
+            # Where weights span many orders, steps from another fit would lose as many digits.
+            W = w ** (2.0 / q)
+            x = (W * b) @ Q
+            kernels.solve(self._factors(W), x)
         for _ in range(max_iter):
             self.n_iter[at] += 1
             q = np.minimum(q, self.p)
@@ -266,10 +208,10 @@ class Block:
             far = d ** max(0.0, 0.5 - 1.0 / p) * (cost / least) ** (1.0 / p)
         far = np.minimum(far, 1e300)
         slack = off * (np.sqrt((r**2).sum(axis=1)) + far)
-        slack += d * _EPS * (np.abs(r) * np.abs(y)).sum(axis=1)
+        slack += d * EPS * (np.abs(r) * np.abs(y)).sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             dual = _dual_norm(np.where(seen, np.abs(y) / w ** (1.0 / p), 0.0), p)
-            norm = np.maximum((r * y).sum(axis=1) - slack, 0.0) / (dual * (1.0 + d * _EPS))
+            norm = np.maximum((r * y).sum(axis=1) - slack, 0.0) / (dual * (1.0 + d * EPS))
         return self._in_user_units(cost, norm, size, self.exact, self.unit, self.top)
 
     def _in_user_units(
@@ -284,7 +226,7 @@ class Block:
             # By way of norms: powers of the parts may leave float64 where that of the whole does
             # not. A power is off by p times what its base is.
             norms = unit * size * top ** (1.0 / p)
-            low = (low ** (1.0 / p) * norms) ** p * (1.0 - (8.0 * p + 16.0) * _EPS)
+            low = (low ** (1.0 / p) * norms) ** p * (1.0 - (8.0 * p + 16.0) * EPS)
             cost = (cost ** (1.0 / p) * norms) ** p
         low = np.minimum(np.minimum(low, cost), np.finfo(np.float64).max)
         return host(cost), host(low), host(gap)
@@ -301,7 +243,7 @@ class Block:
         V, w, b, y = self.basis.given, host(self.w), host(self.b), host(self.y)
         z = host(self.x) @ self.basis.inner.T
         d, k = V.shape
-        D = w ** (1.0 / p) * (1.0 - 8.0 * _EPS)
+        D = w ** (1.0 / p) * (1.0 - 8.0 * EPS)
         r = np.where(D > 0.0, b - z @ V.T, 0.0)
         off = (k + 4.0) * _UNIT * (np.abs(b) + np.abs(z) @ np.abs(V.T))
         size = np.abs(r).max(axis=1, initial=0.0)
@@ -323,7 +265,7 @@ class Block:
         )
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             dual = _dual_norm(np.where(D > 0.0, np.abs(y) / D, 0.0), p)
-            norm = ((r * y).sum(axis=1) - slack) / (dual * (1.0 + (d + 32.0) * _EPS))
+            norm = ((r * y).sum(axis=1) - slack) / (dual * (1.0 + (d + 32.0) * EPS))
         norm = np.maximum(np.nan_to_num(norm, nan=0.0, posinf=0.0), 0.0)
         unit, most = host(self.unit), host(self.top)
         exact = host(self.exact) | (np.abs(r) <= off).all(axis=1)  # rounding of b
@@ -390,7 +332,7 @@ def _orthogonal_one_by_one(Q: Array, y: Array, seen: Any) -> tuple[Array, Array]
         if not at.any():  # nothing to be orthogonal to; LAPACK takes no empty matrix
             continue
         N, R, _ = scipy.linalg.qr(Q[at], mode="economic", pivoting=True)
-        kept = np.abs(np.diagonal(R)) > len(Q) * _EPS
+        kept = np.abs(np.diagonal(R)) > len(Q) * EPS
         N = N[:, : kept.size][:, kept]
         for _ in range(2):
             y[i, at] -= N @ (N.T @ y[i, at])
@@ -440,4 +382,4 @@ def lost_to_columns(V: Array, D: Array, y: Array) -> Array:
     g_off = (d + 3.0) * _UNIT * (np.abs(y) @ np.abs(V))
     t = np.linalg.norm(g @ X, axis=1)
     t += np.linalg.norm((g_off + (k + 3.0) * _UNIT * np.abs(g)) @ size, axis=1)
-    return np.asarray(t * (1.0 + (k + 8.0) * _EPS) / math.sqrt(1.0 - e))
+    return np.asarray(t * (1.0 + (k + 8.0) * EPS) / math.sqrt(1.0 - e))

@@ -13,7 +13,8 @@ import lpgeom
 from lpgeom.entries import portfolio, starts
 from lpgeom.entries.alternating import alternate
 from lpgeom.entries.regression import block_entries
-from lpgeom.entries.regression_block import Basis, Block
+from lpgeom.entries.regression_basis import Basis
+from lpgeom.entries.regression_block import Block
 from lpgeom.entries.reweighted import reweight
 from lpgeom.entries.splitting import split
 from lpgeom.rows import device, place

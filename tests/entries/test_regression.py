@@ -172,7 +172,7 @@ def test_the_bound_is_of_v_itself(kind: str, orders: int, p: float, light: int, 
         assert (fit.gap[(w > 0.0).sum(axis=1) > 4] <= 1e-8).all()
 
 
-@pytest.mark.parametrize("p", [1.0, 2.0, 100.0])
+@pytest.mark.parametrize("p", [1.0, 2.0, 2.5, 3.0, 100.0])
 @pytest.mark.parametrize("weight", [1e-250, 1e-300])
 def test_bounds_whose_parts_leave_float64(p: float, weight: float) -> None:
     fit = lpgeom.lp_regression([[1.0], [1.0]], [[0.0, 1e4]], p, weights=[1.0, weight])
@@ -195,6 +195,19 @@ def test_dependent_columns_fit_as_well() -> None:
     one, other = lpgeom.lp_regression(V, B, 1.0), lpgeom.lp_regression(wide, B, 1.0)
     np.testing.assert_allclose(other.cost, one.cost, rtol=1e-8)
     np.testing.assert_allclose(costs(wide, B, other.X, 1.0), other.cost, rtol=1e-9)
+
+
+@pytest.mark.parametrize("p", POWERS)
+def test_columns_dependent_where_they_are_seen_fit_as_well(p: float) -> None:
+    rng = np.random.default_rng(8)
+    V, B = rng.standard_normal((30, 4)), rng.standard_normal((5, 30))
+    V[:14, 3] = V[:14, :3] @ [1.0, 2.0, -1.0]
+    one = lpgeom.lp_regression(V[:14, :3], B[:, :14], p)
+    other = lpgeom.lp_regression(V, B, p, weights=np.arange(30) < 14)
+    assert other.converged.all()
+    np.testing.assert_allclose(other.cost, one.cost, rtol=1e-8)
+    np.testing.assert_allclose(costs(V[:14], B[:, :14], other.X, p), one.cost, rtol=1e-8)
+    assert np.abs(other.X).max() < 100.0  # 1e14, where they are told apart by rounding
 
 
 def test_wrong_entries_are_left_out() -> None:
