@@ -130,6 +130,9 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
     >>> pca.certificate_.verify(pca.certified_rows(X))
     """
 
+    cost_: float
+    _stream: Stream
+
     def __init__(
         self,
         n_components: int | float | str | None = None,
