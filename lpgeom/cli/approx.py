@@ -13,7 +13,7 @@ import math
 import sys
 from functools import partial
 
-from lpgeom.cli.common import CERTIFY, UsageError, check_output, open_matrix, share
+from lpgeom.cli.common import CERTIFY, MATRIX, UsageError, check_output, open_matrix, share
 from lpgeom.io.readers import read_vector
 from lpgeom.io.strict_json import to_json
 from lpgeom.io.validation import check_k, check_p, check_rows
@@ -23,12 +23,13 @@ from lpgeom.records.subspace import SubspaceResult, norm_ratio
 
 def add(command: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    share(command, "file", "--tensor", "-k", "-p", "--objective")
+    share(command, *MATRIX, "-k", "-p", "--objective")
     command.add_argument(
         "--missing",
         choices=("raise", "ignore"),
         default="raise",
-        help="with --objective entries, 'ignore' takes NaN for a missing entry (default: raise)",
+        help="with --objective entries, 'ignore' takes NaN, and in a table an empty field, NA or "
+        "null, for a missing entry (default: raise)",
     )
     share(
         command, "--certify",

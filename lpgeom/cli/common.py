@@ -26,6 +26,21 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "NAME",
         "help": "array to read, if FILE has several (in a .parquet: a column of vectors)",
     },
+    "--header": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "whether the first line of a text file has names of columns (default: find out)",
+    },
+    "--index-col": {
+        "metavar": "COLUMN",
+        "help": "of a text file or .parquet: the column of the rows' names, left out; a name, or a "
+        "number from 1",
+    },
+    "--columns": {
+        "metavar": "COLUMN",
+        "nargs": "+",
+        "help": "of a text file or .parquet: the columns of the matrix, by name or number "
+        "(default: all)",
+    },
     "-k": {"type": int, "nargs": "+", "required": True, "help": "rank, one or several"},
     "-p": {"type": float, "default": 1.0, "help": "exponent >= 1, or inf (default: 1)"},
     "--objective": {
@@ -46,6 +61,10 @@ class UsageError(ValueError):
     """A combination of options that cannot be carried out."""
 
 
+MATRIX = ("file", "--tensor", "--header", "--index-col", "--columns")
+"""Which of them say what the matrix is."""
+
+
 def share(command: argparse.ArgumentParser, *names: str, **own: Any) -> None:
     """Give a command some of `OPTIONS`, with what it says of them itself."""
     for name in names:
@@ -61,11 +80,15 @@ def open_dataset(name: str, seed: int = 0) -> datasets.Dataset:
 
 
 def open_matrix(options: argparse.Namespace) -> tuple[Any, NDArray | None]:
-    """The matrix that FILE and --tensor name, and a data set's true subspace."""
+    """The matrix that the options of `MATRIX` name, and a data set's true subspace."""
     if not options.file.startswith(DATA):
-        return read_matrix(options.file, options.tensor), None
-    if options.tensor is not None:
-        raise UsageError(f"{options.file}: a data set has no tensors to choose from")
+        return read_matrix(
+            options.file, options.tensor, header=options.header, index_col=options.index_col,
+            columns=options.columns, missing=getattr(options, "missing", "raise"),
+        ), None  # fmt: skip
+    chosen = (options.tensor, options.header, options.index_col, options.columns)
+    if any(option is not None for option in chosen):
+        raise UsageError(f"{options.file}: a data set has no tensors or columns to choose from")
     data = open_dataset(options.file.removeprefix(DATA))
     return data.A, data.truth
 

@@ -14,7 +14,7 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
-from lpgeom.cli.common import CERTIFY, UsageError, check_output, open_matrix, share
+from lpgeom.cli.common import CERTIFY, MATRIX, UsageError, check_output, open_matrix, share
 from lpgeom.io.atomic import write_atomically
 from lpgeom.io.readers import read_matrix
 from lpgeom.io.strict_json import to_json
@@ -30,7 +30,7 @@ PICTURES = (".png", ".svg", ".pdf")
 
 def add(command: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    share(command, "file", "--tensor", "-k", "-p", "--objective")
+    share(command, *MATRIX, "-k", "-p", "--objective")
     command.add_argument(
         "--methods",
         nargs="+",

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import argparse
 
-from lpgeom.cli.common import UsageError, open_matrix, share
+from lpgeom.cli.common import MATRIX, UsageError, open_matrix, share
 from lpgeom.records import load
 
 
 def add(command: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     command.add_argument("result", metavar="RESULT", help="what approx --out wrote")
-    share(command, "file", "--tensor")
+    share(command, *MATRIX)
     share(command, "--quiet", help="print nothing if it holds")
 
 
@@ -26,6 +26,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(
             f"{options.result}: has no certificate to check (made with --certify none)"
         )
+    options.missing = getattr(result.certificate, "missing", "raise")  # as it was read then
     result.certificate.verify(open_matrix(options)[0])
     if not options.quiet:
         print(result.summary())

@@ -198,24 +198,30 @@ class ParquetTable(Stored):
     file : pyarrow.parquet.ParquetFile
     columns : list of str, optional
         All if not given.
+    missing : bool
+        Whether missing values are NaN, and the columns of integers that have room for it.
 
     Raises
     ------
     TypeError
         A column that holds neither numbers nor vectors of numbers; vectors beside other columns.
     ValueError
-        No such column. Missing values and vectors of other lengths are errors where they are read.
+        No such column. Missing values (unless `missing`) and vectors of other lengths are errors
+        where they are read.
     """
 
-    def __init__(self, file: Any, columns: list[str] | None = None) -> None:
+    def __init__(
+        self, file: Any, columns: list[str] | None = None, *, missing: bool = False
+    ) -> None:
         self._file = file
+        self._missing = missing
         self._lock = threading.Lock()
         schema = file.schema_arrow
         names = list(schema.names) if columns is None else columns
-        missing = [name for name in names if name not in schema.names]
-        if missing:
+        unknown = [name for name in names if name not in schema.names]
+        if unknown:
             raise ValueError(
-                f"no column named {missing[0]!r}; there are: {', '.join(schema.names)}"
+                f"no column named {unknown[0]!r}; there are: {', '.join(schema.names)}"
             )
         self._names = names
         n = file.metadata.num_rows
@@ -249,7 +255,8 @@ class ParquetTable(Stored):
                 raise TypeError(
                     f"column {field.name!r} is of type {field.type}, not numbers (choose columns)"
                 )
-        return np.result_type(*found)
+        common = np.result_type(*found)
+        return np.result_type(common, np.float32) if self._missing else common
 
     def _width(self, n: int) -> int:
         if not self._vectors:
@@ -283,7 +290,7 @@ class ParquetTable(Stored):
     def _matrix(self, batch: Any, lo: int) -> NDArray[Any]:
         for name, column in zip(self._names, batch.columns, strict=True):
             inner = column.flatten() if self._vectors else column
-            if column.null_count or inner.null_count:
+            if not self._missing and (column.null_count or inner.null_count):
                 raise ValueError(f"column {name!r} has missing values in the rows from {lo} on")
         if not self._vectors:
             columns = [c.to_numpy(zero_copy_only=False) for c in batch.columns]

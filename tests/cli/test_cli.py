@@ -349,3 +349,32 @@ def test_a_closed_pipe_is_no_traceback(matrix: str) -> None:
     command = f"{sys.executable} -m lpgeom approx {matrix} -k 2 --certify none --json | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
     assert "Traceback" not in done.stderr
+
+
+def test_tables_with_names_years_and_missing_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = ["who;2019;2020;2021", *(f"r{i};{i * i};{3 + i};{7 - i}" for i in range(9))]
+    Path("t.csv").write_text("\n".join(lines))
+    plain = np.array([[i * i, 3.0 + i, 7.0 - i] for i in range(9)])
+    call = ["approx", "t.csv", "-k", "1", "--index-col", "who", "--json"]
+    assert main(call) == 0
+    assert json.loads(capsys.readouterr().out)["cost"] == lpgeom.approx_subspace(plain, 1).cost
+    assert main([*call, "--columns", "2021", "2019"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["cost"] == lpgeom.approx_subspace(plain[:, [2, 0]], 1).cost
+    lines[3] = "r2;NA;5;5"
+    Path("t.csv").write_text("\n".join(lines))
+    assert "line 4, column 2: 'NA' is not a number" in fails(capsys, *call)
+    entries = ["--objective", "entries", "--missing", "ignore", "--out", "r.npz"]
+    assert main([*call, *entries]) == 0
+    assert main(["verify", "r.npz", "t.csv", "--index-col", "who"]) == 0
+    capsys.readouterr()
+    Path("t.csv").write_text("0,1,2\n2.5,1,2\n1,1,4\n")
+    assert "say --header or --no-header" in fails(capsys, "approx", "t.csv", "-k", "1")
+    for option, n in (("--header", 2), ("--no-header", 3)):
+        assert main(["approx", "t.csv", "-k", "1", option, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["shape"] == [n, 3]
+    call = ["approx", "data:digits", "-k", "1", "--columns", "1"]
+    assert "no tensors or columns" in fails(capsys, *call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import pickle
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lpgeom.io.readers import READERS, Reader, ReadError, read_matrix, read_vector
+from lpgeom.io.readers import READERS, Reader, ReadError, delimited, read_matrix, read_vector
 
 DTYPES = ["f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1"]
 
@@ -152,7 +153,125 @@ def test_csv_round_trip(
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     text = ("\ufeff" if bom else "") + newline.join(lines) + newline
     path.write_bytes(text.encode())
-    np.testing.assert_array_equal(read_matrix(path), A)
+    np.testing.assert_array_equal(read_matrix(path, header=header), A)
+
+
+B = [[1.0, 2.0, 3.0], [2.0, 4.0, 7.0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "options"),
+    [
+        ("a.csv", "2019,2020,2021\n1,2,3\n2,4,7\n", {}),
+        ("a.csv", "2021;2020;2018\n1;2;3\n2;4;7\n", {}),
+        ("a.csv", "1,2,3\n2,4,7\n", {}),
+        ("a.csv", "0,1,2\n1,2,3\n2,4,7\n", {"header": True}),
+        ("a.csv", "1,2,3\n2,4,7\n", {"header": False}),
+        ("a.csv", "a;b;c\n1;2;3\n2;4;7\n", {}),
+        ("a.csv", "a b c\n1 2 3\n2 4 7\n", {}),
+        ("a.tsv", "a\tb\tc\n1\t2\t3\n2\t4\t7\n", {}),
+        ("a.txt", "# a b c\n1   2 3\n 2 4 7\n", {}),
+        ("a.txt", "1\t2\t3\n2\t4\t7\n", {}),
+        ("a.csv.gz", "a,b,c\n1,2,3\n2,4,7\n", {}),
+        ("a.txt.gz", "1 2 3\n2 4 7\n", {}),
+        ("a.csv", ",a,b,c\nx,1,2,3\ny,2,4,7\n", {"index_col": "1"}),
+        ("a.csv", 'who,a,b,c\n"x, y",1,2,3\nz,2,4,7\n', {"index_col": "who"}),
+        ("a.txt", "a b c\nx 1 2 3\ny 2 4 7\n", {"index_col": "1"}),
+        ("a.csv", "x,1,2,3\ny,2,4,7\n", {"index_col": "1", "header": False}),
+        ("a.csv", "c,who,a,b\n3,x,1,2\n7,y,2,4\n", {"columns": ["a", "b", "c"]}),
+        ("a.csv", "3,x,1,2\n7,y,2,4\n", {"columns": ["3", "4", "1"], "header": False}),
+    ],
+)
+def test_tables_as_people_have_them(
+    tmp_path: Path, name: str, text: str, options: dict[str, Any]
+) -> None:
+    (tmp_path / name).write_bytes(
+        gzip.compress(text.encode()) if name.endswith(".gz") else text.encode()
+    )
+    np.testing.assert_array_equal(read_matrix(tmp_path / name, **options), B)
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "N/A", "null", "NULL", "nan", "NaN", "<NA>", '"NA"'])
+def test_missing_entries_of_a_table(tmp_path: Path, cell: str) -> None:
+    want = [[np.nan, 2.0, 3.0], [2.0, 4.0, np.nan]]
+    path = tmp_path / "a.csv"
+    for header in ("a,b,c\n", ""):
+        path.write_text(f"{header}{cell},2,3\n2,4,{cell}\n")
+        np.testing.assert_array_equal(read_matrix(path, missing="ignore"), want)
+        if cell.lower() != "nan":  # which is a number
+            with pytest.raises(ReadError, match="empty|missing|field"):
+                read_matrix(path, header=bool(header))
+    with pytest.raises(ValueError, match="missing must be"):
+        read_matrix(path, missing="drop")
+
+
+def test_what_only_a_table_has_is_refused_elsewhere(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.eye(3))
+    with pytest.raises(ReadError, match="a .npy file is no table: leave --index-col, --columns"):
+        read_matrix(tmp_path / "a.npy", index_col="1", columns=["2"])
+    path = tmp_path / "a.csv"
+    path.write_text("a,a,b\n1,2,3\n")
+    with pytest.raises(ReadError, match="2 columns are named 'a'"):
+        read_matrix(path, columns=["a"])
+    with pytest.raises(ReadError, match="no column named 'c'; there are: a, a, b"):
+        read_matrix(path, columns=["c"])
+
+
+def test_a_compressed_table_inflates_to_no_more_than_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"1,2\n" * 50_000))
+    assert read_matrix(path).shape == (50_000, 2)
+    monkeypatch.setenv("LPGEOM_MAX_INFLATED", "100000")
+    with pytest.raises(ReadError, match="LPGEOM_MAX_INFLATED"):
+        read_matrix(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    monkeypatch.undo()
+    with pytest.raises(ReadError, match="no table"):
+        read_matrix(path)
+
+
+def test_pyarrow_reads_what_the_other_ways_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((300, 4)) * 10.0 ** rng.integers(-300, 300, (300, 4))
+    lines = [f"r{i}," + ",".join(map(repr, row)) for i, row in enumerate(A.tolist())]
+    path = tmp_path / "a.csv"
+    path.write_text("\n\nwho,a,b,c,d\n" + "\n\n".join(lines) + "\n")
+    monkeypatch.setattr(delimited, "LARGE", 0)
+    taken = []
+    by_arrow = delimited.Table.by_arrow
+    monkeypatch.setattr(
+        delimited.Table, "by_arrow", lambda self: taken.append(by_arrow(self)) or taken[-1]
+    )
+    np.testing.assert_array_equal(read_matrix(path, index_col="who"), A)
+    assert taken[-1] is not None
+    np.testing.assert_array_equal(read_matrix(path, columns=["d", "a"]), A[:, [3, 0]])
+    path.write_text(path.read_text().replace(repr(A[1, 1].item()), "NA"))
+    A[1, 1] = np.nan
+    np.testing.assert_array_equal(read_matrix(path, index_col="who", missing="ignore"), A)
+    assert taken[-1] is not None
+    with pytest.raises(ReadError, match="column 3: 'NA' is not a number"):
+        read_matrix(path, index_col="who")
+
+
+def test_columns_and_missing_values_of_parquet(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pyarrow.table({"who": ["x", "y"], "a": [1, None], "b": [2.5, 4.0]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    path = tmp_path / "a.parquet"
+    found = read_matrix(path, index_col="who", missing="ignore")
+    np.testing.assert_array_equal(np.asarray(found), [[1.0, 2.5], [np.nan, 4.0]])
+    np.testing.assert_array_equal(np.asarray(read_matrix(path, columns=["b"])), [[2.5], [4.0]])
+    with pytest.raises(ValueError, match="'a' has missing values"):
+        np.asarray(read_matrix(path, columns=["b", "a"]))
+    with pytest.raises(ReadError, match="no column named 'c'"):
+        read_matrix(path, columns=["c"])
 
 
 @pytest.mark.parametrize(
@@ -168,8 +287,13 @@ def test_csv_round_trip(
         ("a,b,c\n1,2\n", "line 2 has 2 fields, expected 3"),
         ("1,2\n3,1_000\n", "line 2, column 2: '1_000' is not a number"),
         (",a,b\n0,1,2\n", "line 1, column 1: empty field .*row index"),
-        ("1;2\n3;4\n", "line 2|no rows|one column"),
         ("1\n2\n", "one column only"),
+        ("a,b\n1,2\n3,NA\n", "line 3, column 2: 'NA' is not a number .*--missing ignore"),
+        ("a;b\n1;2\n3;4,5\n", "line 3, column 2: '4,5' is not a number: it has a decimal comma"),
+        ("name,a\nx,1\n", "line 2, column 1: 'x' is not a number .*--index-col 1"),
+        ("a b\nx 1 2\n", "line 2 has 3 fields, expected 2 .*--index-col 1"),
+        ("0,1,2\n4,5,5\n", "may be a header, or a row of numbers: say --header or --no-header"),
+        ("900,902,904,906\n.1,.2,.2,.1\n", "say --header or --no-header"),
     ],
 )
 def test_csv_errors_name_line_and_column(tmp_path: Path, text: str, message: str) -> None:
@@ -255,7 +379,7 @@ BAD = {
     "vector.npy": (npy(np.zeros(3)), r"shape \(3,\), not two dimensions"),
     "cube.npy": (npy(np.zeros((2, 2, 2))), "not two dimensions"),
     "scalar.npy": (npy(np.float64(1)), "not two dimensions"),
-    "weights.pt": (b"PK", "unknown file type '.pt'; known: .npy, .npz, .safetensors, .csv"),
+    "weights.pt": (b"PK", "unknown file type '.pt'; known: .npy, .npz, .safetensors, .csv, .tsv"),
     "nothing": (b"", "unknown file type"),
 }
 
@@ -359,22 +483,22 @@ def test_a_new_type_of_file_is_one_entry(tmp_path: Path, monkeypatch: pytest.Mon
     def read(path: Any, tensor: str | None) -> Any:
         return np.loadtxt(path, ndmin=2)
 
-    (tmp_path / "a.txt").write_text("1 2\n3 4\n")
-    (tmp_path / "one.txt").write_text("1\n3\n")
-    with pytest.raises(ReadError, match="unknown file type '.txt'"):
-        read_matrix(tmp_path / "a.txt")
-    monkeypatch.setitem(READERS, ".txt", Reader(read, names=False, least_columns=2))
-    np.testing.assert_array_equal(read_matrix(tmp_path / "a.txt"), [[1.0, 2.0], [3.0, 4.0]])
+    (tmp_path / "a.dat").write_text("1 2\n3 4\n")
+    (tmp_path / "one.dat").write_text("1\n3\n")
+    with pytest.raises(ReadError, match="unknown file type '.dat'"):
+        read_matrix(tmp_path / "a.dat")
+    monkeypatch.setitem(READERS, ".dat", Reader(read, names=False, least_columns=2))
+    np.testing.assert_array_equal(read_matrix(tmp_path / "a.dat"), [[1.0, 2.0], [3.0, 4.0]])
     with pytest.raises(ReadError, match="has no name"):
-        read_matrix(tmp_path / "a.txt", "a")
+        read_matrix(tmp_path / "a.dat", "a")
     with pytest.raises(ReadError, match="one column only"):
-        read_matrix(tmp_path / "one.txt")
+        read_matrix(tmp_path / "one.dat")
     with pytest.raises(ReadError, match="No such file"):
-        read_matrix(tmp_path / "none.txt")
+        read_matrix(tmp_path / "none.dat")
 
     def refuse(path: Any, tensor: str | None) -> Any:
         raise OSError("the disk is gone")
 
-    monkeypatch.setitem(READERS, ".txt", Reader(refuse))
-    with pytest.raises(ReadError, match=r"a\.txt: the disk is gone"):
-        read_matrix(tmp_path / "a.txt")
+    monkeypatch.setitem(READERS, ".dat", Reader(refuse))
+    with pytest.raises(ReadError, match=r"a\.dat: the disk is gone"):
+        read_matrix(tmp_path / "a.dat")

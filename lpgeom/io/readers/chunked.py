@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from lpgeom.io.readers.layout import Layout
 from lpgeom.io.readers.names import ReadError, choose, reading
 from lpgeom.io.sources import ParquetTable, Stored, StoredArray
 
@@ -60,11 +61,17 @@ def _refuse_links(path: str | os.PathLike[str], group: Any, name: str) -> None:
             return
 
 
-def read_parquet(path: str | os.PathLike[str], tensor: str | None) -> Stored:
-    """All columns, of numbers; or the one of that name, of vectors."""
+def read_parquet(path: str | os.PathLike[str], tensor: str | None, layout: Layout) -> Stored:
+    """All columns, of numbers, or those asked for; or the one of that name, of vectors."""
     import pyarrow
     from pyarrow import parquet
 
     with reading(path, "", pyarrow.ArrowException, TypeError, ValueError, OverflowError):
         file = parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
-        return ParquetTable(file, None if tensor is None else [tensor])
+        names = file.schema_arrow.names
+        chosen = layout.chosen(path, names, len(names))
+        if tensor is not None:
+            columns: list[str] | None = [tensor]
+        else:
+            columns = None if chosen is None else [names[j] for j in chosen]
+        return ParquetTable(file, columns, missing=layout.missing)

@@ -42,16 +42,17 @@ def choose(path: str | os.PathLike[str], names: Iterable[str], tensor: str | Non
         if len(names) == 1:
             return names[0]
         raise ReadError(
-            f"{path}: holds {len(names)} arrays, choose one with --tensor: {_few(names)}"
+            f"{path}: holds {len(names)} arrays, choose one with --tensor: {few(names)}"
         )
     if tensor in names:
         return tensor
     near = difflib.get_close_matches(tensor, names, n=3, cutoff=0.5)
     near += [name for name in names if tensor in name and name not in near][:3]
     hint = f"near matches: {', '.join(near)}; " if near else ""
-    raise ReadError(f"{path}: no array named {tensor!r}; {hint}there are: {_few(names)}")
+    raise ReadError(f"{path}: no array named {tensor!r}; {hint}there are: {few(names)}")
 
 
-def _few(names: list[str], most: int = 20) -> str:
+def few(names: list[str], most: int = 20) -> str:
+    """Names for a message, not too many."""
     more = f", ... ({len(names) - most} more)" if len(names) > most else ""
     return ", ".join(names[:most]) + more
