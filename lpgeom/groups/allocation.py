@@ -79,6 +79,40 @@ def climbed(
     return at, left, refused
 
 
+def spent(choices: Sequence[Sequence[Point]], budget: float) -> list[int]:
+    """Which (storage, cost) of each list to take, so that storage adds up to at most `budget`.
+
+    The next number goes where it takes off most of the summed cost. On the lower convex hulls of
+    the lists, storage rising in each, that is optimal for every budget at which it uses a hull's
+    step up; what is left where no hull's next corner fits goes, again, where it takes off most.
+
+    Raises
+    ------
+    ValueError
+        If not even the first of every list fits.
+    """
+    hulls = [lower_hull(points) for points in choices]
+    least = sum(hull[0][0] for hull in hulls)
+    if least > budget:
+        raise ValueError(f"the least there is takes {least:.0f}, more than the {int(budget)} given")
+    corners, left, _ = climbed(hulls, budget - least)
+    at = [hull[corner] for hull, corner in zip(hulls, corners, strict=True)]
+    while True:
+        steps = [_best_step(here, points, left) for here, points in zip(at, choices, strict=True)]
+        i = max(range(len(steps)), key=lambda i: steps[i][0], default=-1)
+        if i < 0 or steps[i][0] <= 0.0:
+            break
+        left -= steps[i][1][0] - at[i][0]
+        at[i] = steps[i][1]
+    return [list(points).index(here) for here, points in zip(at, choices, strict=True)]
+
+
+def _best_step(here: Point, points: Sequence[Point], left: float) -> tuple[float, Point]:
+    """(cost taken off for each number, where to) of the best affordable step."""
+    affordable = (there for there in points if 0.0 < there[0] - here[0] <= left)
+    return max(((-slope(here, there), there) for there in affordable), default=(0.0, here))
+
+
 def _choices(curve: Array, n: int, d: int) -> list[Point]:
     """(storage, cost) at every rank that is smaller than the rows, and of these as they are."""
     if n == 0:

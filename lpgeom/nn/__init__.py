@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lpgeom.nn.modules.linear import LowRankLinear as LowRankLinear
     from lpgeom.nn.modules.parameter import LowRankParameter as LowRankParameter
     from lpgeom.nn.modules.quantized_embedding import QuantizedEmbedding as QuantizedEmbedding
+    from lpgeom.nn.modules.quantized_linear import QuantizedLinear as QuantizedLinear
     from lpgeom.nn.plan.token_weights import frequency_weights as frequency_weights
     from lpgeom.nn.plan.token_weights import token_weights as token_weights
     from lpgeom.nn.stored.checkpoint import load_pretrained as load_pretrained
@@ -41,6 +42,7 @@ _PUBLIC = {
     "modules.linear": "LowRankLinear",
     "modules.parameter": "LowRankParameter",
     "modules.quantized_embedding": "QuantizedEmbedding",
+    "modules.quantized_linear": "QuantizedLinear",
     "plan.token_weights": "frequency_weights token_weights",
     "stored.checkpoint": "load_pretrained save_pretrained",
 }

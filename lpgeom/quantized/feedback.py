@@ -115,7 +115,7 @@ def damped(moment: Any, d: int, damping: float) -> tuple[Array, Array]:
     largest, _ = validation.largest_entries(H, name="moment")
     damping = validation.check_tolerance(damping, "damping")
     H /= largest or 1.0
-    if not np.allclose(H, H.T, rtol=0.0, atol=1e-6):
+    if np.abs(H - H.T).max() > 1e-6:
         raise ValueError("moment must be symmetric")
     H = 0.5 * (H + H.T)
     H *= d / (abs(float(np.trace(H))) or d)
@@ -169,7 +169,11 @@ class _Problem:
     def judged(self, scales: Array, codes: NDArray[np.uint8]) -> _Rows:
         """Rows with their costs."""
         E = self.W - scales[:, self.groups] * self.levels[codes]
-        G = E @ self.H
+        return self.costing(scales, codes, E @ self.H)
+
+    def costing(self, scales: Array, codes: NDArray[np.uint8], G: Array) -> _Rows:
+        """Rows with their costs, of which G is known."""
+        E = self.W - scales[:, self.groups] * self.levels[codes]
         return _Rows(scales, codes, G, np.einsum("ij,ij->i", G, E))
 
     def recursion(self, scales: Array, U: Array) -> NDArray[np.uint8]:
@@ -198,8 +202,7 @@ class _Problem:
             )
             if changed.sum() * 1000 < codes.size:
                 break
-        # Judged anew: G has gathered rounding.
-        return rows.better(self.judged(rows.scales, codes))
+        return rows.better(self.costing(rows.scales, codes, G))
 
     def rescaled(self, rows: _Rows) -> _Rows:
         """The rows with scales that cost least for their codes, rounded to float16.

@@ -22,7 +22,7 @@ STEPS = 1
 ROUNDS = 4
 """Times that levels and scales are fitted in turn."""
 
-SAMPLE = 1 << 20
+SAMPLE = 1 << 17
 """Entries that the levels are fitted to, about."""
 
 
@@ -36,8 +36,8 @@ class Rounding:
         Not packed yet: see `packed`.
     scales : ndarray of float16, shape (n, ceil(d / group))
     levels : ndarray of float32 or float64, shape (2^bits,)
-        Ascending; the largest in size is a power of two near the matrix' largest entry, so that no
-        scale leaves the range of float16.
+        Ascending, numbers of float16 times a power of two near the matrix' largest entry, which
+        the largest in size is: so no scale leaves the range of float16.
     bits, group : int
     """
 
@@ -205,4 +205,4 @@ def _levels(rows: Array, H: Array, bits: int) -> Array:
         above = np.bincount(by_code, (hs * sample).ravel(), count)
         levels = np.divide(above, below, out=levels.copy(), where=below > 0.0)
         levels /= np.abs(levels).max() or 1.0
-    return levels
+    return levels.astype(np.float16).astype(np.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from lpgeom.nn.factors.groups import Factors
@@ -22,11 +23,21 @@ class Metric:
     root, inverse : ndarray, shape (d, d)
         Symmetric square root of the inputs' second moment, and its inverse.
     note : str
+    mean : ndarray, shape (d,), or None
+        The inputs' mean, where the layer has a bias of its own: the mean of an output's error can
+        then be taken off.
     """
 
     root: Array
     inverse: Array
     note: str = ""
+    mean: Array | None = None
+
+    @property
+    def spread(self) -> Array:
+        """The second moment about the mean, or about 0 where there is none."""
+        moment = self.root @ self.root.T
+        return moment if self.mean is None else moment - np.outer(self.mean, self.mean)
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,15 @@ from lpgeom.nn.modules.embedding import LowRankEmbedding
 from lpgeom.nn.modules.linear import LowRankLinear
 from lpgeom.nn.modules.parameter import LowRankParameter
 from lpgeom.nn.modules.quantized_embedding import QuantizedEmbedding, QuantizedHead
+from lpgeom.nn.modules.quantized_linear import QuantizedLinear
 
 MODULES: dict[tuple[str, str], type[Compressed]] = {
     ("factors", "embedding"): LowRankEmbedding,
     ("factors", "linear"): LowRankLinear,
     ("factors", "conv1d"): LowRankLinear,
     ("factors", "parameter"): LowRankParameter,
+    ("entries", "linear"): QuantizedLinear,
+    ("entries", "conv1d"): QuantizedLinear,
     ("rows", "embedding"): QuantizedEmbedding,
     ("rows", "linear"): QuantizedHead,
     ("rows", "conv1d"): QuantizedHead,

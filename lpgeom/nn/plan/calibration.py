@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -28,7 +29,8 @@ def metrics_of(
 
     The model is run on every batch in evaluation mode without gradients, then set back. The second
     moment is ``C = mean x x^T`` over all inputs x of the layer, plus a ridge of 1e-6 of its mean
-    eigenvalue; the metric is its square root.
+    eigenvalue; the metric is its square root. The mean is kept for layers with a bias that no other
+    module has.
 
     Raises
     ------
@@ -59,7 +61,16 @@ def metrics_of(
             module.training = training
     if not count:
         raise ValueError("calibration has no batches")
-    return {name: moment.metric(name) for name, moment in moments.items()}
+    held = Counter(id(q) for _, q in model.named_parameters(remove_duplicate=False))
+    alone = {
+        group.name: all(
+            site.owner._parameters.get("bias") is not None
+            and held[id(site.owner._parameters["bias"])] == len(site.paths)
+            for site in group.sites
+        )
+        for group in groups
+    }
+    return {name: moment.metric(name, alone[name]) for name, moment in moments.items()}
 
 
 def _run(model: nn.Module, batch: Any) -> None:
@@ -78,6 +89,7 @@ class _Moment:
 
     def __init__(self) -> None:
         self.total: Array | None = None
+        self.sum: Array | None = None
         self.rows = 0
 
     def add(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -85,13 +97,14 @@ class _Moment:
         given = args[0] if args else next(iter(kwargs.values()))
         # In float64: rounding must not pass for directions that the inputs have.
         x = given.detach().reshape(-1, given.shape[-1]).double()
-        gram = (x.T @ x).cpu().numpy()
+        gram, line = (x.T @ x).cpu().numpy(), x.sum(0).cpu().numpy()
         self.total = gram if self.total is None else self.total + gram
+        self.sum = line if self.sum is None else self.sum + line
         self.rows += len(x)
 
-    def metric(self, name: str) -> Metric:
+    def metric(self, name: str, with_mean: bool) -> Metric:
         """The square root of the mean, with the ridge."""
-        if self.total is None or not self.rows:
+        if self.total is None or self.sum is None or not self.rows:
             raise ValueError(f"{name}: no calibration batch reaches it")
         if not np.isfinite(self.total).all():
             raise ValueError(f"{name}: its inputs on the calibration batches are not finite")
@@ -106,4 +119,5 @@ class _Moment:
             note = f"calibration reached {seen} of {d} directions; a ridge stands for the others"
             warnings.warn(f"{name}: {note}", stacklevel=4)
         roots = np.sqrt(values + RIDGE * mean)
-        return Metric((U * roots) @ U.T, (U / roots) @ U.T, note)
+        line = self.sum / self.rows if with_mean else None
+        return Metric((U * roots) @ U.T, (U / roots) @ U.T, note, line)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lpgeom.groups.allocation import Point, climbed, lower_hull, slope
+from lpgeom.groups.allocation import Point, spent
 from lpgeom.records.subspace import Array
 
 
@@ -88,33 +88,16 @@ def share_budget(curves: Sequence[Array], sizes: Sequence[Size], budget: float) 
         If not even rank 1 everywhere fits.
     """
     choices = [_choices(curve, size) for curve, size in zip(curves, sizes, strict=True)]
-    hulls = [lower_hull(points) for points in choices]
-    left = budget - sum(hull[0][0] for hull in hulls)
-    if left < 0:
+    least = sum(points[0][0] for points in choices)
+    if least > budget:
         raise ValueError(
-            f"rank 1 everywhere takes {budget - left:.0f} parameters, more than the {int(budget)} "
-            "allowed"
+            f"rank 1 everywhere takes {least:.0f} parameters, more than the {int(budget)} allowed"
         )
-    corners, left, _ = climbed(hulls, left)
-    at = [hull[corner] for hull, corner in zip(hulls, corners, strict=True)]
-    while True:  # what no corner could use
-        steps = [_best_step(here, points, left) for here, points in zip(at, choices, strict=True)]
-        i = max(range(len(steps)), key=lambda i: steps[i][0])
-        gain, there = steps[i]
-        if gain <= 0.0:
-            break
-        left -= there[0] - at[i][0]
-        at[i] = there
+    at = (points[i][0] for points, i in zip(choices, spent(choices, budget), strict=True))
     return [
         None if parameters >= size.dense else round(parameters / size.per_rank)
-        for (parameters, _), size in zip(at, sizes, strict=True)
+        for parameters, size in zip(at, sizes, strict=True)
     ]
-
-
-def _best_step(here: Point, points: Sequence[Point], left: float) -> tuple[float, Point]:
-    """(share taken off for each parameter, where to) of the best affordable step."""
-    affordable = (there for there in points if 0.0 < there[0] - here[0] <= left)
-    return max(((-slope(here, there), there) for there in affordable), default=(0.0, here))
 
 
 def _choices(curve: Array, size: Size) -> list[Point]:

@@ -275,6 +275,7 @@ DTYPE: dict[str, Callable[[Any, Layer], bool]] = {
 """A further option of forms in few bits."""
 
 SIZES: dict[str, dict[str, tuple[int, int]]] = {
+    "entries": {"bits": (1, 8), "group": (1, 2**31)},
     "rows": {
         "groups": (1, 256), "components": (0, 2**31), "books": (0, 8), "scales": (1, 256),
         "nbytes": (0, 2**62),

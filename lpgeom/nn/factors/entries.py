@@ -1,0 +1,98 @@
+"""One weight of a linear layer into entries of few bits: candidates, and the one that is chosen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lpgeom.nn.factors.factored import Factored, Spec
+from lpgeom.nn.factors.rounded import Rounded
+from lpgeom.quantized.feedback import fed_back
+from lpgeom.quantized.rounding import Rounding, nbytes_of, rounded
+from lpgeom.records.subspace import Array
+
+Choice = tuple[int, int | None]
+"""Bits of an entry, and how many share a scale; None: a row."""
+
+WIDTHS: tuple[Choice, ...] = (
+    (2, 32), (2, 16), (3, None), (3, 128), (3, 64), (3, 32), (4, None), (4, 128), (4, 64), (4, 32),
+    (5, None), (5, 64), (5, 32), (6, None), (6, 64), (7, None), (8, None), (8, 64),
+)  # fmt: skip
+"""What a layer may be stored in."""
+
+ROWS = 64
+"""Rows from which the candidates' errors are told."""
+
+
+def candidates(weight: Tensor, spec: Spec) -> list[tuple[int, float, Choice]]:
+    """(bytes, share of the cost that is lost, choice) of a weight (n, d), with rising bytes.
+
+    The shares are those of `ROWS` rows, which are rounded in earnest; with a metric errors are fed
+    back in it.
+    """
+    n, d = weight.shape
+    W = _numbers(weight)[:: max(1, n // ROWS)]
+    size = cost_of(W, np.zeros_like(W), spec) or 1.0
+    found = {}
+    for bits, group in WIDTHS:
+        nbytes = nbytes_of(n, d, bits, min(d, group or d), weight.element_size())
+        if nbytes < n * d * weight.element_size() and nbytes not in found:
+            Q = _rounded(W, (bits, group), spec).dense()
+            found[nbytes] = (nbytes, cost_of(W, Q, spec) / size, (bits, group))
+    return [found[nbytes] for nbytes in sorted(found)]
+
+
+def coded_entries(weight: Tensor, choice: Choice, spec: Spec) -> Factored:
+    """A weight (n, d) in so many bits, real numbers in its dtype and on its device.
+
+    Where there is a metric that knows the inputs' mean, ``shift`` is what the bias has to gain for
+    outputs to keep theirs.
+
+    Raises
+    ------
+    ValueError
+        Entries that are not finite.
+    """
+    W = _numbers(weight)
+    found = _rounded(W, choice, spec)
+    held: Any = Rounded.of(found, weight.dtype, weight.device)
+    stored = held.dense().double().cpu().numpy()
+    if spec.metric is not None and spec.metric.mean is not None:
+        shift = (W - stored) @ spec.metric.mean
+        held.shift = torch.from_numpy(shift).to(weight.device, weight.dtype)
+    return Factored(
+        factors=held,
+        cost=cost_of(W, stored, spec),
+        size=cost_of(W, np.zeros_like(W), spec),
+        lower_bound=None,
+        svd_cost=None,
+        failure_probability=0.0,
+        method="nearest" if spec.metric is None else "fed back",
+        spectrum=(),
+    )
+
+
+def cost_of(W: Array, Q: Array, spec: Spec) -> float:
+    """``sum_i ||w_i - q_i||^p``; with a metric, of the outputs' errors but for their mean, which
+    the bias takes where it can."""
+    E = np.asarray(W, np.float64) - Q
+    if spec.metric is None:
+        squares = np.einsum("ij,ij->i", E, E)
+    else:
+        squares = np.einsum("ij,ij->i", E @ spec.metric.spread, E)
+    return float((np.maximum(squares, 0.0) ** (0.5 * spec.p)).sum())
+
+
+def _rounded(W: Array, choice: Choice, spec: Spec) -> Rounding:
+    if spec.metric is None:
+        return rounded(W, *choice)
+    return fed_back(W, *choice, spec.metric.spread)
+
+
+def _numbers(weight: Tensor) -> Array:
+    """A weight as NumPy has it."""
+    W = weight.detach().cpu()
+    return (W if W.dtype == torch.float64 else W.float()).numpy()
