@@ -283,7 +283,8 @@ class QuantizedResult(Saved):
         norm = weighted_norm(np.concatenate(off), omega, self.p)
         slack = 1e-11 * weighted_norm(lengths(A), omega, self.p)
         for stated, found in ((self.norm_error, norm), (self.truncation_norm, truncation)):
-            check_cost(stated, (max(0.0, found - slack), found, found + slack), math.inf, rtol)
+            norms = (max(0.0, found - slack), found, found + slack)
+            check_cost(stated, norms, math.inf, rtol, 1.0)
         if not self.lower_bound <= bound:
             raise CertificateError(
                 f"lower bound is stated as {self.lower_bound!r}, recomputed {bound!r}"
