@@ -17,7 +17,7 @@ from lpgeom.affine.affine import CENTRES, AffineResult, rejudged
 from lpgeom.affine.joint import power_of_two
 from lpgeom.affine.lift import lifted
 from lpgeom.estimator.axes import distinct_rows, ordered_axes
-from lpgeom.estimator.search import ComponentSearch
+from lpgeom.estimator.search import RULES, ComponentSearch
 from lpgeom.estimator.stream import Stream
 from lpgeom.io import validation
 from lpgeom.records.subspace import to_cost_units
@@ -37,12 +37,14 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
 
     Parameters
     ----------
-    n_components : int, float, "auto" or None
+    n_components : int, float, {"auto", "profile", "broken-stick"} or None
         An int: that many, at most ``min(n_samples, n_features)``. A float in (0, 1): the smallest k
         for which the subspace found costs at most ``(1 - n_components) * total_cost_``, and the one
         found for k - 1 more. "auto": as many as stand out from shuffled columns (parallel
-        analysis; see docs/scikit-learn.md). None: ``min(n_distinct, n_features)``, where
-        `n_distinct` counts different rows of positive weight.
+        analysis), and at least 1; "profile", "broken-stick": by the profile likelihood of the
+        scree, or a stick broken at random (docs/scikit-learn.md has what they find). None:
+        ``min(n_distinct, n_features)``, where `n_distinct` counts different rows of positive
+        weight.
     p : float
         1 <= p <= 100.
     center : {"median", "mean", None}
@@ -70,6 +72,9 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
     mean_ : ndarray, shape (n_features,), float64
         The centre c; zeros where `center` is None.
     n_components_ : int
+    n_supported_ : int
+        How many the rule of "auto", "profile" or "broken-stick" found: 0 where nothing stands out
+        from noise, and one component is kept all the same. Otherwise `n_components_`.
     cost_ : float
         ``sum_i omega_i dist(x_i, c + span V)^p``.
     lower_bound_ : float
@@ -336,7 +341,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
 
     def _check_components(self, n: int, d: int) -> None:
         k = self.n_components
-        if k is None or (isinstance(k, str) and k == "auto"):
+        if k is None or (isinstance(k, str) and k in RULES):
             return
         if isinstance(k, numbers.Integral) and not isinstance(k, bool):
             if not 1 <= k <= min(n, d):
@@ -346,7 +351,8 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
                 )
         elif not isinstance(k, numbers.Real) or isinstance(k, bool) or not 0.0 < k < 1.0:
             raise ValueError(
-                f"n_components must be an int >= 1, a float in (0, 1), 'auto' or None; got {k!r}"
+                "n_components must be an int >= 1, a float in (0, 1), None, or one of "
+                f"{', '.join(map(repr, RULES))}; got {k!r}"
             )
 
     def _seed(self) -> int:
@@ -365,7 +371,8 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
             distinct, self.p, self.center if mean is None else mean / unit, seed,
             {"refine": self.refine, "method": self.method},
         )  # fmt: skip
-        k = search.n_components(self.n_components)
+        self.n_supported_ = search.n_components(self.n_components)
+        k = max(1, self.n_supported_)
         found = search.solve(k)
         components, shares, norms = ordered_axes(
             distinct.rows - found.centre, distinct.weights, found.basis, found.p

@@ -1,5 +1,5 @@
-"""One problem, solved for the ranks that are asked about; which rank a share of the cost, or
-parallel analysis, asks for."""
+"""One problem, solved for the ranks that are asked about; which rank a share of the cost, or a rule
+such as parallel analysis, asks for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lpgeom.affine.affine import AffineResult, approx_affine, centre_of
 from lpgeom.estimator.axes import DistinctRows, scatter_weights
@@ -17,8 +18,9 @@ from lpgeom.geometry.median import median_bound
 from lpgeom.rows.base import Array
 from lpgeom.subspace.svd_curve import svd_cost_curve
 
-PERMUTATIONS = 19
-"""Shuffles of the columns: without structure a share exceeds all 19 with probability 1/20."""
+PERMUTATIONS, PLACE = 39, 2
+"""Shuffles of the columns, and the place among them that has to be exceeded, from the largest:
+without structure that happens with probability 2/40."""
 
 Costs = Callable[[int], float]
 
@@ -54,7 +56,7 @@ class ComponentSearch:
         return self.found[k]
 
     def n_components(self, wanted: int | float | str | None) -> int:
-        """How many components that means for these rows."""
+        """How many components that means for these rows; a rule may say 0."""
         rows, weights = self.data.rows, self.data.weights
         most = min(rows.shape)
         if wanted is None:
@@ -65,7 +67,7 @@ class ComponentSearch:
             return 1
         B = rows - self.centre
         if isinstance(wanted, str):
-            return parallel_rank(B, weights, self.p, most, self.seed)
+            return RULES[wanted](B, weights, self.p, most, self.seed)
         estimate = svd_cost_curve(B, self.p, row_weights=weights).cost
         target = (1.0 - float(wanted)) * self.total_cost
         return smallest_rank(lambda k: self.solve(k).cost, estimate, target, most)
@@ -112,33 +114,70 @@ def smallest_rank(cost: Costs, estimate: Array, target: float, most: int) -> int
 def parallel_rank(B: Array, omega: Array | None, p: float, most: int, seed: int) -> int:
     """Components that stand out from columns without any relation: parallel analysis.
 
-    Eigenvalues of the l_p scatter ``sum_i omega_i ||b_i||^(p-2) b_i b_i^T`` are compared with those
-    after every column has been shuffled on its own, which keeps each column's values and breaks
-    what columns have in common. Component j stands out if its eigenvalue's share of those from j on
-    exceeds that of all 19 shuffles; the answer is the number of leading components that do, at
-    least 1 and at most `most`. Shares of what is left, and not eigenvalues, because a strong first
-    component raises every eigenvalue of shuffled data, and would hide the ones after it.
+    Eigenvalues of the l_p scatter ``sum_i omega_i ||b_i||^(p-2) b_i b_i^T`` are compared, largest
+    with largest and so on, with those after every column has been shuffled on its own, which keeps
+    each column's values and breaks what columns have in common. The answer is the number of leading
+    ones that exceed their counterparts in 38 of 39 shuffles. Independent columns are exchangeable
+    with shuffled ones: one is found where there is none with probability 1/20 at most. Beside a
+    strong component a weak one may stay below what shuffles of both reach: the rule errs towards
+    fewer.
 
     Sources: J. Horn, "A rationale and test for the number of factors in factor analysis",
     Psychometrika 1965; A. Buja and N. Eyuboglu, "Remarks on parallel analysis", Multivariate
     Behavioral Research 1992.
     """
     rng = np.random.default_rng(seed)
-    own = _shares(B, omega, p)
-    beaten = np.zeros_like(own)
-    for _ in range(PERMUTATIONS):
-        beaten = np.maximum(beaten, _shares(rng.permuted(B, axis=0), omega, p))
-    # A share that is rounding of zero stands out from nothing.
-    stands = own[:most] > beaten[:most] * (1.0 + 1e-9)
-    count = most if stands.all() else int(np.argmin(stands))
-    return max(1, count)
+    own = scatter_values(B, omega, p)
+    shuffled = [
+        scatter_values(rng.permuted(B, axis=0), omega, p)[:most] for _ in range(PERMUTATIONS)
+    ]
+    # What is not above them by more than rounding does not stand out.
+    return _leading(own[:most] > np.sort(shuffled, axis=0)[-PLACE] * (1.0 + 1e-9))
 
 
-def _shares(B: Array, omega: Array | None, p: float) -> Array:
-    """Each eigenvalue's share of those from it on, the last ones (rounding) 0."""
-    pull = scatter_weights(B, omega, p)
-    values = np.maximum(np.linalg.eigvalsh((B * pull[:, None]).T @ B)[::-1], 0.0)
-    left = np.cumsum(values[::-1])[::-1]
-    tiny = len(values) * float(np.finfo(np.float64).eps) * float(values[0])
-    out = np.divide(values, left, out=np.zeros_like(values), where=values > tiny)
-    return np.asarray(out)
+def profile_rank(B: Array, omega: Array | None, p: float, most: int, seed: int) -> int:
+    """Where eigenvalues of the l_p scatter fall into two groups best: profile likelihood.
+
+    Each group is normal about its mean, with one variance for both; the answer is the size of the
+    first group, at least 1, that makes the values likeliest. Source: M. Zhu and A. Ghodsi,
+    "Automatic dimensionality selection from the scree plot via the use of profile likelihood",
+    Computational Statistics and Data Analysis 2006.
+    """
+    values = scatter_values(B, omega, p)[:most]
+    spread = [
+        float(((x - x.mean()) ** 2).sum() + ((y - y.mean()) ** 2).sum())
+        for x, y in (np.split(values, [q]) for q in range(1, len(values)))
+    ]
+    return int(np.argmin(spread)) + 1
+
+
+def broken_stick_rank(B: Array, omega: Array | None, p: float, most: int, seed: int) -> int:
+    """Eigenvalues of the l_p scatter above those of a stick broken at random, the leading ones.
+
+    The j-th longest of d pieces is expected to be ``(1/j + ... + 1/d) / d`` of the stick. Source:
+    D. Jackson, "Stopping rules in principal components analysis", Ecology 1993.
+    """
+    values = scatter_values(B, omega, p)
+    d = len(values)
+    pieces = np.cumsum(1.0 / np.arange(d, 0.0, -1.0))[::-1] / d
+    return _leading(values[:most] > pieces[:most] * values.sum())
+
+
+RULES: dict[str, Callable[[Array, Array | None, float, int, int], int]] = {
+    "auto": parallel_rank,
+    "profile": profile_rank,
+    "broken-stick": broken_stick_rank,
+}
+"""How many components, by name: a function of centred rows, weights, p, most and a seed."""
+
+
+def _leading(stands: NDArray[np.bool_]) -> int:
+    """How many there are before the first that does not."""
+    return len(stands) if stands.all() else int(np.argmin(stands))
+
+
+def scatter_values(B: Array, omega: Array | None, p: float) -> Array:
+    """The min(n, d) eigenvalues of the l_p scatter that may not be 0, falling."""
+    Z = B * np.sqrt(scatter_weights(B, omega, p))[:, None]
+    gram = Z.T @ Z if len(Z) >= Z.shape[1] else Z @ Z.T
+    return np.asarray(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0))
