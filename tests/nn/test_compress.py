@@ -25,6 +25,8 @@ from lpgeom.nn import (
     frequency_weights,
     resize_token_embeddings,
 )
+from lpgeom.nn.model.sites import groups
+from lpgeom.nn.plan.calibration import metrics_of
 
 
 def squeeze(model: nn.Module, **options: Any) -> CompressionReport:
@@ -380,6 +382,23 @@ def test_tied_layers_are_calibrated_on_the_inputs_of_both() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # either alone reaches 8 of 16 directions
         squeeze(Both(), rank=5, layers="linear", calibration=[x])
+
+
+def test_tokens_that_are_not_read_do_not_count() -> None:
+    class Masked(TwoInputs):
+        def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+            return super().forward(x)
+
+    x = torch.randn(6, 9, 20, generator=torch.Generator().manual_seed(3))
+    mask = torch.arange(9) < torch.tensor([9, 3, 5, 1, 7, 2])[:, None]
+    padded = torch.where(mask[..., None], x, torch.full_like(x, 50.0))
+    model = Masked()
+    first, second = (
+        metrics_of(model, groups(model), [batch])["first"]
+        for batch in ({"x": padded, "attention_mask": mask.long()}, {"x": x[mask]})
+    )
+    np.testing.assert_allclose(first.root, second.root, atol=1e-6)
+    np.testing.assert_allclose(first.mean, second.mean, atol=1e-6)
 
 
 # ---- all or nothing

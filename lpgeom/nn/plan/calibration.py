@@ -29,7 +29,8 @@ def metrics_of(
 
     The model is run on every batch in evaluation mode without gradients, then set back. The second
     moment is ``C = mean x x^T`` over all inputs x of the layer, plus a ridge of 1e-6 of its mean
-    eigenvalue; the metric is its square root. The mean is kept for layers with a bias that no other
+    eigenvalue; the metric is its square root. Inputs at tokens that a batch's ``attention_mask``
+    takes out do not count. The mean is kept for layers with a bias that no other
     module has.
 
     Raises
@@ -52,6 +53,9 @@ def metrics_of(
         model.eval()
         with torch.no_grad():
             for batch in batches:
+                read = _read(batch)
+                for moment in moments.values():
+                    moment.read = read
                 _run(model, batch)
                 count += 1
     finally:
@@ -73,6 +77,14 @@ def metrics_of(
     return {name: moment.metric(name, alone[name]) for name, moment in moments.items()}
 
 
+def _read(batch: Any) -> Tensor | None:
+    """Which tokens (texts, tokens) of a batch are read; None: all, or it is not known."""
+    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
+    if not isinstance(mask, Tensor) or mask.ndim != 2 or "decoder_input_ids" in batch:
+        return None
+    return mask.bool()
+
+
 def _run(model: nn.Module, batch: Any) -> None:
     if isinstance(batch, Mapping):
         model(**batch)
@@ -91,12 +103,16 @@ class _Moment:
         self.total: Array | None = None
         self.sum: Array | None = None
         self.rows = 0
+        self.read: Tensor | None = None
 
     def add(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A forward pre-hook."""
         given = args[0] if args else next(iter(kwargs.values()))
         # In float64: rounding must not pass for directions that the inputs have.
-        x = given.detach().reshape(-1, given.shape[-1]).double()
+        x = given.detach()
+        if self.read is not None and x.shape[:-1] == self.read.shape:
+            x = x[self.read.to(x.device)]
+        x = x.reshape(-1, x.shape[-1]).double()
         gram, line = (x.T @ x).cpu().numpy(), x.sum(0).cpu().numpy()
         self.total = gram if self.total is None else self.total + gram
         self.sum = line if self.sum is None else self.sum + line
