@@ -20,6 +20,7 @@ def warmup() -> None:
     from lpgeom.geometry.ellipsoids.john import john_ellipsoid
     from lpgeom.geometry.ellipsoids.lp_svd import lp_svd
     from lpgeom.geometry.ellipsoids.mvee import min_volume_ellipsoid
+    from lpgeom.quantized.feedback import fed_back
     from lpgeom.subspace.approx import approx_rows
 
     A = np.random.default_rng(0).standard_normal((64, 8))
@@ -29,6 +30,7 @@ def warmup() -> None:
             approx_rows(A.astype(dtype), 3, p)
         approx_rows(A.astype(dtype), 3, 1.0, row_weights=weights)
         split(A.astype(dtype), A[:, :3], np.eye(3, 8), 1.0, max_iter=2)
+        fed_back(A.astype(dtype), 4, None, A.T @ A)
     approx_rows(A, 3, np.inf)
     min_volume_ellipsoid(A)
     john_ellipsoid(A)

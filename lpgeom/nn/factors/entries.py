@@ -27,6 +27,11 @@ ROWS = 64
 """Rows from which the candidates' errors are told."""
 
 
+def least_bytes(n: int, d: int) -> int:
+    """The fewest bytes of a candidate."""
+    return min(nbytes_of(n, d, bits, min(d, group or d)) for bits, group in WIDTHS)
+
+
 def candidates(weight: Tensor, spec: Spec) -> list[tuple[int, float, Choice]]:
     """(bytes, share of the cost that is lost, choice) of a weight (n, d), with rising bytes.
 
