@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from benchmarks import report
 from benchmarks.__main__ import main
-from benchmarks.accuracy import evaluation
+from benchmarks.accuracy.methods import Method
 from benchmarks.glue import classifiers, summary, training
 from benchmarks.glue.data import Data
 from benchmarks.glue.tasks import TASKS, Row
@@ -177,7 +177,7 @@ def test_a_small_model_learns_is_compressed_and_goes_on(
     monkeypatch.setattr(training, "fine_tune", never)
     stored = (tmp_path / "lines.jsonl").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "compress", never)
+        patch.setattr(Method, "applied", never)
         patch.setattr(training, "trained", never)
         assert main(call) == 0
     assert (tmp_path / "lines.jsonl").read_bytes() == stored
