@@ -221,6 +221,12 @@ def open_entries(
         array = device.sent(array, place.sweep_rows(array.shape[1])) if not there else array
     if given is not None:
         W = place.xp.array(given)
+        hidden = array.dtype.kind == "f" and not ignored and np.isnan(array[W == 0.0]).any()
+        if hidden and not np.isnan(array[W > 0.0]).any():
+            raise ValueError(
+                'A has NaN, where entry_weights are 0 alone: missing="ignore" takes NaN for a '
+                "missing entry"
+            )
     if ignored and (gone := np.isnan(array)).any():
         W = place.xp.ones(array.shape) if W is None else W
         W[gone] = 0.0

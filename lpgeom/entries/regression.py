@@ -165,8 +165,9 @@ def lp_regression(
         right = _finite(B, "B")
         d, n = matrix.shape[0], right.shape[0]
         if right.shape[1] != d:
+            turned = ": pass B.T" if right.shape[0] == d else ""
             raise ValueError(
-                f"B must have shape (n, {d}), one entry for each row of V; got {right.shape}"
+                f"B must have shape (n, {d}), a right side in each row; got {right.shape}{turned}"
             )
         w = None if weights is None else validation.check_entry_weights(weights, (n, d))
         with limited():

@@ -60,7 +60,7 @@ def ordered_axes(B: Array, omega: Array | None, V: Array, p: float) -> tuple[Arr
 
     Its trace is ``sum_i omega_i ||b_i||^p``: what a row adds is its cost around the centre, in its
     own direction; at p = 2 these are the principal axes. Each axis points where its largest entry
-    is positive.
+    is positive, the first where several are equal: as scikit-learn's `svd_flip` has it for PCA.
 
     Returns
     -------
@@ -75,7 +75,9 @@ def ordered_axes(B: Array, omega: Array | None, V: Array, p: float) -> tuple[Arr
     pull = scatter_weights(B, weights, p)
     U = np.linalg.eigh((Z * pull[:, None]).T @ Z)[1][:, ::-1]
     components = (V @ U).T
-    largest = components[np.arange(len(components)), np.abs(components).argmax(axis=1)]
+    size = np.abs(components)
+    first = (size >= (1.0 - 1e-9) * size.max(axis=1, keepdims=True)).argmax(axis=1)
+    largest = components[np.arange(len(components)), first]
     components *= np.where(largest < 0.0, -1.0, 1.0)[:, None]
     scores = B @ components.T
     # What is left of each row after each axis, from the end: sums of squares, no difference.

@@ -57,6 +57,8 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         False: no bounds, less time. "tight": bounds that hold with probability 1 - 1e-9.
     method : {"auto", "irls", "lewis", "svd"}
         The same as in `approx_subspace`.
+    whiten : bool
+        Whether `transform` divides each column of scores by its `score_scales_`.
     coreset_size : int
         Rows kept by `partial_fit`; never fewer than ``2 * (n_components + 1)``, of which an affine
         subspace always holds half.
@@ -103,6 +105,9 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
     score_norms_ : ndarray, shape (n_components_,)
         l_p norms of the columns of scores, ``(sum_i omega_i |z_ij|^p)^(1/p)``; at p = 2 PCA's
         singular_values_.
+    score_scales_ : ndarray, shape (n_components_,)
+        Their p-th means ``(sum_i omega_i |z_ij|^p / sum_i omega_i)^(1/p)``, at p = 2 standard
+        deviations (PCA's with n in place of n - 1); 1 where all scores are 0.
     certificate_, linear_certificate_ : Certificate or None
         What proves the two ratios. The first speaks of ``certified_rows(X)``, the second of
         ``X - mean_``; None where n_components_ = n_features, and if certify=False.
@@ -147,6 +152,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         refine: bool = True,
         certify: bool | str = True,
         method: str = "auto",
+        whiten: bool = False,
         coreset_size: int = 1000,
         random_state: Any = None,
     ) -> None:
@@ -156,6 +162,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         self.refine = refine
         self.certify = certify
         self.method = method
+        self.whiten = whiten
         self.coreset_size = coreset_size
         self.random_state = random_state
 
@@ -253,24 +260,41 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
     def transform(self, X: Any) -> Any:
         """Scores ``(X - mean_) @ components_.T``, shape (n_samples, n_components_).
 
-        float32 for a float32 X, computed in float64.
+        With `whiten` in units of `score_scales_`. float32 for a float32 X, computed in float64.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=DTYPES, reset=False)
         scores = (np.asarray(X, dtype=np.float64) - self.mean_) @ self.components_.T
+        if self.whiten:
+            scores /= self.score_scales_
         return scores.astype(X.dtype, copy=False)
 
     def inverse_transform(self, X: Any) -> Any:
-        """Points of the subspace with the scores X: ``X @ components_ + mean_``."""
+        """Points of the subspace with the scores X: ``X @ components_ + mean_``.
+
+        A dataframe (pandas, polars) of scores gives one of points, with the names of the columns
+        that were fitted, and the index.
+        """
         check_is_fitted(self)
-        X = validation.check_matrix(X, "X")
+        given, X = X, validation.check_matrix(X, "X")
         if X.shape[1] != self.n_components_:
             raise ValueError(
                 f"X has {X.shape[1]} columns; this {type(self).__name__} has "
                 f"{self.n_components_} components"
             )
-        points = np.asarray(X, dtype=np.float64) @ self.components_ + self.mean_
-        return points.astype(X.dtype if X.dtype == np.float32 else np.float64, copy=False)
+        scores = np.asarray(X, dtype=np.float64)
+        if self.whiten:
+            scores = scores * self.score_scales_
+        points = scores @ self.components_ + self.mean_
+        points = points.astype(X.dtype if X.dtype == np.float32 else np.float64, copy=False)
+        library = type(given).__module__.split(".")[0]
+        if library not in ("pandas", "polars"):
+            return points
+        numbers = (f"x{j}" for j in range(self.n_features_in_))
+        names = list(getattr(self, "feature_names_in_", numbers))
+        if library == "polars":
+            return type(given)(points, schema=names)
+        return type(given)(points, index=given.index, columns=names)
 
     def score_samples(self, X: Any) -> Any:
         """``-dist(x_i, subspace)^p`` of each row: smaller for rows farther off. (n_samples,)"""
@@ -335,6 +359,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         validation.check_p(self.p)
         validation.check_choice("center", self.center, CENTRES)
         validation.check_choice("refine", self.refine, (False, True))
+        validation.check_choice("whiten", self.whiten, (False, True))
         validation.check_choice("certify", self.certify, (False, True, "tight"))
         validation.check_choice("method", self.method, tuple(METHODS))
         validation.check_positive_int("coreset_size", self.coreset_size)
@@ -399,6 +424,9 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         self.explained_cost_ = 1.0 - found.cost / total if total > 0.0 else 1.0
         self.explained_cost_ratio_ = shares
         self.score_norms_ = norms * norm
+        count = len(distinct.rows) if distinct.weights is None else distinct.weights.sum()
+        scales = norms / count ** (1.0 / found.p) * unit
+        self.score_scales_ = np.where(scales > 0.0, scales, 1.0)
         self.certificate_ = result.certificate
         self.linear_certificate_ = result.linear_certificate
         self.result_: AffineResult = result

@@ -21,10 +21,10 @@ def as_numpy(value: Any, name: str, *, missing: bool = False, masks: bool = Fals
     Parameters
     ----------
     value : object
-        An ndarray (a memory map stays one); a pandas or polars DataFrame, Series or Index; a torch
-        tensor (detached; brought to the CPU; bfloat16 becomes float32); a CuPy array (fetched);
-        anything else that has ``__array__``, ``__dlpack__``, or is made of nested sequences of
-        numbers.
+        An ndarray (a memory map stays one; ml_dtypes' bfloat16 becomes float32); a pandas or
+        polars DataFrame, Series or Index; a torch tensor (detached; brought to the CPU; bfloat16
+        becomes float32); a CuPy array (fetched); anything else that has ``__array__``,
+        ``__dlpack__``, or is made of nested sequences of numbers.
     name : str
         What messages call it.
     missing : bool
@@ -45,6 +45,8 @@ def as_numpy(value: Any, name: str, *, missing: bool = False, masks: bool = Fals
         fetched: NDArray[Any] = value.get()
         return fetched
     if isinstance(value, np.ndarray):
+        if value.dtype.type.__module__ == "ml_dtypes":  # bfloat16 and smaller: float32 has them all
+            return value.astype(np.float32)
         return value if isinstance(value, np.memmap) else np.asarray(value)
     library = type(value).__module__.split(".")[0]
     if library == "pandas" and hasattr(value, "to_numpy"):

@@ -41,9 +41,11 @@ def check_matrix(A: Any, name: str = "A", *, missing: bool = False) -> NDArray[A
             f"{name}.toarray() if it fits into memory"
         )
     if type(A).__module__.startswith("dask."):
+        frame = not type(A).__module__.startswith("dask.array")
         raise TypeError(
-            f"{name} is a Dask {type(A).__name__}; this function works in memory: pass "
-            f"{name}.compute() if it fits, or the dask.array of a function that takes one"
+            f"{name} is a Dask {type(A).__name__}, which is not taken here: pass {name}.compute() "
+            f"if it fits, or {name}{'.to_dask_array(lengths=True)' * frame} to a function that "
+            "takes a dask.array (approx_subspace, certify, cost, coreset, lewis_weights)"
         )
     if isinstance(A, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; fill or drop the masked entries first")

@@ -140,6 +140,18 @@ def test_ellipsoids_are_timed_and_measured(capsys: pytest.CaptureFixture[str]) -
     assert "proved" in out
 
 
+def test_rules_for_components(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    assert main(["components", "--quick", "--json", str(path)]) == 0
+    found = json.loads(path.read_text())
+    (line,) = found["planted"]
+    for method, right in line["right"].items():
+        assert right == sum(one[method] == one["rank"] for one in line["found"])
+    assert min(line["right"][m] for m in ("Horn", "auto, p = 1", "auto, p = 2")) >= 12
+    for one, least, most in zip(found["known"], (3, 5, 2), (3, 6, 4), strict=True):
+        assert all(least <= one[m] <= most for m in ("Horn", "auto, p = 1", "auto, p = 2"))
+
+
 def test_lppca_is_set_against_pca(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "e.json"
     call = ["estimator", "--quick", "--seeds", "0", "--lengths", "0", "20", "--json", str(path)]

@@ -215,3 +215,15 @@ def test_a_descent_joins_by_one_entry(monkeypatch: pytest.MonkeyPatch, good: boo
     assert ("mine" in found.method) is good
     assert found.n_iter == (3 if good else 0)
     assert found.cost <= found.svd_cost
+
+
+def test_nan_without_weight_is_told_how_to_be_missing() -> None:
+    A = np.random.default_rng(0).standard_normal((20, 5))
+    weights = np.ones(A.shape)
+    A[3, 1], weights[3, 1] = np.nan, 0.0
+    with pytest.raises(ValueError, match='missing="ignore" takes NaN'):
+        lpgeom.approx_factors(A, 2, entry_weights=weights)
+    lpgeom.approx_factors(A, 2, entry_weights=weights, missing="ignore", certify=False, max_iter=3)
+    A[4, 4] = np.nan
+    with pytest.raises(ValueError, match=r"A\[3, 1\] is nan"):
+        lpgeom.approx_factors(A, 2, entry_weights=weights)

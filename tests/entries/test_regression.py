@@ -327,3 +327,9 @@ def test_input_is_left_alone_and_threads_do_not_matter() -> None:
 def test_bad_input(V: Any, B: Any, kwargs: Any, error: Any, match: str) -> None:
     with pytest.raises(error, match=match):
         lpgeom.lp_regression(V, B, **kwargs)
+
+
+def test_a_column_of_right_sides_is_told_to_be_turned() -> None:
+    V = np.random.default_rng(0).standard_normal((21, 3))
+    with pytest.raises(ValueError, match=r"right side in each row; got \(21, 1\): pass B\.T"):
+        lpgeom.lp_regression(V, np.ones((21, 1)))

@@ -337,6 +337,7 @@ def test_how_many_none_means() -> None:
         {"certify": "all"},
         {"method": "fast"},
         {"refine": 1},
+        {"whiten": 1},
         {"coreset_size": 0},
         {"random_state": "seed"},
     ],
@@ -605,3 +606,52 @@ def test_scaling_stands_half_of_the_rows_and_keeps_names() -> None:
     assert scale[1] > 0.0
     piped = make_pipeline(MadScaler(), LpPCA(2, **quick)).set_output(transform="pandas")
     assert piped.fit_transform(frame.dropna()).columns.tolist() == ["lppca0", "lppca1"]
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
+def test_whitened_scores_have_one_scale(p: float) -> None:
+    X, w = rows(), np.arange(60) % 3
+    e = LpPCA(2, p=p, whiten=True, **quick).fit(X, sample_weight=w)
+    Z = e.transform(X)
+    assert np.average(np.abs(Z) ** p, axis=0, weights=w) == pytest.approx([1.0, 1.0])
+    plain = LpPCA(2, p=p, **quick).fit(X, sample_weight=w)
+    assert np.allclose(Z * e.score_scales_, plain.transform(X))
+    assert np.allclose(e.inverse_transform(Z), plain.inverse_transform(plain.transform(X)))
+    if p == 2.0:
+        theirs = PCA(2, whiten=True).fit_transform(X) * np.sqrt(60 / 59)
+        ours = LpPCA(2, p=p, whiten=True, **quick).fit_transform(X)
+        assert np.allclose(np.abs(ours), np.abs(theirs))
+    constant = LpPCA(1, p=p, whiten=True, **quick).fit(np.full((4, 3), 7.0))
+    assert np.isfinite(constant.transform(np.full((4, 3), 8.0))).all()
+
+
+def test_signs_are_those_of_scikit_learn_and_stay() -> None:
+    X = rows()
+    assert np.allclose(LpPCA(3, p=2.0).fit(X).components_, PCA(3).fit(X).components_)
+    e, again = (LpPCA(3, **quick).fit(X[order]) for order in (slice(None), slice(None, None, -1)))
+    assert np.array_equal(e.components_, again.components_)
+    # Entries of one size: the first is positive, whatever their last digits.
+    t = np.linspace(-1.0, 1.0, 9)[:, None]
+    for tilt in (1.0 + 1e-12, 1.0 - 1e-12):
+        components = ordered_axes(t * [1.0, -tilt], None, np.array([[1.0], [-tilt]]) / 2**0.5, 1.0)
+        assert components[0][0, 0] > 0.0
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_points_of_the_subspace_keep_their_names(library: str) -> None:
+    frames = pytest.importorskip(library)
+    X = rows()
+    kwargs = {"columns": list("abcde")} if library == "pandas" else {"schema": list("abcde")}
+    frame = frames.DataFrame(X, **kwargs)
+    if library == "pandas":
+        frame.index = [f"r{i}" for i in range(60)]
+    e = LpPCA(2, **quick).set_output(transform=library).fit(frame)
+    scores = e.transform(frame)
+    back = e.inverse_transform(scores)
+    assert isinstance(back, frames.DataFrame)
+    assert list(back.columns) == list("abcde")
+    if library == "pandas":
+        assert list(scores.index) == list(back.index) == list(frame.index)
+    plain = LpPCA(2, **quick).fit(X)
+    assert np.allclose(np.asarray(back), plain.inverse_transform(plain.transform(X)))
+    assert list(plain.inverse_transform(scores).columns) == ["x0", "x1", "x2", "x3", "x4"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import lpgeom
-from lpgeom.io import readers
+from lpgeom.io import readers, validation
 from lpgeom.io.interchange import as_numpy
 
 pandas = pytest.importorskip("pandas")
@@ -316,3 +316,19 @@ class TestPolars:
         holes[0, 1] = np.nan
         got = factors_cost(table, missing="ignore")
         assert got == pytest.approx(factors_cost(holes, missing="ignore"))
+
+
+def test_bfloat16_of_ml_dtypes_is_float32() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    A = np.random.default_rng(0).standard_normal((20, 4)).astype(ml_dtypes.bfloat16)
+    found = validation.check_matrix(A)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, A.astype(np.float64))
+
+
+def test_a_dask_dataframe_is_told_what_to_become() -> None:
+    frames = pytest.importorskip("dask.dataframe")
+    pandas = pytest.importorskip("pandas")
+    frame = frames.from_pandas(pandas.DataFrame({"a": [1.0, 2.0], "b": [0.0, 1.0]}), npartitions=1)
+    with pytest.raises(TypeError, match=r"A\.compute\(\) .* A\.to_dask_array\(lengths=True\)"):
+        lpgeom.approx_subspace(frame, 1)

@@ -180,7 +180,7 @@ def _in_order(vocabulary: Vocabulary) -> tuple[list[int], list[int]]:
     if vocabulary.kind in ("Unigram", "SentencePiece"):
         raise ValueError(
             f'source="rank" does not fit a {vocabulary.kind} model, which has probabilities '
-            'instead: use source="unigram", with a fast tokenizer'
+            'instead: give row_weights=nn.token_weights(tokenizer, "unigram"), a fast tokenizer'
         )
     out = vocabulary.special | vocabulary.unused
     by_id = sorted(vocabulary.ids, key=vocabulary.ids.__getitem__)
@@ -197,8 +197,8 @@ def _in_order(vocabulary: Vocabulary) -> tuple[list[int], list[int]]:
         if len(words) >= FEW and max(share_in_order(words), share_in_order(bare)) > SORTED:
             raise ValueError(
                 'source="rank" needs a vocabulary in the order of its frequency, and this one is '
-                'in the order of the alphabet: use source="wordfreq", or counts or texts of your '
-                "own"
+                "in the order of the alphabet: give row_weights=nn.token_weights(tokenizer, "
+                '"wordfreq"), or with counts or texts of your own'
             )
     return [vocabulary.ids[t] for t in characters], [vocabulary.ids[t] for t in words]
 
