@@ -13,9 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import lpgeom
+
 from . import coders
 from .coders import Coded, Table
 from .encoders import Encoder, OnnxModel
+
+POWER = 0.7
+"""Of the tokens' frequencies, in our row weights; chosen on the tuning tasks."""
 
 Smaller = tuple[Encoder, int]
 Coder = Callable[[Table], Coded]
@@ -67,12 +72,12 @@ def numbers(encoder: Encoder, scope: str) -> int:
 
 
 @cache
-def root_weights(encoder: Encoder) -> NDArray:
-    """Of tokens, as `compress` has them unasked: roots of their frequencies."""
+def token_weights(encoder: Encoder) -> NDArray:
+    """How often each token occurs."""
     from lpgeom import nn
 
     n = encoder.model.get_input_embeddings().num_embeddings
-    return np.sqrt(nn.token_weights(encoder.tokenizer, n=n))
+    return nn.token_weights(encoder.tokenizer, n=n)
 
 
 # ---------------------------------------------------------------- the embedding
@@ -82,11 +87,20 @@ def _of_table(coder: Callable[..., Coded], *args: Any, weighted: bool = False) -
     """`coder(table, *args)`, with the tokens' weights if it takes some."""
 
     def made(encoder: Encoder, size: Any, calibration: Sequence[str]) -> Smaller:
-        more = {"weights": root_weights(encoder)} if weighted else {}
+        more = {"weights": token_weights(encoder) ** 0.5} if weighted else {}
         table, taken = coder(_array(encoder.model.get_input_embeddings().weight), *args, **more)
         return encoder.with_table(table), taken
 
     return made
+
+
+def _ours(encoder: Encoder, size: Any, calibration: Sequence[str]) -> Smaller:
+    """`lpgeom.approx_quantized`."""
+    table = _array(encoder.model.get_input_embeddings().weight)
+    found = lpgeom.approx_quantized(
+        table, int(size * table.nbytes), row_weights=token_weights(encoder) ** POWER, certify=False
+    )
+    return encoder.with_table(found.dense(np.float32)), found.nbytes
 
 
 def _array(weight: Any) -> Table:
@@ -155,6 +169,7 @@ INT4 = partial(coders.rounded, bits=4, group=64)
 INT3 = partial(coders.rounded, bits=3, group=32)
 CODES = partial(coders.product_codes, dims=4)
 EMBEDDINGS = [
+    Sized("ours", "ranks and bits", _ours, (0.25, 0.14, 0.1, 0.066, 0.045, 0.033, 0.02)),
     Sized("default-.28", "`ratio=.28`, float32", partial(_compressed, ratio=0.28)),
     Sized("float16", "float16", _of_table(coders.cast)),
     Sized("int8", "int8, a scale a row", _of_table(coders.rounded, 8)),
