@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.io import validation
+from lpgeom.kernels.cpu.rounding import add_cast_squares
 from lpgeom.progress import Progress
 from lpgeom.quantized.coder import Budget, Code, Sample, encoded, fitted, overhead
 from lpgeom.quantized.layout import WIDEST, Bytes, Ints
@@ -45,6 +46,11 @@ SMOOTHING = 1e-2
 """Squared distances below this share of the mean weigh no more than those at it."""
 
 RIDGE = 1e-7
+"""Share of its mean that is added to the diagonal of the normal equations for the basis."""
+
+CASTS, CAST_GROUP = (8, 4), 32
+"""What one would do without this library: every entry to the nearest at so many bits, in groups
+that share a scale."""
 
 
 def approx_quantized(
@@ -328,15 +334,13 @@ class _Task:
             norm_error=result.norm_error * unit,
             certified=certify,
         )
-        casts: dict[int, list[Array]] = {8: [], 4: []}
+        f = np.ones(n) if problem.factors is None else np.asarray(problem.factors)
+        squares = np.zeros((2, n))
         for here in blocks(n, d):
             rows = self.block(np.arange(n)[here])
-            for b, off in casts.items():
-                off.append(distances(rows, cast(rows, b)))
-        f = np.ones(n) if problem.factors is None else np.asarray(problem.factors)
-        int8, int4 = (
-            weighted_norm(np.concatenate(off) * f, None, result.p) * unit for off in casts.values()
-        )
+            for b, out in zip(CASTS, squares, strict=True):
+                add_cast_squares(rows, *_cast(rows, b), out[here])
+        int8, int4 = (weighted_norm(np.sqrt(t) * f, None, result.p) * unit for t in squares)
         self.bar.stage("what is proved")
         truncation, bound, chance = proved(result, problem.A, omega, certify)
         return replace(
@@ -361,14 +365,10 @@ def _grouped(gains: Array, groups: int) -> tuple[Ints, int]:
     return labels, used.size
 
 
-def cast(rows: NDArray[Any], bits: int, group: int = 32) -> NDArray[Any]:
-    """Every entry to the nearest of ``2^bits - 1`` equal steps around 0, the scale of each group of
-    a row in float16: what one would do without this library."""
-    n, d = rows.shape
-    padded = np.zeros((n, -(-d // group), group), dtype=np.float32)
-    padded.reshape(n, -1)[:, :d] = rows
+def _cast(rows: NDArray[Any], bits: int) -> tuple[NDArray[np.float32], int, int]:
+    """Scales in float16 of each group of a row, by which its largest entry is the last of
+    ``2^bits - 1`` equal steps around 0; that last step; and the size of groups."""
+    starts = np.arange(0, rows.shape[1], CAST_GROUP)
     top = (1 << bits - 1) - 1
-    scale = (np.abs(padded).max(axis=2, keepdims=True) / top).astype(np.float16).astype(np.float32)
-    steps = np.divide(padded, scale, out=np.zeros_like(padded), where=scale > 0.0)
-    found = np.clip(np.rint(steps), -top, top) * scale
-    return found.reshape(n, -1)[:, :d]
+    largest = np.maximum.reduceat(np.abs(rows), starts, axis=1)
+    return (largest / top).astype(np.float16).astype(np.float32), top, CAST_GROUP

@@ -22,7 +22,7 @@ number, which everyone has."""
 LLOYD = 2
 """Rounds of Lloyd's iteration for the codebooks."""
 
-TRAINING = 1 << 23
+TRAINING = 1 << 21
 """Entries, at most, that codebooks are fitted to."""
 
 PIECE = 1 << 20

@@ -32,8 +32,19 @@ def span(found: QuantizedResult, c: int) -> Array:
     columns = np.column_stack([basis[:, own], rest]) if rest.any() else basis[:, own]
     if not columns.shape[1]:
         return columns
+    if columns.shape[1] >= columns.shape[0] and _spans(columns):
+        return np.eye(columns.shape[0])
     U, sigma, _ = np.linalg.svd(columns, full_matrices=False)
     return np.ascontiguousarray(U[:, sigma > 1e-9 * sigma[0]])
+
+
+def _spans(columns: Array) -> bool:
+    """Whether columns span all of space, beyond doubt."""
+    try:
+        L = np.linalg.cholesky(columns @ columns.T)
+    except np.linalg.LinAlgError:
+        return False
+    return bool(np.diag(L).min() > 1e-6 * np.diag(L).max())
 
 
 def proved(

@@ -228,8 +228,15 @@ class QuantizedResult(Saved):
         """Some rows, shape (m, d), float64. ``O(m d components)``."""
         index = np.arange(self.shape[0])[np.asarray(indices)]
         flat = np.atleast_1d(index).ravel()
-        y = self._components(flat)
-        found: Array = (y @ self.basis.T.astype(np.float64)) * self.scales[flat][:, None]
+        y, basis = self._components(flat), self.basis.astype(np.float64)
+        found = np.empty((flat.size, self.shape[1]))
+        labels = self.labels[flat]
+        for c in np.unique(labels):
+            own = labels == c
+            used = self.bits[c] > 0
+            rest = basis[:, ~used] @ self.means[c, ~used].astype(np.float64)
+            found[own] = y[np.ix_(own, used)] @ basis[:, used].T + rest
+        found *= self.scales[flat][:, None]
         return found.reshape(*index.shape, self.shape[1])
 
     def _components(self, index: Ints) -> Array:

@@ -134,3 +134,20 @@ def descend_codes(G, H, scales, group, levels, cuts, codes, changed):  # type: i
             sync()
         if lane == 0:
             changed[i] = count
+
+
+@njit(cache=True, nogil=True)
+def add_cast_squares(block, scales, top, group, out):  # type: ignore[no-untyped-def]
+    """``out[i] += sum_j (x - s min(max(rint(x / s), -top), top))^2``, s the scale of x's group."""
+    n, d = block.shape
+    for i in range(n):
+        total = 0.0
+        for g in range(scales.shape[1]):
+            s = np.float32(scales[i, g])
+            inverse = np.float32(1.0) / s if s > 0.0 else np.float32(0.0)
+            for j in range(g * group, min(d, (g + 1) * group)):
+                x = np.float32(block[i, j])
+                step = min(max(np.rint(x * inverse), np.float32(-top)), np.float32(top))
+                off = x - step * s
+                total += np.float64(off * off)
+        out[i] += total
