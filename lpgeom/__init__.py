@@ -23,8 +23,8 @@ from lpgeom.records import MixedResult as MixedResult
 from lpgeom.records import SubspaceResult as SubspaceResult
 
 if TYPE_CHECKING:
-    from lpgeom.affine.affine import AffineResult as AffineResult
     from lpgeom.affine.affine import approx_affine as approx_affine
+    from lpgeom.affine.result import AffineResult as AffineResult
     from lpgeom.approx import approx_subspace as approx_subspace
     from lpgeom.comparison.compare import compare as compare
     from lpgeom.coresets.record import Coreset as Coreset
@@ -59,7 +59,8 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "records": "Bound Certificate CertificateError ClusterResult CostCurve FactorResult "
     "MixedResult SubspaceResult",
-    "affine.affine": "AffineResult approx_affine",
+    "affine.affine": "approx_affine",
+    "affine.result": "AffineResult",
     "approx": "approx_subspace",
     "comparison.compare": "compare",
     "coresets.record": "Coreset",

@@ -413,3 +413,22 @@ def fed_back(W: Array, H: Array, scales: Array, levels: Array, group: int) -> Ar
                 error = np.linalg.solve(H[np.ix_(free, free)], -H[free, j]) * (now[j] - found[i, j])
                 now[free] -= error
     return found
+
+
+def weighted_median(x: list[float], w: list[float]) -> float:
+    """The least of the numbers that half of the weight does not exceed."""
+    return min(v for v in x if sum(m for u, m in zip(x, w, strict=True) if u <= v) >= sum(w) / 2.0)
+
+
+def outlyingness(P: Array, w: list[float], centred: bool) -> list[float]:
+    """Of each point, in the worst direction: deviations from the median over their median.
+
+    Row j of P has the projections on direction j; no scale may be 0.
+    """
+    found = [0.0] * P.shape[1]
+    for row in P.tolist():
+        middle = weighted_median(row, w) if centred else 0.0
+        off = [abs(v - middle) for v in row]
+        scale = weighted_median(off, w)
+        found = [max(a, b / scale) for a, b in zip(found, off, strict=True)]
+    return found

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+import numbers
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import block_diag
 
 from lpgeom.affine.joint import joint_descent, mean_norm, power_of_two, residual_cost
 from lpgeom.affine.lift import certify_affine, lifted, section
+from lpgeom.affine.result import AffineResult
+from lpgeom.affine.robust.support import Support, supported
 from lpgeom.geometry.grassmann import complement
 from lpgeom.geometry.median import lp_median, median_bound
 from lpgeom.geometry.spectrum import LARGE
 from lpgeom.io import validation
-from lpgeom.records.subspace import Certificate, CertificateError, SubspaceResult, norm_ratio
+from lpgeom.records.subspace import Certificate, SubspaceResult, norm_ratio
 from lpgeom.rows.base import Array
 from lpgeom.subspace.approx import approx_rows
 from lpgeom.subspace.certify import certify as certify_given
@@ -34,119 +36,12 @@ SEARCH_LIFT = 8.0
 """s for the search, in mean distances of the rows from the centre: the section of A3 then costs a
 few thousandths more than the lifted subspace at most, which the joint descent makes up for."""
 
+CLOSE = 1.1
+"""With support_fraction="auto" all rows count if the subspace that is best for all of them costs
+those kept at most this much more (as norms) than the one found for these alone."""
+
 LARGEST = 1e300
 """Entries above leave no room for differences and for s."""
-
-
-@dataclass(frozen=True, eq=False)
-class AffineResult:
-    """An affine subspace ``centre + span(basis)`` and how far from optimal it can be.
-
-    Attributes
-    ----------
-    centre : ndarray, shape (d,), float64
-    basis : ndarray, shape (d, k), float64
-        Orthonormal.
-    cost : float
-        ``sum_i omega_i dist(a_i, centre + span basis)^p``, a p-th power, in user units.
-    lower_bound, ratio : float
-        On the cost of every affine subspace of dimension k, whatever its centre (A2); of every
-        linear one where the centre is None. ``ratio = (cost / lower_bound)^(1/p)``. 0 and inf
-        where not certified.
-    linear_ratio : float
-        The same against the subspaces that go through `centre` alone.
-    centre_ratio : float
-        Against the same `basis` with any other centre (A1).
-    guarantee : float
-        A-priori ratio against every affine subspace (A3, A4); inf where none is known.
-    certificate : Certificate or None
-        The one of `ratio`: it speaks of the rows ``lifted(A, centre, lift)``, or of A where centre
-        is None.
-    linear_certificate : Certificate or None
-        It speaks of the rows ``A - centre``.
-    lift : float
-        The s of `certificate`; 0 where centre is None.
-    pca_cost : float
-        What PCA costs: the mean and the leading principal axes (without centring, where the centre
-        is None).
-    linear : bool
-        Whether the centre was given as None, and the bounds are those of linear subspaces.
-    p, k, shape, method, n_iter, converged, seed
-        See `SubspaceResult`; `method` is "rank" where the rows lie in the subspace, "full" for
-        k = d.
-
-    Examples
-    --------
-    >>> import lpgeom
-    >>> A = [[0.0, 1.0], [2.0, 1.0], [5.0, 1.0], [9.0, 1.0], [4.0, 3.0]]
-    >>> found = lpgeom.approx_affine(A, 1)  # the line y = 1
-    >>> round(found.cost, 6), bool(abs(found.basis[1, 0]) < 1e-6)
-    (2.0, True)
-    """
-
-    centre: Array = field(repr=False)
-    basis: Array = field(repr=False)
-    cost: float
-    lower_bound: float
-    ratio: float
-    linear_ratio: float
-    centre_ratio: float
-    guarantee: float
-    certificate: Certificate | None = field(repr=False)
-    linear_certificate: Certificate | None = field(repr=False)
-    lift: float
-    pca_cost: float
-    linear: bool
-    p: float
-    k: int
-    shape: tuple[int, int]
-    method: str
-    n_iter: int
-    converged: bool
-    seed: int
-
-    def verify(self, A: ArrayLike, *, rtol: float = 1e-9) -> None:
-        """Recompute the cost and both lower bounds from A with independent NumPy code.
-
-        Parameters
-        ----------
-        A : array_like, shape (n, d)
-            The data that it was found for.
-        rtol : float
-            The same as in `Certificate.verify`.
-
-        Raises
-        ------
-        CertificateError
-            If a certificate does not hold for A, or a cost, bound or ratio here is not what they
-            prove (`centre_ratio` and `guarantee` are not looked at); or if there is none
-            (certify=False).
-        """
-        rows = np.asarray(validation.check_matrix(A), dtype=np.float64)
-        if rows.shape != self.shape:
-            raise CertificateError(f"the result is for shape {self.shape}, A has {rows.shape}")
-        stated = (self.cost, self.lower_bound, self.ratio, self.linear_ratio)
-        if self.k == self.shape[1]:  # the subspace is all of the space
-            proved = (0.0, 0.0, 1.0, 1.0)
-        else:
-            own, affine = self.linear_certificate, self.certificate
-            if own is None or affine is None:
-                raise CertificateError("there is no certificate to check (certify=False)")
-            B = rows - self.centre
-            V = self.basis if self.linear else block_diag(self.basis, 1.0)
-            for certificate, basis in ((own, self.basis), (affine, V)):
-                same = certificate.basis.shape == basis.shape
-                if not same or np.abs(certificate.basis - basis).max() > 1e-12:
-                    raise CertificateError("a certificate is about another subspace")
-            own.verify(B, rtol=rtol)
-            affine.verify(B if self.linear else lifted(rows, self.centre, self.lift), rtol=rtol)
-            best = min(affine.ratio, own.ratio)
-            proved = (affine.cost, affine.lower_bound, affine.ratio, best)
-            if self.cost == 0.0:  # every row fits to its own rounding
-                replace(own, scaled_cost=0.0, bounds=(), guarantee=math.inf).verify(B, rtol=rtol)
-                proved = (0.0, affine.lower_bound, 1.0, 1.0)
-        if stated != proved:
-            raise CertificateError(f"cost, bound and ratios are {stated}, and proved are {proved}")
 
 
 def approx_affine(
@@ -158,6 +53,7 @@ def approx_affine(
     refine: bool = True,
     method: str = "auto",
     row_weights: ArrayLike | None = None,
+    support_fraction: float | str | None = None,
     certify: bool | str = True,
     seed: int = 0,
 ) -> AffineResult:
@@ -182,6 +78,12 @@ def approx_affine(
     method : {"auto", "irls", "lewis", "svd"}
         See `approx_subspace`.
     row_weights : array_like, shape (n,), optional
+    support_fraction : float, "auto" or None
+        None: all rows count, and a tenth of them in one far cluster may turn the subspace. A share
+        in [0.5, 1]: the rest of the rows may lie anywhere. Rows too far off a subspace that this
+        share of them agrees on do not count (`supported`); cost, bounds and ratios are of the
+        others, `support`. "auto": the same with 0.5, unless the subspace that is found for all rows
+        costs those kept at most `CLOSE` times as much (as norms), and then all rows count.
     certify : bool or "tight"
     seed : int
 
@@ -192,7 +94,7 @@ def approx_affine(
     Raises
     ------
     TypeError, ValueError
-        Those of `approx_subspace`; p = inf; entries above 1e300.
+        Those of `approx_subspace`; p = inf; entries above 1e300; a support_fraction out of range.
 
     Notes
     -----
@@ -200,7 +102,8 @@ def approx_affine(
     then Newton steps on the centre. For few rows and p < 2 the spans of k + 1 rows are tried, too
     (methods that search): at p = 1, k = d - 1 one of them is an optimum. The cheapest of all is
     kept, PCA among them, so that the result never costs more than PCA. The certificate is the best
-    of a few values of s.
+    of a few values of s. With a support the descent begins at that of `supported` and at PCA of the
+    rows kept, and there is no other search.
 
     Examples
     --------
@@ -222,17 +125,50 @@ def approx_affine(
     validation.check_choice("certify", certify, (False, True, "tight"))
     refine = validation.check_flag("refine", refine)
     omega = validation.check_weights(row_weights, n)
+    share = check_support_fraction(support_fraction)
     rows = _in_range(array, omega)
-    free = isinstance(centre, str) and centre == "median"
-    c0 = centre_of(rows, omega, p, centre)
-    problem = _Problem(rows, omega, k, p, method, seed)
-    if k == d:
-        found = _Found(c0, np.eye(d), 1.0, FULL, 0, True)
-    elif free and refine:
-        found = problem.free(c0)
+
+    def best(weights: Array | None, start: Support | None = None) -> _Found:
+        # Through a given centre there is no better start than the search's own.
+        free = refine and isinstance(centre, str) and centre == "median"
+        problem = _Problem(
+            _in_range(array, weights), weights, k, p, method, seed, start if free else None
+        )
+        return problem.best(centre, free)
+
+    support = None
+    if share is None or k == d:
+        found = best(omega)
     else:
-        found = problem.through(c0, centre if isinstance(centre, str) else "origin")
-    return _judged(found, rows, omega, p, linear=centre is None, certify=certify, seed=seed)
+        point = None if isinstance(centre, str) else centre_of(rows, omega, p, centre)
+        start = supported(rows, omega, k, share, point=point, seed=seed)
+        weights = np.where(start.kept, 1.0 if omega is None else omega, 0.0)
+        found, support = best(weights, start), start.kept
+        if support_fraction == "auto":
+            whole = best(omega)
+            costs = [residual_cost(rows, f.centre, f.basis, weights, p) for f in (whole, found)]
+            if costs[0] <= CLOSE * costs[1]:
+                found, support = whole, None
+        omega = omega if support is None else weights
+    result = _judged(
+        found, _in_range(array, omega), omega, p, linear=centre is None, certify=certify, seed=seed
+    )
+    return replace(result, support=support)
+
+
+def check_support_fraction(support_fraction: Any) -> float | None:
+    """The share of the rows to agree on; None where all rows count."""
+    if support_fraction is None:
+        return None
+    if isinstance(support_fraction, str):
+        validation.check_choice("support_fraction", support_fraction, ("auto",))
+        return 0.5
+    given = isinstance(support_fraction, numbers.Real) and not isinstance(support_fraction, bool)
+    if not given or not 0.5 <= support_fraction <= 1.0:
+        raise ValueError(
+            f"support_fraction must be None, 'auto' or from 0.5 to 1; got {support_fraction!r}"
+        )
+    return float(support_fraction) if support_fraction < 1.0 else None
 
 
 def rejudged(
@@ -269,11 +205,27 @@ class _Found:
 
 class _Problem:
     def __init__(
-        self, rows: Array, omega: Array | None, k: int, p: float, method: str, seed: int
+        self,
+        rows: Array,
+        omega: Array | None,
+        k: int,
+        p: float,
+        method: str,
+        seed: int,
+        start: Support | None,
     ) -> None:
         self.rows, self.omega, self.k, self.p = rows, omega, k, p
-        self.method, self.seed = method, seed
+        self.method, self.seed, self.start = method, seed, start
         self.large = rows.size >= LARGE
+
+    def best(self, centre: str | ArrayLike | None, free: bool) -> _Found:
+        """The subspace for the centre that is asked for."""
+        c0 = centre_of(self.rows, self.omega, self.p, centre)
+        if self.k == self.rows.shape[1]:
+            return _Found(c0, np.eye(self.k), 1.0, FULL, 0, True)
+        if free:
+            return self.free(c0)
+        return self.through(c0, centre if isinstance(centre, str) else "origin")
 
     def through(self, c: Array, name: str) -> _Found:
         """The best subspace through a given centre."""
@@ -287,7 +239,8 @@ class _Problem:
         """The best linear subspace of rows that are made of those given."""
         return approx_rows(
             rows, k, self.p,
-            method=self.method, row_weights=self.omega, certify=False, seed=self.seed,
+            method=self.method if self.start is None else "svd",
+            row_weights=self.omega, certify=False, seed=self.seed,
         )  # fmt: skip
 
     def free(self, c0: Array) -> _Found:
@@ -308,7 +261,10 @@ class _Problem:
             starts.append((cut[0], cut[1], r.guarantee / math.sqrt(cut[2]), r.method))
         mean = _mean(B, self.omega)
         starts.append((mean, _principal(B, mean, self.omega, self.k), math.inf, "pca"))
-        if not self.large:  # a search through the centre alone may meet a better local minimum
+        if self.start is not None:
+            c = (self.start.centre - c0) / unit
+            starts.append((c, self.start.basis, math.inf, "support"))
+        elif not self.large:  # a search through the centre alone may meet a better local minimum
             through = self.through(c0, "median")
             starts.append((np.zeros(len(mean)), through.basis, math.inf, through.method))
         promise = starts[0][2]  # kept by whatever costs no more

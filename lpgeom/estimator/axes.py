@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lpgeom.affine.joint import power_of_two
 from lpgeom.rows.base import Array
@@ -22,12 +23,20 @@ class DistinctRows:
         Relative to the largest; None where all are equal.
     unit, weight : float
         What 1 stands for, of lengths and of weights.
+    place : ndarray, shape (n,), int
+        Which of them each row given is; -1 for rows of weight 0.
     """
 
     rows: Array = field(repr=False)
     weights: Array | None = field(repr=False)
     unit: float
     weight: float
+    place: NDArray[np.intp] = field(repr=False)
+
+    def of(self, kept: NDArray[np.bool_]) -> DistinctRows:
+        """Some of them, in the same units; `place` stays that of all."""
+        weights = None if self.weights is None else self.weights[kept]
+        return replace(self, rows=self.rows[kept], weights=weights)
 
 
 def distinct_rows(X: Array, omega: Array | None) -> DistinctRows:
@@ -36,6 +45,7 @@ def distinct_rows(X: Array, omega: Array | None) -> DistinctRows:
     So a fit cannot tell them apart.
     """
     rows = np.ascontiguousarray(X, dtype=np.float64) + 0.0  # no negative zeros
+    alive = np.ones(len(rows), dtype=bool) if omega is None else omega > 0.0
     if omega is not None and not omega.all():
         rows, omega = rows[omega > 0.0], omega[omega > 0.0]
     keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
@@ -49,10 +59,12 @@ def distinct_rows(X: Array, omega: Array | None) -> DistinctRows:
         sums = np.bincount(inverse.ravel()[order], weights=omega[order], minlength=len(first))
         weights = sums.astype(np.float64)
     largest = float(weights.max())
+    place = np.full(len(alive), -1)
+    place[alive] = inverse.ravel()
     rows = rows[first]
     unit = power_of_two(rows) or 1.0
     equal = bool((weights == largest).all())
-    return DistinctRows(rows / unit, None if equal else weights / largest, unit, largest)
+    return DistinctRows(rows / unit, None if equal else weights / largest, unit, largest, place)
 
 
 def ordered_axes(B: Array, omega: Array | None, V: Array, p: float) -> tuple[Array, Array, Array]:

@@ -9,13 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from lpgeom.affine.affine import CENTRES, AffineResult, rejudged
+from lpgeom.affine.affine import CENTRES, check_support_fraction, rejudged
 from lpgeom.affine.joint import power_of_two
 from lpgeom.affine.lift import lifted
+from lpgeom.affine.result import AffineResult
 from lpgeom.estimator.axes import distinct_rows, ordered_axes
 from lpgeom.estimator.search import RULES, ComponentSearch
 from lpgeom.estimator.stream import Stream
@@ -57,6 +59,12 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         False: no bounds, less time. "tight": bounds that hold with probability 1 - 1e-9.
     method : {"auto", "irls", "lewis", "svd"}
         The same as in `approx_subspace`.
+    support_fraction : float, "auto" or None
+        None: all rows count. A share in [0.5, 1]: a subspace that stands when the rest of the rows
+        lie anywhere, in far clusters, too; rows that lie too far off it do not count, and costs and
+        bounds are those of the others, `support_`. "auto": such a one (0.5) where it differs from
+        that of all rows, which counts them all, by more than a tenth of the others' cost. See
+        docs/outliers.md.
     whiten : bool
         Whether `transform` divides each column of scores by its `score_scales_`.
     coreset_size : int
@@ -90,6 +98,9 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         The same against this very subspace moved to any other centre.
     certified_for_ : str
         The rows that costs, bounds and ratios are about: all of them, or those of `coreset_`.
+    support_ : ndarray, shape (n_samples,), bool
+        The rows that costs, bounds and ratios are about: with `support_fraction` those kept, else
+        all of positive weight. After `partial_fit` of `coreset_.rows`.
     guarantee_ : float
         A-priori ratio against all affine subspaces, known without a bound; inf with refine=False.
     pca_cost_ : float
@@ -152,6 +163,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         refine: bool = True,
         certify: bool | str = True,
         method: str = "auto",
+        support_fraction: float | str | None = None,
         whiten: bool = False,
         coreset_size: int = 1000,
         random_state: Any = None,
@@ -162,6 +174,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         self.refine = refine
         self.certify = certify
         self.method = method
+        self.support_fraction = support_fraction
         self.whiten = whiten
         self.coreset_size = coreset_size
         self.random_state = random_state
@@ -188,6 +201,8 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         self._solve(X, omega, self._seed(), None)
         self.n_samples_seen_ = X.shape[0]
         self.certified_for_ = f"all {X.shape[0]} rows"
+        if self.result_.support is not None:
+            self.certified_for_ = f"the {self.support_.sum()} rows of support_, of {len(X)}"
         return self
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> LpPCA:
@@ -233,10 +248,10 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         stream = stream.extended(X, omega)
         if k is not None and stream.n_rows < k:
             self.__dict__.pop("result_", None)
-            self._stream = stream
+            self._stream: Stream = stream
             return self
         coreset = stream.coreset()
-        mean = stream.mean if self.center == "mean" else None
+        mean = stream.mean if self.center == "mean" and self.support_fraction is None else None
         self._solve(coreset.rows, coreset.weights, stream.seed, mean)
         self._stream = stream
         self.coreset_ = coreset
@@ -255,6 +270,9 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
                 stacklevel=2,
             )
         self.data_ratio_ = self.certified_ratio_ * spread
+        if self.result_.support is not None:
+            self.certified_for_ = f"the {self.support_.sum()} rows of support_, of the coreset_"
+            self.data_ratio_ = math.inf
         return self
 
     def transform(self, X: Any) -> Any:
@@ -362,6 +380,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         validation.check_choice("whiten", self.whiten, (False, True))
         validation.check_choice("certify", self.certify, (False, True, "tight"))
         validation.check_choice("method", self.method, tuple(METHODS))
+        check_support_fraction(self.support_fraction)
         validation.check_positive_int("coreset_size", self.coreset_size)
 
     def _check_components(self, n: int, d: int) -> None:
@@ -394,11 +413,21 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         unit = distinct.unit
         search = ComponentSearch(
             distinct, self.p, self.center if mean is None else mean / unit, seed,
-            {"refine": self.refine, "method": self.method},
+            {
+                "refine": self.refine,
+                "method": self.method,
+                "support_fraction": self.support_fraction,
+            },
         )  # fmt: skip
         self.n_supported_ = search.n_components(self.n_components)
         k = max(1, self.n_supported_)
         found = search.solve(k)
+        support: NDArray[np.bool_] = np.asarray(distinct.place >= 0)
+        if found.support is not None:
+            support &= found.support[distinct.place]
+            omega = np.where(support, 1.0 if omega is None else omega, 0.0)
+            distinct = distinct.of(found.support)
+            search = replace(search, data=distinct)
         components, shares, norms = ordered_axes(
             distinct.rows - found.centre, distinct.weights, found.basis, found.p
         )
@@ -408,12 +437,13 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
             row_weights=omega,
             certify=self.certify,
         )
+        result = replace(result, support=None if found.support is None else support)
         norm = unit * distinct.weight ** (1.0 / found.p)
         total = search.total_cost
         self.components_ = components
         self.mean_ = result.centre
         self.n_components_ = k
-        self.cost_ = result.cost
+        self.cost_: float = result.cost
         self.lower_bound_ = result.lower_bound
         self.certified_ratio_ = result.ratio
         self.linear_ratio_ = result.linear_ratio
@@ -429,6 +459,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         self.score_scales_ = np.where(scales > 0.0, scales, 1.0)
         self.certificate_ = result.certificate
         self.linear_certificate_ = result.linear_certificate
+        self.support_: NDArray[np.bool_] = support
         self.result_: AffineResult = result
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.affine.affine import AffineResult, approx_affine, centre_of
+from lpgeom.affine.affine import approx_affine, centre_of, check_support_fraction
+from lpgeom.affine.result import AffineResult
+from lpgeom.affine.robust.cloud import Cloud
 from lpgeom.estimator.axes import DistinctRows, scatter_weights
 from lpgeom.geometry.median import median_bound
 from lpgeom.rows.base import Array
@@ -63,6 +65,14 @@ class ComponentSearch:
             return most
         if isinstance(wanted, (int, np.integer)):
             return int(wanted)
+        share = check_support_fraction(self.options.get("support_fraction"))
+        if share is not None:  # rows in a far cluster would be given components of their own
+            point = None if isinstance(self.center, str) else self.centre
+            masses = np.ones(len(rows)) if weights is None else weights
+            agreed = Cloud.of(rows, masses, point).least_outlying(most, share, self.seed)
+            options = {**self.options, "support_fraction": None}
+            rest = replace(self, data=self.data.of(agreed), options=options, found={})
+            return min(rest.n_components(wanted), most)
         if most == 1 or self.total_cost == 0.0:
             return 1
         B = rows - self.centre

@@ -73,6 +73,8 @@ def test_scikit_learn_on_the_scaler(estimator: Any, check: Any) -> None:
         LpPCA("auto", center=None, method="irls"),
         LpPCA(1, p=1.5, method="irls", refine=False),
         LpPCA(1, p=3.0, method="irls", certify="tight"),
+        LpPCA(1, support_fraction=0.5),
+        LpPCA("auto", support_fraction="auto", method="irls"),
     ]
 )
 def test_scikit_learn_otherwise(estimator: Any, check: Any) -> None:
