@@ -21,7 +21,7 @@ DAMPING = 0.01
 BLOCK = 128
 """Columns whose errors are taken to later blocks at once, by a product of matrices."""
 
-TURNS = 3
+TURNS = 2
 """Times that scales are solved for and codes descend again."""
 
 SWEEPS = 4

@@ -53,10 +53,10 @@ def metrics_of(
         model.eval()
         with torch.no_grad():
             for batch in batches:
-                read = _read(batch)
+                read = read_of(batch)
                 for moment in moments.values():
                     moment.read = read
-                _run(model, batch)
+                run_batch(model, batch)
                 count += 1
     finally:
         for handle in handles:
@@ -77,7 +77,7 @@ def metrics_of(
     return {name: moment.metric(name, alone[name]) for name, moment in moments.items()}
 
 
-def _read(batch: Any) -> Tensor | None:
+def read_of(batch: Any) -> Tensor | None:
     """Which tokens (texts, tokens) of a batch are read; None: all, or it is not known."""
     mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
     if not isinstance(mask, Tensor) or mask.ndim != 2 or "decoder_input_ids" in batch:
@@ -85,15 +85,21 @@ def _read(batch: Any) -> Tensor | None:
     return mask.bool()
 
 
-def _run(model: nn.Module, batch: Any) -> None:
+def run_batch(model: nn.Module, batch: Any) -> Any:
+    """What a model returns for a batch.
+
+    Raises
+    ------
+    TypeError
+        Something that is no batch.
+    """
     if isinstance(batch, Mapping):
-        model(**batch)
-    elif isinstance(batch, tuple | list | Tensor):
-        model(*([batch] if isinstance(batch, Tensor) else batch))
-    else:
-        raise TypeError(
-            f"a calibration batch is a mapping, a tuple or a tensor, got {type(batch).__name__}"
-        )
+        return model(**batch)
+    if isinstance(batch, tuple | list | Tensor):
+        return model(*([batch] if isinstance(batch, Tensor) else batch))
+    raise TypeError(
+        f"a calibration batch is a mapping, a tuple or a tensor, got {type(batch).__name__}"
+    )
 
 
 class _Moment:
