@@ -21,11 +21,11 @@ from lpgeom.rows.base import Array
 from lpgeom.subspace.svd_curve import svd_cost_curve
 
 LEVEL = 20
-"""Without structure a value is among the largest twentieth of its own and those of all shuffles with
+"""Without structure a value is in the largest twentieth of its own and those of all shuffles with
 that probability."""
 
 ENTRIES = 1 << 22
-"""Shuffled in all, about: columns 999 times, from 4,000 entries on less often, 39 times at least."""
+"""Shuffled in all, about: columns 399 times, from 10,000 entries on less often, 39 at least."""
 
 Costs = Callable[[int], float]
 
@@ -130,9 +130,10 @@ def parallel_rank(B: Array, omega: Array | None, p: float, most: int, seed: int)
     Eigenvalues of the l_p scatter ``sum_i omega_i ||b_i||^(p-2) b_i b_i^T`` are compared, largest
     with largest and so on, with those after every column has been shuffled on its own, which keeps
     each column's values and breaks what columns have in common. The answer is the number of leading
-    ones that are among the largest twentieth of their counterparts. Independent columns are exchangeable with shuffled ones: one is found where there is
-    none with probability 1/20 at most. Beside a strong component a weak one may stay below what
-    shuffles of both reach: the rule errs towards fewer.
+    ones that are in the largest twentieth of their counterparts. Independent columns are
+    exchangeable with shuffled ones: one is found where there is none with probability 1/20 at most.
+    Beside a strong component a weak one may stay below what shuffles of both reach: the rule errs
+    towards fewer.
 
     Sources: J. Horn, "A rationale and test for the number of factors in factor analysis",
     Psychometrika 1965; A. Buja and N. Eyuboglu, "Remarks on parallel analysis", Multivariate
@@ -140,7 +141,7 @@ def parallel_rank(B: Array, omega: Array | None, p: float, most: int, seed: int)
     """
     rng = np.random.default_rng(seed)
     own = scatter_values(B, omega, p)
-    place = min(max(ENTRIES // (LEVEL * B.size), 2), 50)
+    place = min(max(ENTRIES // (LEVEL * B.size), 2), 20)
     shuffled = [
         scatter_values(rng.permuted(B, axis=0), omega, p)[:most] for _ in range(LEVEL * place - 1)
     ]
