@@ -16,10 +16,11 @@ from lpgeom.io import validation
 from lpgeom.kernels.cpu.rounding import add_cast_squares
 from lpgeom.progress import Progress
 from lpgeom.quantized.coder import Budget, Code, Sample, encoded, fitted, overhead
-from lpgeom.quantized.layout import WIDEST, Bytes, Ints
+from lpgeom.quantized.layout import REAL, WIDEST, Bytes, Ints
 from lpgeom.quantized.measure import blocks, digest, distances, weighted_norm
 from lpgeom.quantized.proof import SLACK, proved
 from lpgeom.quantized.quantizers import QUANTIZERS, STATES
+from lpgeom.quantized.real import SUBSPACES, arrays, mixed_within
 from lpgeom.quantized.record import QuantizedResult
 from lpgeom.quantized.scales import Scales
 from lpgeom.rows.base import Array
@@ -87,7 +88,8 @@ def approx_quantized(
     row_weights : array_like, shape (n,), optional
         omega >= 0, not all zero.
     bits : "auto" or sequence of int
-        Widths that components may have beside 0; "auto" stands for 1 to 8.
+        Widths that components may have beside 0; "auto" stands for 1 to 8. ``(0, 32)`` are ranks
+        and no bits: the subspaces of `approx_mixed`, whose numbers stay in float32.
     quantizer : {"trellis", "lloyd-max", "dead-zone"}
         How a component becomes bits: by trellis codes, which leave 20 to 45% less error, or
         each alone by the levels of Lloyd and Max, or in equal steps around 0.
@@ -150,7 +152,9 @@ def approx_quantized(
             raise ValueError(
                 f"{nbytes} bytes are fewer than {least}, which labels and scales of {n} rows take"
             )
-        if groups is None:
+        if groups is None and widths == (REAL,):
+            groups = SUBSPACES
+        elif groups is None:
             room = SHARE * (nbytes - least) / (5 * d)
             groups = int(max(1, min(MOST_GROUPS, room, n // 64)))
         with sized(n, d), Progress(progress) as bar:
@@ -164,8 +168,12 @@ def _checked_widths(bits: Any) -> tuple[int, ...]:
         validation.check_choice("bits", bits, ("auto",))
         return tuple(range(1, WIDEST + 1))
     found = sorted({operator.index(b) for b in bits} - {0})
+    if found == [REAL]:
+        return (REAL,)
     if not found or found[0] < 0 or found[-1] > WIDEST:
-        raise ValueError(f"bits are widths of 0 to {WIDEST}, one of them above 0; got {bits}")
+        raise ValueError(
+            f"bits are widths of 0 to {WIDEST}, one of them above 0, or 0 and {REAL}; got {bits}"
+        )
     return tuple(found)
 
 
@@ -190,6 +198,8 @@ class _Task:
 
     def solved(self, more: int, certify: bool) -> QuantizedResult:
         """The best of the rounds: one, and `more` for p other than 2."""
+        if self.widths == (REAL,):
+            return self._stated(self._real(), certify)
         problem, (n, d) = self.problem, self.problem.rows.shape
         p, factors = problem.p, problem.factors
         norms = np.concatenate([
@@ -221,8 +231,7 @@ class _Task:
         self, norms: Array, weights: Array, f: Array, number: int
     ) -> tuple[QuantizedResult, Array]:
         """A code for rows of these weights, and the squared distances it leaves, factors in."""
-        n, d = self.problem.rows.shape
-        wanted = norms / math.sqrt(d)
+        wanted = norms / math.sqrt(self.problem.rows.shape[1])
         ladder = Scales.of(wanted)
         scale_codes = ladder.codes(wanted)
         scales = ladder.values(scale_codes)
@@ -234,23 +243,41 @@ class _Task:
         codes = self._coded(code, labels, gains, scales, sizes)
         used = np.unique(code.bits)
         books = code.books[used[used > 0]] if code.trained else code.books[:0]
-        result = QuantizedResult(
-            shape=(n, d), p=self.problem.p, labels=labels.astype(np.uint8), bits=code.bits,
-            basis=code.V.astype(np.float16), means=code.means, deviations=code.deviations,
-            levels=books.astype(np.float16), scale_codes=scale_codes,
-            ladder=(ladder.least, ladder.step), codes=codes, norm_error=0.0, truncation_norm=0.0,
-            int8_norm=0.0, int4_norm=0.0, lower_bound=0.0, failure_probability=0.0,
-            certified=False, quantizer=self.quantizer, n_iter=number, seconds=0.0, seed=self.seed,
-            weights_digest=digest(self.problem.omega),
+        result = self._result(
+            labels=labels.astype(np.uint8), bits=code.bits, basis=code.V.astype(np.float16),
+            means=code.means, deviations=code.deviations, levels=books.astype(np.float16),
+            scale_codes=scale_codes, ladder=(ladder.least, ladder.step), codes=codes, n_iter=number,
         )  # fmt: skip
         result = self._refined(result, weights, scales)
+        return self._measured(result, f)
+
+    def _real(self) -> QuantizedResult:
+        """Ranks and no bits."""
+        problem = self.problem
+        A = self.block(np.arange(problem.rows.shape[0]))
+        found = mixed_within(A, self.nbytes, problem.p, self.groups, problem.omega, self.seed)
+        f = np.ones(len(A)) if problem.factors is None else np.asarray(problem.factors)
+        result = self._result(**arrays(A, found), n_iter=found.n_iter)
+        return self._measured(result, f)[0]
+
+    def _result(self, **arrays: Any) -> QuantizedResult:
+        """A result whose costs are not known yet."""
+        return QuantizedResult(
+            shape=self.problem.rows.shape, p=self.problem.p, norm_error=0.0, truncation_norm=0.0,
+            int8_norm=0.0, int4_norm=0.0, lower_bound=0.0, failure_probability=0.0,
+            certified=False, quantizer=self.quantizer, seconds=0.0, seed=self.seed,
+            weights_digest=digest(self.problem.omega), **arrays,
+        )  # fmt: skip
+
+    def _measured(self, result: QuantizedResult, f: Array) -> tuple[QuantizedResult, Array]:
+        """With its norm error, for rows of factors f; and the squared distances, factors in."""
+        n, d = result.shape
         off = np.concatenate([
             distances(self.block(np.arange(n)[here]), result.rows(np.arange(n)[here]))
             for here in blocks(n, d)
         ])  # fmt: skip
-        return replace(result, norm_error=weighted_norm(f * off, None, result.p)), np.square(
-            f * off
-        )
+        norm = weighted_norm(f * off, None, result.p)
+        return replace(result, norm_error=norm), np.square(f * off)
 
     def _sample(self, labels: Ints, gains: Array, scales: Array) -> Sample:
         """All rows, or those that count and some of the others, with what each stands for."""

@@ -14,6 +14,10 @@ WIDEST = 8
 """Bits of a component, at most, and of the byte that chooses its value."""
 
 
+REAL = 32
+"""The width of a component that is a float32 number."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """Places of the bits, for groups c of rows and components j.
@@ -56,7 +60,7 @@ def layout(bits: Bytes, sizes: Ints) -> Layout:
     Parameters
     ----------
     bits : ndarray of uint8, shape (groups, r)
-        Widths, 0 to 8.
+        Widths, 0 to 8, or 0 and `REAL`.
     sizes : ndarray of int, shape (groups,)
     """
     widths = bits.astype(np.int64)

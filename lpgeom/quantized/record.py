@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from lpgeom.io import validation
 from lpgeom.kernels.cpu import decode_rows
 from lpgeom.quantized.coder import overhead
-from lpgeom.quantized.layout import WIDEST, Bytes, Ints, Layout, layout
+from lpgeom.quantized.layout import REAL, WIDEST, Bytes, Ints, Layout, layout
 from lpgeom.quantized.measure import blocks, digest, distances, lengths, weighted_norm
 from lpgeom.quantized.proof import proved
 from lpgeom.quantized.quantizers import QUANTIZERS, STATES, codebooks
@@ -35,19 +35,24 @@ from lpgeom.records.fields import Known, Saved
 Halves = NDArray[np.float16]
 
 
-def _array(dtype: type, shape: Callable[[Known], tuple[int | None, ...]]) -> fields.Check:
-    """A plain finite array of that type, of a shape that follows from the fields before it."""
+def _array(types: Any, shape: Callable[[Known], tuple[int | None, ...]]) -> fields.Check:
+    """A plain finite array of one of these types, of a shape that follows from the fields before
+    it."""
+    types = types if isinstance(types, tuple) else (types,)
 
     def check(value: Any, known: Known) -> Any:
         wanted = shape(known)
-        good = type(value) is np.ndarray and value.dtype == dtype and value.ndim == len(wanted)
+        good = type(value) is np.ndarray and value.dtype in types and value.ndim == len(wanted)
         if not good or any(a not in (b, None) for a, b in zip(wanted, value.shape, strict=True)):
-            raise fields.Unfit(f"a {np.dtype(dtype).name} array of shape {wanted}")
+            raise fields.Unfit(f"a {np.dtype(types[0]).name} array of shape {wanted}")
         if not np.isfinite(value).all():
             raise fields.Unfit("finite")
         return value
 
     return check
+
+
+REALS = (np.float16, np.float32)
 
 
 def _of_groups(known: Known) -> tuple[int | None, ...]:
@@ -71,8 +76,9 @@ class QuantizedResult(Saved):
     labels : ndarray of uint8, shape (n,)
         The group of each row.
     bits : ndarray of uint8, shape (groups, components)
-        How many bits each component takes in the rows of each group: 0 to 8.
-    basis : ndarray of float16, shape (d, components)
+        How many bits each component takes in the rows of each group: 0 to 8; or 0 and 32, which
+        are float32 numbers.
+    basis : ndarray of float16 (beside float32 numbers of float32), shape (d, components)
         What components are multiplied by.
     means, deviations : ndarray of float16, shape (groups, components)
         A component is its mean plus its deviation times a level.
@@ -113,7 +119,7 @@ class QuantizedResult(Saved):
     p: fields.Exponent
     labels: Annotated[Bytes, _array(np.uint8, lambda known: known["shape"][:1])]
     bits: Annotated[Bytes, _array(np.uint8, lambda known: (None, None))]
-    basis: Annotated[Halves, _array(np.float16, lambda k: (k["shape"][1], k["bits"].shape[1]))]
+    basis: Annotated[Any, _array(REALS, lambda k: (k["shape"][1], k["bits"].shape[1]))]
     means: Annotated[Halves, _array(np.float16, _of_groups)]
     deviations: Annotated[Halves, _array(np.float16, _of_groups)]
     levels: Annotated[Halves, _array(np.float16, _books)]
@@ -139,10 +145,16 @@ class QuantizedResult(Saved):
             raise ValueError("rows without a group")
         if int(self.labels.max(initial=0)) >= max(1, len(self.bits)):
             raise ValueError(f"labels are not below {len(self.bits)}")
-        if int(self.bits.max(initial=0)) > WIDEST or len(self.levels) not in (0, self.widths.size):
+        real = self.bits == REAL
+        if int(self.bits[~real].max(initial=0)) > WIDEST or len(self.levels) not in (
+            0,
+            self.widths.size,
+        ):
             raise ValueError(f"levels are not of the widths {self.widths.tolist()}, 8 at most")
         if self.quantizer not in QUANTIZERS:
             raise ValueError(f"an unknown quantizer {self.quantizer!r}")
+        if real.any() and self.bits[~real].any():
+            raise ValueError(f"widths of {REAL} bits beside other ones")
         if self.codes.size != self._layout.nbytes:
             raise ValueError(f"{self.codes.size} bytes of codes, not {self._layout.nbytes}")
         if len(self.ladder) != 2 or not self.ladder[0] > 0.0:
@@ -175,9 +187,9 @@ class QuantizedResult(Saved):
 
     @property
     def widths(self) -> Bytes:
-        """The widths that occur."""
+        """The widths that occur, from 1 to 8 bits."""
         found = np.unique(self.bits)
-        return found[found > 0]
+        return found[(found > 0) & (found <= WIDEST)]
 
     @cached_property
     def codebooks(self) -> NDArray[np.float32]:
@@ -195,8 +207,9 @@ class QuantizedResult(Saved):
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays; a file that `save` writes has at most 4096 more."""
-        n, d = self.shape
-        return overhead(n, d, self.bits.shape[1], self.groups, len(self.levels)) + self.codes.size
+        n, (d, r) = self.shape[0], self.basis.shape
+        more = self.basis.nbytes - 2 * d * r  # where it is in float32
+        return overhead(n, d, r, self.groups, len(self.levels)) + more + self.codes.size
 
     @property
     def cost(self) -> float:
@@ -242,7 +255,13 @@ class QuantizedResult(Saved):
     def _components(self, index: Ints) -> Array:
         """The components of some rows, shape (m, components)."""
         lay, sizes = self._layout, self.deviations.astype(np.float64)
-        y = np.empty((index.size, self.bits.shape[1]))
+        y = np.zeros((index.size, self.bits.shape[1]))
+        if (self.bits == REAL).any():
+            for c, order in enumerate(lay.order):
+                own = np.flatnonzero(self.labels[index] == c)
+                places = self._addresses[index[own], None] + np.arange(lay.strides[c])
+                y[np.ix_(own, order)] = self.codes[places].view("<f4")
+            return y
         decode_rows(
             self.codes, self._addresses[index], self.labels[index], lay.byte, lay.shift, lay.mask,
             self.bits, self.codebooks, sizes, self.means.astype(np.float64), y,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import lpgeom
 from lpgeom import CertificateError, QuantizedResult, approx_quantized
+from lpgeom.quantized.real import mixed_within
 
 
 def falling(n: int = 900, d: int = 12, seed: int = 0) -> np.ndarray:
@@ -166,6 +167,7 @@ def test_other_rows_and_weights_are_refused() -> None:
     [
         ({"nbytes": 0}, "nbytes"), ({"nbytes": 2.5}, "nbytes"), ({"p": 0.5}, "p"),
         ({"bits": ()}, "bits"), ({"bits": (9,)}, "bits"), ({"bits": "most"}, "bits"),
+        ({"bits": (2, 32)}, "bits"),
         ({"groups": 0}, "groups"), ({"groups": 257}, "groups"), ({"quantizer": "x"}, "quantizer"),
         ({"row_weights": -np.ones(900)}, "weights"), ({"seed": -1}, "seed"),
     ],
@@ -211,3 +213,21 @@ def test_large_data_are_coded_after_a_sample(monkeypatch: pytest.MonkeyPatch) ->
     assert found.cost < 1.15 * whole.cost
     assert found.cost == pytest.approx(cost(A, found), rel=1e-9)
     assert lpgeom.approx_quantized is approx_quantized
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0])
+def test_widths_of_0_and_32_are_the_ranks_of_approx_mixed(p: float) -> None:
+    A = falling(500)
+    omega = 1.0 / np.arange(1, 501)
+    found = approx_quantized(A, 9_000, p, bits=(0, 32), row_weights=omega, groups=3)
+    assert found.nbytes <= 9_000
+    numbers = mixed_within(A, 9_000, p, 3, omega, 0).budget
+    mixed = lpgeom.approx_mixed(A, numbers, p, subspaces=3, row_weights=omega)
+    assert mixed.ranks == found.ranks
+    np.testing.assert_array_equal(mixed.labels, found.labels)
+    assert found.cost == pytest.approx(mixed.cost, rel=1e-5)
+    assert found.truncation_cost == pytest.approx(mixed.cost, rel=1e-5)
+    assert found.lower_bound == pytest.approx(mixed.lower_bound, rel=0.02)
+    found.verify(A, row_weights=omega)
+    with pytest.raises(ValueError, match="too few for a rank"):
+        approx_quantized(A, 1_017, p, bits=(0, 32))
