@@ -52,8 +52,8 @@ def fed_back(
         Finite; left as it is.
     bits, group
         As for `rounded`, which chooses levels and first scales, with the weights H_jj.
-    moment : array_like, shape (d, d)
-        Positive semidefinite; may be singular.
+    moment : array_like, shape (d, d), or Damped
+        Positive semidefinite; may be singular. What `damped` makes of it serves several calls.
     damping : float
         H is `moment` plus that share of its mean eigenvalue; > 0.
 
@@ -84,7 +84,8 @@ def fed_back(
     True
     """
     W, _, bits, group = checked(W, bits, group)
-    H, U = damped(moment, W.shape[1], damping)
+    ridge = moment if isinstance(moment, Damped) else damped(moment, W.shape[1], damping)
+    H, U = ridge.H, ridge.U
     start = rounded(W, bits, group, column_weights=np.diag(H))
     unit = float(np.abs(start.levels).max())
     levels = start.levels.astype(np.float64) / unit
@@ -98,8 +99,16 @@ def fed_back(
     return replace(start, scales=best.scales.astype(np.float16), codes=best.codes)
 
 
-def damped(moment: Any, d: int, damping: float) -> tuple[Array, Array]:
-    """(H, U): a moment with the ridge, of mean diagonal about 1; ``H^-1 = U^T U`` in `order_of` H.
+@dataclass(frozen=True)
+class Damped:
+    """A moment H with a ridge, of mean diagonal about 1; ``H^-1 = U^T U`` in `order_of` H."""
+
+    H: Array
+    U: Array
+
+
+def damped(moment: Any, d: int, damping: float = DAMPING) -> Damped:
+    """A moment with the ridge, and the factor of its inverse.
 
     With the order of rows and columns reversed, H has a factor L, lower triangular: ``H = V V^T``
     with V upper triangular, and U is the inverse of V.
@@ -125,7 +134,7 @@ def damped(moment: Any, d: int, damping: float) -> tuple[Array, Array]:
         V = cholesky(H[np.ix_(order, order)], lower=True, check_finite=False)[::-1, ::-1]
     except np.linalg.LinAlgError as error:
         raise ValueError("moment must be positive semidefinite") from error
-    return H, dtrtri(V)[0]
+    return Damped(H, dtrtri(V)[0])
 
 
 def order_of(H: Array) -> Any:

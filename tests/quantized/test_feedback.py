@@ -39,7 +39,9 @@ def test_never_worse_than_nearest(
     found = fed_back(W, bits, group, moment)
     assert np.array_equal(W, before[0])
     assert np.array_equal(moment, before[1])
-    H, U = damped(moment, d, feedback.DAMPING)
+    ridge = damped(moment, d)
+    H, U = ridge.H, ridge.U
+    assert np.array_equal(fed_back(W, bits, group, ridge).codes, found.codes)
     near = rounded(W, bits, group, column_weights=np.diag(H))
     assert cost(W, found.dense(), H) <= cost(W, near.dense(), H) * (1 + 1e-9)
     assert (found.codes < 2**bits).all()
@@ -55,7 +57,8 @@ def test_the_recursion_is_the_best_move_of_free_weights(
 ) -> None:
     monkeypatch.setattr(feedback, "BLOCK", block)
     W, moment = problem(5, 12, 30, 1)
-    H, U = damped(moment, 12, 0.01)
+    ridge = damped(moment, 12)
+    H, U = ridge.H, ridge.U
     start = rounded(W, 3, 4)
     steps = feedback._Problem(W, H, start.levels, np.arange(12) // 4)
     scales = start.scales.astype(float)
@@ -66,7 +69,8 @@ def test_the_recursion_is_the_best_move_of_free_weights(
 
 def test_every_step_costs_less() -> None:
     W, moment = problem(40, 96, 60, 2)
-    H, U = damped(moment, 96, 0.01)
+    ridge = damped(moment, 96)
+    H, U = ridge.H, ridge.U
     start = rounded(W, 3, 32)
     steps = feedback._Problem(W, H, start.levels, np.arange(96) // 32)
     scales = start.scales.astype(float)

@@ -10,16 +10,16 @@ from torch import Tensor
 
 from lpgeom.nn.factors.factored import Factored, Spec
 from lpgeom.nn.factors.rounded import Rounded
-from lpgeom.quantized.feedback import fed_back
-from lpgeom.quantized.rounding import Rounding, nbytes_of, rounded
+from lpgeom.quantized.feedback import damped, fed_back
+from lpgeom.quantized.rounding import nbytes_of, rounded
 from lpgeom.records.subspace import Array
 
 Choice = tuple[int, int | None]
 """Bits of an entry, and how many share a scale; None: a row."""
 
 WIDTHS: tuple[Choice, ...] = (
-    (2, 32), (2, 16), (3, None), (3, 128), (3, 64), (3, 32), (4, None), (4, 128), (4, 64), (4, 32),
-    (5, None), (5, 64), (5, 32), (6, None), (6, 64), (7, None), (8, None), (8, 64),
+    (2, 32), (3, None), (3, 128), (3, 64), (3, 32), (4, None), (4, 128), (4, 64), (4, 32),
+    (5, None), (5, 64), (6, None), (6, 64), (7, None), (8, None),
 )  # fmt: skip
 """What a layer may be stored in."""
 
@@ -41,12 +41,13 @@ def candidates(weight: Tensor, spec: Spec) -> list[tuple[int, float, Choice]]:
     n, d = weight.shape
     W = _numbers(weight)[:: max(1, n // ROWS)]
     size = cost_of(W, np.zeros_like(W), spec) or 1.0
+    ridge = None if spec.metric is None else damped(spec.metric.spread, d)
     found = {}
     for bits, group in WIDTHS:
         nbytes = nbytes_of(n, d, bits, min(d, group or d), weight.element_size())
         if nbytes < n * d * weight.element_size() and nbytes not in found:
-            Q = _rounded(W, (bits, group), spec).dense()
-            found[nbytes] = (nbytes, cost_of(W, Q, spec) / size, (bits, group))
+            made = rounded(W, bits, group) if ridge is None else fed_back(W, bits, group, ridge)
+            found[nbytes] = (nbytes, cost_of(W, made.dense(), spec) / size, (bits, group))
     return [found[nbytes] for nbytes in sorted(found)]
 
 
@@ -62,11 +63,12 @@ def coded_entries(weight: Tensor, choice: Choice, spec: Spec) -> Factored:
         Entries that are not finite.
     """
     W = _numbers(weight)
-    found = _rounded(W, choice, spec)
+    metric = spec.metric
+    found = rounded(W, *choice) if metric is None else fed_back(W, *choice, metric.spread)
     held: Any = Rounded.of(found, weight.dtype, weight.device)
     stored = held.dense().double().cpu().numpy()
-    if spec.metric is not None and spec.metric.mean is not None:
-        shift = (W - stored) @ spec.metric.mean
+    if metric is not None and metric.mean is not None:
+        shift = (W - stored) @ metric.mean
         held.shift = torch.from_numpy(shift).to(weight.device, weight.dtype)
     return Factored(
         factors=held,
@@ -75,7 +77,7 @@ def coded_entries(weight: Tensor, choice: Choice, spec: Spec) -> Factored:
         lower_bound=None,
         svd_cost=None,
         failure_probability=0.0,
-        method="nearest" if spec.metric is None else "fed back",
+        method="nearest" if metric is None else "fed back",
         spectrum=(),
     )
 
@@ -89,12 +91,6 @@ def cost_of(W: Array, Q: Array, spec: Spec) -> float:
     else:
         squares = np.einsum("ij,ij->i", E @ spec.metric.spread, E)
     return float((np.maximum(squares, 0.0) ** (0.5 * spec.p)).sum())
-
-
-def _rounded(W: Array, choice: Choice, spec: Spec) -> Rounding:
-    if spec.metric is None:
-        return rounded(W, *choice)
-    return fed_back(W, *choice, spec.metric.spread)
 
 
 def _numbers(weight: Tensor) -> Array:
