@@ -137,6 +137,7 @@ def approx_quantized(
     started = time.perf_counter()
     nbytes = validation.check_positive_int("nbytes", nbytes)
     validation.check_choice("quantizer", quantizer, tuple(QUANTIZERS))
+    certify = validation.check_flag("certify", certify)
     seed = validation.check_seed(seed)
     steps = validation.check_steps(max_iter, ROUNDS)
     widths = _checked_widths(bits)
@@ -190,6 +191,12 @@ class _Task:
     started: float
     bar: Progress
 
+    @property
+    def omega(self) -> Array | None:
+        """The row weights, fetched."""
+        omega = self.problem.omega
+        return None if omega is None else np.asarray(omega, dtype=np.float64)
+
     def block(self, index: Ints) -> NDArray[Any]:
         """Some rows, scaled by a power of two."""
         rows = taken(self.problem.A, index)
@@ -207,7 +214,8 @@ class _Task:
             for here in blocks(n, d)
         ])  # fmt: skip
         f = np.ones(n) if factors is None else np.asarray(factors, dtype=np.float64)
-        t = np.square(f * norms)
+        # Before the first round for p > 2 no row is known to be far off.
+        t = np.square(f * norms) if p < 2.0 else np.zeros(n)
         best: QuantizedResult | None = None
         for round_ in range(more + 1):
             weights = np.square(f)
@@ -255,7 +263,7 @@ class _Task:
         """Ranks and no bits."""
         problem = self.problem
         A = self.block(np.arange(problem.rows.shape[0]))
-        found = mixed_within(A, self.nbytes, problem.p, self.groups, problem.omega, self.seed)
+        found = mixed_within(A, self.nbytes, problem.p, self.groups, self.omega, self.seed)
         f = np.ones(len(A)) if problem.factors is None else np.asarray(problem.factors)
         result = self._result(**arrays(A, found), n_iter=found.n_iter)
         return self._measured(result, f)[0]
@@ -266,7 +274,7 @@ class _Task:
             shape=self.problem.rows.shape, p=self.problem.p, norm_error=0.0, truncation_norm=0.0,
             int8_norm=0.0, int4_norm=0.0, lower_bound=0.0, failure_probability=0.0,
             certified=False, quantizer=self.quantizer, seconds=0.0, seed=self.seed,
-            weights_digest=digest(self.problem.omega), **arrays,
+            weights_digest=digest(self.omega), **arrays,
         )  # fmt: skip
 
     def _measured(self, result: QuantizedResult, f: Array) -> tuple[QuantizedResult, Array]:
@@ -354,7 +362,7 @@ class _Task:
         problem = self.problem
         n, d = result.shape
         unit, scale = problem.unit, problem.scale
-        omega = None if problem.omega is None else np.asarray(problem.omega, dtype=np.float64)
+        omega = self.omega
         result = replace(
             result,
             ladder=(result.ladder[0] / scale, result.ladder[1]),

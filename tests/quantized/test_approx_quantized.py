@@ -231,3 +231,19 @@ def test_widths_of_0_and_32_are_the_ranks_of_approx_mixed(p: float) -> None:
     found.verify(A, row_weights=omega)
     with pytest.raises(ValueError, match="too few for a rank"):
         approx_quantized(A, 1_017, p, bits=(0, 32))
+
+
+@pytest.mark.parametrize("p", [4.0, 20.0, 100.0])
+def test_large_powers_are_no_worse_than_int4(p: float) -> None:
+    A = falling(300, 8)
+    found = approx_quantized(A, 300 * 8 * 4, p)
+    assert found.norm_error < found.int4_norm
+    found.verify(A)
+
+
+def test_dask_arrays_with_weights() -> None:
+    da = pytest.importorskip("dask.array")
+    A, omega = falling(), np.arange(900.0)
+    lazy = approx_quantized(da.from_array(A, chunks=(250, 12)), 4000, row_weights=omega)
+    lazy.verify(A, row_weights=omega)
+    assert lazy.cost == pytest.approx(approx_quantized(A, 4000, row_weights=omega).cost, rel=1e-3)
