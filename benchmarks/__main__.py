@@ -31,6 +31,7 @@ from . import (
     robustness,
     scaling,
     subspace,
+    words,
 )
 
 BENCHMARKS = {
@@ -53,6 +54,7 @@ BENCHMARKS = {
     "robustness": robustness,
     "scaling": scaling,
     "pictures": pictures,
+    "words": words,
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from .. import machine, report
-from . import encoders, evaluation, methods, sized, summary, sums, tasks, tuning
+from . import encoders, evaluation, methods, pages, sized, summary, sums, tasks, tuning
 from .packages import cache
 from .store import Store
 
@@ -23,14 +23,15 @@ BY: dict[str, Any] = {
 
 USUAL: dict[str, Any] = {
     "models": list(encoders.MODELS), "tasks": [*tasks.MAIN, "newsgroups", "tweets"],
-    "methods": list(methods.EMBEDDINGS), "ratios": [0.1, 0.2, 0.28, 0.4, 0.6], "test_size": 500,
+    "methods": list(methods.EMBEDDINGS), "ratios": [0.1, 0.2, 0.28, 0.4, 0.6],
+    "sizes": [], "test_size": 500,
 }  # fmt: skip
 BYTES: dict[str, Any] = {
     **USUAL, "tasks": [*tasks.MAIN, "newsgroups"], "methods": list(sized.SIZED), "ratios": [],
 }  # fmt: skip
 QUICK: dict[str, Any] = {
     "models": ["minilm"], "tasks": ["movie", "movie-graded"], "methods": ["svd", "default"],
-    "ratios": [0.6], "test_size": 300,
+    "ratios": [0.6], "sizes": [], "test_size": 300,
 }  # fmt: skip
 
 
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", choices=encoders.MODELS, metavar="MODEL")
     parser.add_argument(
         "--by", choices=tuple(BY), default="parameters",
-        help="what is saved: parameters, a share --ratios, or bytes, each method's own sizes",
+        help="what is saved: parameters, a share --ratios, or bytes, of which --sizes are left",
     )  # fmt: skip
     parser.add_argument("--tasks", nargs="+", choices=tuple(tasks.TASKS), metavar="TASK")
     parser.add_argument(
@@ -46,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(methods.METHODS)}; by bytes: {', '.join(sized.SIZED)}",
     )  # fmt: skip
     parser.add_argument("--ratios", nargs="+", type=float, metavar="SHARE")
+    parser.add_argument(
+        "--sizes", nargs="+", type=float, metavar="SHARE", help="instead of each method's own"
+    )
     parser.add_argument("--test-size", type=int, metavar="N", help="test texts of a task")
     parser.add_argument("--lines", type=Path, metavar="FILE", help=f"default: {summary.LINES.name}")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="of packages and features")
@@ -73,7 +77,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     path = options.lines or (folder / f"quick-{path.name}" if options.quick else path)
     store = Store(path, settings, told)
     if options.docs:
-        summary.write(Store(summary.LINES, settings), Store(sums.LINES, settings, "size"))
+        pages.write(Store(summary.LINES, settings), Store(sums.LINES, settings, "size"))
         return {"settings": settings, "lines": len(store.lines)}
     print(report.machine_line(machine.describe()), flush=True)
     splits = {
@@ -114,7 +118,7 @@ def _model(
     todo = [
         (method, value, missing)
         for method in wanted
-        for value in (method.sizes if isinstance(method, sized.Sized) else asked["ratios"])
+        for value in method.shares(asked)
         if (missing := [t for t in loaded if not store.has(name, t, method.name, value)])
     ]
     bare = [task for task in loaded if not store.has(name, task, "none", 0.0)]

@@ -34,6 +34,10 @@ class Method:
     scope: str = "embeddings"
     calibrated: bool = False
 
+    def shares(self, asked: dict[str, Any]) -> Sequence[float]:
+        """What it is told, of what was asked for."""
+        return list(asked["ratios"])
+
     def applied(
         self, encoder: Encoder, ratio: float, calibration: Sequence[str]
     ) -> tuple[Encoder, dict[str, Any]]:

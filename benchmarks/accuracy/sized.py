@@ -33,6 +33,8 @@ class Sized:
     Attributes
     ----------
     name, title : str
+    family : str
+        Its line in the pictures.
     make : callable
         From an encoder, a share of bytes and calibration texts to a smaller encoder and its bytes.
     sizes : tuple
@@ -46,17 +48,27 @@ class Sized:
 
     name: str
     title: str
+    family: str
     make: Callable[[Encoder, Any, Sequence[str]], Smaller]
     sizes: tuple[float | None, ...] = (None,)
     scope: str = "embeddings"
     calibrated: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is told a size."""
+        return self.sizes != (None,)
+
+    def shares(self, asked: dict[str, Any]) -> Sequence[float | None]:
+        """What it is told, of what was asked for."""
+        return (self.asks and asked["sizes"]) or self.sizes
 
     def applied(
         self, encoder: Encoder, size: float | None, calibration: Sequence[str]
     ) -> tuple[Encoder, dict[str, Any]]:
         """The smaller encoder, and what is said of it beside its scores."""
         started = time.process_time()
-        smaller, taken = self.make(encoder, size, calibration)
+        smaller, taken = self.make(encoder, size, calibration if self.calibrated else ())
         seconds = time.process_time() - started
         share = taken / (4 * numbers(encoder, self.scope))
         return smaller, {
@@ -168,27 +180,27 @@ INT8 = partial(coders.rounded, bits=8)
 INT4 = partial(coders.rounded, bits=4, group=64)
 INT3 = partial(coders.rounded, bits=3, group=32)
 CODES = partial(coders.product_codes, dims=4)
+OURS, NEAREST, PRODUCT = "ranks and bits", "rounded to nearest", "product quantisation"
+RANKS, RUNTIME = "ranks alone", "ONNX Runtime"
 EMBEDDINGS = [
-    Sized("ours", "ranks and bits", _ours, (0.25, 0.14, 0.1, 0.066, 0.045, 0.033, 0.02)),
-    Sized("default-.28", "`ratio=.28`, float32", partial(_compressed, ratio=0.28)),
-    Sized("float16", "float16", _of_table(coders.cast)),
-    Sized("int8", "int8, a scale a row", _of_table(coders.rounded, 8)),
+    Sized("ours", OURS, OURS, _ours, (0.25, 0.14, 0.1, 0.066, 0.045, 0.033, 0.02)),
+    Sized("default-.28", "`ratio=.28`, float32", RANKS, partial(_compressed, ratio=0.28)),
+    Sized("float16", "float16", NEAREST, _of_table(coders.cast)),
+    Sized("int8", "int8, a scale a row", NEAREST, _of_table(coders.rounded, 8)),
     *(
-        Sized(f"int{bits}", f"int{bits}, groups of 32", _of_table(coders.rounded, bits, 32))
-        for bits in (4, 3, 2)
+        Sized(f"int{b}", f"int{b}, groups of 32", NEAREST, _of_table(coders.rounded, b, 32))
+        for b in (4, 3, 2)
     ),
     *(
         Sized(
-            f"pq-{dims}",
-            f"product quantisation, {dims} numbers a byte",
+            f"pq-{dims}", f"product quantisation, {dims} numbers a byte", PRODUCT,
             _of_table(coders.product_codes, dims, weighted=True),
         )
         for dims in (3, 4, 6, 8, 16)
     ),
     *(
         Sized(
-            f"mixed-{removed:g}-{bits}",
-            f"mixed ranks, {removed:.0%} removed, {kind}",
+            f"mixed-{removed:g}-{bits}", f"mixed ranks, {removed:.0%} removed, {kind}", RANKS,
             _of_table(partial(coders.mixed_ranks, removed=removed, bits=bits), weighted=True),
         )
         for removed, bits, kind in (
@@ -197,23 +209,19 @@ EMBEDDINGS = [
         )
     ),
 ]  # fmt: skip
+EVERYTHING = partial(_compressed, ratio=0.2, layers="all")
 WHOLE = [
-    Sized(
-        "all-default-.2",
-        "`ratio=.2`, float32",
-        partial(_compressed, ratio=0.2, layers="all"),
-        scope="all",
-    ),
-    Sized("all-float16", "float16", _float16, scope="all"),
-    Sized("all-onnx", "ONNX Runtime, dynamic int8", _onnx, scope="all"),
+    Sized("all-default-.2", "`ratio=.2`, float32", RANKS, EVERYTHING, scope="all"),
+    Sized("all-float16", "float16", NEAREST, _float16, scope="all"),
+    Sized("all-onnx", "ONNX Runtime, dynamic int8", RUNTIME, _onnx, scope="all"),
     *(
-        Sized(f"all-{name}", title, _of_layers(linear, table), scope="all")
-        for name, title, linear, table in (
-            ("int8", "int8, a scale a row", INT8, INT8),
-            ("int8-int4", "int8, embedding int4", INT8, INT4),
-            ("int4", "int4, groups of 64", INT4, INT4),
-            ("int3", "int3, groups of 32", INT3, INT3),
-            ("int4-pq", "int4, embedding by product quantisation", INT4, CODES),
+        Sized(f"all-{name}", title, family, _of_layers(linear, table), scope="all")
+        for name, title, family, linear, table in (
+            ("int8", "int8, a scale a row", NEAREST, INT8, INT8),
+            ("int8-int4", "int8, embedding int4", NEAREST, INT8, INT4),
+            ("int4", "int4, groups of 64", NEAREST, INT4, INT4),
+            ("int3", "int3, groups of 32", NEAREST, INT3, INT3),
+            ("int4-pq", "int4, embedding by product quantisation", PRODUCT, INT4, CODES),
         )
     ),
 ]

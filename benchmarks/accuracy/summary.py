@@ -1,29 +1,21 @@
-"""Tables and pictures of docs/accuracy.md, from the result lines alone."""
+"""Tables and pictures of accuracy against parameters, from the result lines alone."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.io.atomic import write_atomically
-
 from .. import report
 from . import methods, tasks
 from .encoders import TITLES as MODELS
 from .scores import mean_and_error, unpacked
-from .store import Line, Store
+from .store import Line
 
 LINES = report.RESULTS / "accuracy.jsonl"
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "docs" / "accuracy.md", ROOT / "README.md")
-PICTURES = ROOT / "docs" / "images"
 
 
 class Results:
@@ -158,18 +150,6 @@ def pairs_at(results: Results, ratio: float) -> list[tuple[Line, Line]]:
     return pairs
 
 
-def short_table(results: Results) -> str:
-    """Mean drops of the SVD and of the default."""
-    head, svd, ours = ["embedding removed"], ["points lost, SVD"], ["points lost, `compress`"]
-    for ratio in results.ratios():
-        pairs = pairs_at(results, ratio)
-        if pairs:
-            head.append(f"{ratio:.0%}")
-            ours.append(_plus_minus([a for a, _ in pairs], "drop"))
-            svd.append(_plus_minus([b for _, b in pairs], "drop"))
-    return markdown(head, [svd, ours])
-
-
 def goals_table(results: Results) -> str:
     """The default's mean drop over models and main tasks, and where it is above half the SVD's."""
     rows = []
@@ -238,60 +218,3 @@ def picture(results: Results, model: str, scope: str = "embeddings") -> Any:
     left.legend(frameon=False, fontsize=8)
     figure.suptitle(f"{MODELS[model]}: mean of five tasks", fontsize=10)
     return figure
-
-
-# ---------------------------------------------------------------- the page
-
-
-def tables(results: Results) -> dict[str, Callable[[], str]]:
-    """The generated parts of the page, by the names in its markers."""
-    found: dict[str, Callable[[], str]] = {
-        "base": partial(base_table, results),
-        "goals": partial(goals_table, results),
-        "short": partial(short_table, results),
-    }
-    for model in results.models():
-        found[f"drops {model}"] = partial(drops_table, results, model)
-        for kind, scope in (("methods", "embeddings"), ("linear", "linear"), ("whole", "all")):
-            for ratio in results.ratios(scope):
-                found[f"{kind} {model} {ratio:g}"] = partial(
-                    methods_table, results, model, ratio, scope
-                )
-    return found
-
-
-MARKED = re.compile(r"(<!-- table: ([^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def filled(page: str, results: Results) -> str:
-    """The page with the tables between its markers made anew.
-
-    Raises
-    ------
-    ValueError
-        A marker for which there are no results.
-    """
-    known = tables(results)
-
-    def made(match: re.Match[str]) -> str:
-        name = match[2]
-        if name not in known:
-            raise ValueError(f"there are no results for table {name!r}; known: {sorted(known)}")
-        return f"{match[1]}\n{known[name]()}\n\n{match[3]}"
-
-    return MARKED.sub(made, page)
-
-
-def write(store: Store, by_bytes: Store) -> None:
-    """Fill the pages and draw the pictures."""
-    from lpgeom import plots
-
-    results = Results(store.lines.values())
-    for page in PAGES:
-        _write_text(page, filled(page.read_text(encoding="utf-8"), results))
-    for model in results.models():
-        plots.save(picture(results, model).axes[0], PICTURES / f"accuracy-{model}.png")
-
-
-def _write_text(path: Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()))

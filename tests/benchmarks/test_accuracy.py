@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import performance
 from benchmarks.__main__ import main
-from benchmarks.accuracy import heads, methods, packages, scores, summary, tasks
+from benchmarks.accuracy import heads, methods, packages, pages, scores, summary, sums, tasks
 from benchmarks.accuracy.corpora import Text
 from benchmarks.accuracy.store import Store
 from lpgeom.datasets import MissingData
@@ -153,23 +153,28 @@ def test_tables_are_made_between_markers() -> None:
             _line("svd", 0.28, [0, 0, 1, 0], task),
             _line("default", 0.28, [1, 1, 1, 0], task),
         ]
-    results = summary.Results(lines)
+    store, none = (Store(Path(name), SETTINGS, name) for name in ("ratio", "size"))
+    store.lines = {store.key(line): line for line in lines}
+    known = pages.tables(store, none)
     page = "text\n<!-- table: methods minilm 0.28 -->\nold\n<!-- end -->\nmore\n"
-    made = summary.filled(page, results)
+    made = performance.filled(page, known)
     assert "old" not in made
     assert "| SVD | `svd` | 75.00 ± 0.53 |" in made
-    assert summary.filled(made, results) == made
-    with pytest.raises(ValueError, match="no results for table 'methods mpnet 0.28'"):
-        summary.filled(page.replace("minilm", "mpnet"), results)
+    assert performance.filled(made, known) == made
+    with pytest.raises(ValueError, match="no table 'methods mpnet 0.28'"):
+        performance.filled(page.replace("minilm", "mpnet"), known)
 
 
 def test_the_pages_have_the_figures_of_the_lines() -> None:
-    """Every table of docs/accuracy.md and README.md is made from the lines that are committed."""
+    """Every marked table is made from the lines that are committed."""
     settings = {"test_size": 500, "seeds": [0, 1, 2], "length": 48}
-    results = summary.Results(Store(summary.LINES, settings).lines.values())
-    pages = [page.read_text(encoding="utf-8") for page in summary.PAGES]
-    assert [len(re.findall(summary.MARKED, page)) for page in pages] == [11, 1]
-    assert [summary.filled(page, results) for page in pages] == pages
+    known = pages.tables(
+        Store(summary.LINES, settings), Store(sums.LINES, settings, "size")
+    )  # fmt: skip
+    for path in pages.PAGES:
+        page = path.read_text(encoding="utf-8")
+        assert performance.MARKED.search(page)
+        assert performance.filled(page, known) == page, "python -m benchmarks accuracy --docs"
 
 
 # ---------------------------------------------------------------- methods
