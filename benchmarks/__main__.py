@@ -11,6 +11,7 @@ from lpgeom.datasets import MissingData
 
 from . import (
     accuracy,
+    breakdown,
     certificates,
     compare,
     components,
@@ -25,6 +26,7 @@ from . import (
     gpu,
     mvee,
     nn,
+    outliers,
     outofcore,
     pictures,
     report,
@@ -37,6 +39,7 @@ from . import (
 BENCHMARKS = {
     "accuracy": accuracy,
     "subspace": subspace,
+    "breakdown": breakdown,
     "certificates": certificates,
     "contaminated": contaminated,
     "coresets": coresets,
@@ -50,6 +53,7 @@ BENCHMARKS = {
     "gpu": gpu,
     "mvee": mvee,
     "nn": nn,
+    "outliers": outliers,
     "outofcore": outofcore,
     "robustness": robustness,
     "scaling": scaling,

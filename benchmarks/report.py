@@ -50,6 +50,12 @@ def write(name: str, body: dict[str, Any], path: str | Path | None) -> Path | No
     return path
 
 
+def stored(name: str) -> dict[str, Any]:
+    """What a benchmark found when it was last run whole; empty if it never was."""
+    path = RESULTS / f"{name}.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
 def machine_line(description: dict[str, Any]) -> str:
     """The machine in one line, for the head of a table."""
     blas = ", ".join(

@@ -25,6 +25,8 @@ from lpgeom.records import SubspaceResult as SubspaceResult
 if TYPE_CHECKING:
     from lpgeom.affine.affine import approx_affine as approx_affine
     from lpgeom.affine.result import AffineResult as AffineResult
+    from lpgeom.affine.robust.distances import OutlierMap as OutlierMap
+    from lpgeom.affine.robust.distances import outlier_map as outlier_map
     from lpgeom.approx import approx_subspace as approx_subspace
     from lpgeom.comparison.compare import compare as compare
     from lpgeom.coresets.record import Coreset as Coreset
@@ -61,6 +63,7 @@ _PUBLIC = {
     "MixedResult SubspaceResult",
     "affine.affine": "approx_affine",
     "affine.result": "AffineResult",
+    "affine.robust.distances": "OutlierMap outlier_map",
     "approx": "approx_subspace",
     "comparison.compare": "compare",
     "coresets.record": "Coreset",

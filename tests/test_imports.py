@@ -55,7 +55,7 @@ ONLY_IN = {
     "cupy": {"rows", "kernels"},
     "jinja2": {"nn"},
     "matplotlib": {"plots"},
-    "sklearn": {"datasets", "estimator", "heuristics"},
+    "sklearn": {"affine", "datasets", "estimator", "heuristics"},
     "pandas": {"io"},
     "cvxpy": {"heuristics"},
 }

@@ -18,6 +18,7 @@ from lpgeom.affine.affine import CENTRES, check_support_fraction, rejudged
 from lpgeom.affine.joint import power_of_two
 from lpgeom.affine.lift import lifted
 from lpgeom.affine.result import AffineResult
+from lpgeom.affine.robust.distances import OutlierMap, outlier_map
 from lpgeom.estimator.axes import distinct_rows, ordered_axes
 from lpgeom.estimator.search import RULES, ComponentSearch
 from lpgeom.estimator.stream import Stream
@@ -324,6 +325,15 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         B -= (B @ self.components_.T) @ self.components_
         with np.errstate(over="ignore"):
             return -((np.sqrt(np.einsum("ij,ij->i", B, B)) * unit) ** self.p)
+
+    def outlier_map(self, X: Any, **options: Any) -> OutlierMap:
+        """Both distances of the rows that it was fitted to, their cut-offs and kinds.
+
+        `lpgeom.outlier_map`, which has the options; `lpgeom.plots.outlier_map` draws it.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=DTYPES, reset=False)
+        return outlier_map(X, self.result_, **options)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Weighted mean of `score_samples`; 0 at best. More components never score worse."""

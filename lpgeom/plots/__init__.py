@@ -11,6 +11,7 @@ from lpgeom.plots.compression import compression_picture, plot_compression
 from lpgeom.plots.costs import OURS, VALUES, compare, cost_curve, plot_compare
 from lpgeom.plots.ellipsoids import ellipsoid, plot_ball
 from lpgeom.plots.files import SUFFIXES, save, svg
+from lpgeom.plots.outliers import outlier_map
 from lpgeom.plots.residual_norms import residuals
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "compression_picture",
     "cost_curve",
     "ellipsoid",
+    "outlier_map",
     "plot_ball",
     "plot_compare",
     "plot_compression",

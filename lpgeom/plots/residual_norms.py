@@ -85,7 +85,7 @@ def residuals(
         raise ValueError(f"named must be an integer >= 0, got {named!r}")
     array = validation.check_matrix(A)
     validation.largest_entries(array)
-    labels = _labels(A, names, len(array))
+    labels = labels_of(A, names, len(array))
     r, lengths = _distances(array, result)
     limit = threshold(r)
     out = (r > limit) & (r > 64.0 * math.sqrt(array.shape[1]) * EPS * lengths)
@@ -102,7 +102,8 @@ def threshold(r: Array) -> float:
     return middle + DEVIATIONS * NORMAL * float(np.median(np.abs(r - middle)))
 
 
-def _labels(A: Any, names: Any, n: int) -> list[str]:
+def labels_of(A: Any, names: Any, n: int) -> list[str]:
+    """Names of n rows: those given, the index of a dataframe, or numbers."""
     if names is None:
         index = getattr(A, "index", None)  # a list has a method of that name
         names = index if index is not None and not callable(index) else range(n)

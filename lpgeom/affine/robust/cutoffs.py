@@ -12,6 +12,9 @@ from lpgeom.rows.base import Array
 LEVEL = 0.975
 """Share of regular rows that a cut-off lets pass."""
 
+MOST = 2001
+"""Numbers that a medcouple is computed of, at most."""
+
 
 def univariate_mcd(x: Array, weights: Array | None, share: float) -> tuple[float, float]:
     """Location and scale of numbers: the mean and deviation of a part of least variance.
@@ -87,3 +90,39 @@ def _consistency(part: float) -> float:
     if part >= 1.0:
         return 1.0
     return part / float(chdtr(3, _chi2(part, 1)))
+
+
+def adjusted_cutoff(distances: Array) -> float:
+    """The upper end of the boxplot adjusted for skewness, ``Q3 + 1.5 exp(c MC) IQR``.
+
+    MC is the `medcouple`, c is 3 for MC >= 0 and 4 below. Source: M. Hubert and E. Vandervieren,
+    "An adjusted boxplot for skewed distributions", CSDA 52, 2008.
+    """
+    finite = distances[np.isfinite(distances)]
+    if not finite.size:
+        return math.inf
+    low, high = np.quantile(finite, [0.25, 0.75])
+    mc = medcouple(finite)
+    return float(high + 1.5 * math.exp((3.0 if mc >= 0.0 else 4.0) * mc) * (high - low))
+
+
+def medcouple(x: Array) -> float:
+    """Robust skewness in [-1, 1]: the median of ``((x_j - m) - (m - x_i)) / (x_j - x_i)``.
+
+    Over pairs x_i <= m <= x_j about the median m; pairs of numbers equal to m, of which the i-th
+    and the j-th, count the sign of their places. O(n^2), of 2,001 order statistics where there are
+    more numbers. Source: G. Brys, M. Hubert and A. Struyf, "A robust measure of skewness", J.
+    Computational and Graphical Statistics 13, 2004.
+    """
+    x = np.sort(x)
+    if len(x) > MOST:
+        x = x[np.round(np.linspace(0.0, len(x) - 1.0, MOST)).astype(np.intp)]
+    z = x - np.median(x)
+    upper, lower = z[z >= 0.0][:, None], z[z <= 0.0][None, :]
+    ties = int((z == 0.0).sum())
+    spread = upper - lower
+    h = np.divide(upper + lower, spread, out=np.zeros_like(spread), where=spread > 0.0)
+    if ties:
+        place = np.arange(ties)
+        h[:ties, lower.shape[1] - ties :] = np.sign(place[:, None] + place[None, :] + 1 - ties)
+    return float(np.median(h))

@@ -1,0 +1,91 @@
+"""Classic tables: which known outliers LpPCA and R's rrcov flag, and which other rows."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import machine, report, rrcov
+from .classic import TABLES, Classic, load
+
+OURS: dict[str, dict[str, Any]] = {
+    "LpPCA(k)": {},
+    'LpPCA(k, support_fraction="auto")': {"support_fraction": "auto"},
+    "LpPCA(k, support_fraction=0.5)": {"support_fraction": 0.5},
+}
+THEIRS = ("PcaHubert", "PcaGrid", "PcaCov")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", nargs="+", choices=tuple(TABLES), default=tuple(TABLES))
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    print(report.machine_line(machine.describe()), flush=True)
+    found = rrcov.version()
+    stored = {} if found else report.stored("outliers")
+    theirs = {line["data"]: line["rrcov"] for line in stored.get("results", ())}
+    measured = []
+    for name in ("hbk",) if options.quick else options.only:
+        table = load(name)
+        line = one(table, scaled(table.rows))
+        line["rrcov"] = flags_of(table) if found else theirs.get(name, {})
+        measured.append({"data": name, **line})
+    print(f"\n{outliers_table(measured)}")
+    version = found or stored.get("rrcov_version")
+    return {"quick": options.quick, "rrcov_version": version, "results": measured}
+
+
+def scaled(X: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Columns less their medians, over their median absolute deviations: the same for all."""
+    B = X - np.median(X, axis=0)
+    return np.asarray(B / (1.4826 * np.median(np.abs(B), axis=0)))
+
+
+def one(table: Classic, X: NDArray[np.float64]) -> dict[str, Any]:
+    """What each of our fits flags: the kinds of the flagged rows by their names."""
+    from lpgeom import LpPCA
+
+    ours = {}
+    for name, given in OURS.items():
+        pca = LpPCA(table.k, random_state=0, **given).fit(X)
+        kinds = pca.outlier_map(X).kinds
+        ours[name] = {
+            "flagged": {
+                n: str(k) for n, k in zip(table.names, kinds, strict=True) if k != "regular"
+            },
+            "certified_ratio": float(pca.certified_ratio_),
+        }
+    return {
+        "shape": list(X.shape),
+        "k": table.k,
+        "known": list(table.known),
+        "source": table.source,
+        "lpgeom": ours,
+    }
+
+
+def flags_of(table: Classic) -> dict[str, Any]:
+    """The names of the rows that rrcov's methods flag."""
+    found = rrcov.run(scaled(table.rows), table.k, THEIRS)
+    return {
+        method: [n for n, out in zip(table.names, line["flagged"], strict=True) if out]
+        for method, line in found.items()
+    }
+
+
+def cells(line: dict[str, Any]) -> list[str]:
+    """Known outliers flagged and other rows flagged, "13 + 2", for each method in order."""
+    flagged = [set(line["lpgeom"][name]["flagged"]) for name in OURS]
+    flagged += [set(line["rrcov"].get(name, ())) for name in THEIRS]
+    known = set(line["known"])
+    return [f"{len(rows & known)} + {len(rows - known)}" for rows in flagged]
+
+
+def outliers_table(measured: list[dict[str, Any]]) -> str:
+    rows = [(line["data"], len(line["known"]), *cells(line)) for line in measured]
+    columns = ("data", "known", *OURS, *THEIRS)
+    return report.table(columns, rows, "known outliers flagged + other rows flagged")
