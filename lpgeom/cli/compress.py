@@ -1,8 +1,8 @@
-"""Compress a Hugging Face model's embeddings or linear layers into two factors each.
+"""Compress a Hugging Face model's embeddings or linear layers to a size, or into two factors each.
 
-Read the model in MODEL_DIR (config.json and .safetensors), replace weights by certified low-rank
-factors one at a time, and write the smaller model to a new directory. Load it with
-lpgeom.nn.load_pretrained(DIR).
+Read the model in MODEL_DIR (config.json and .safetensors), replace weights one at a time by ones in
+few bits (--size) or by certified low-rank factors, and write the smaller model to a new directory.
+Load it with lpgeom.nn.load_pretrained(DIR).
 """
 
 from __future__ import annotations
@@ -22,6 +22,11 @@ def add(command: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     command.add_argument("model", metavar="MODEL_DIR", help="the model; it is only read")
     size = command.add_mutually_exclusive_group(required=True)
+    size.add_argument(
+        "--size",
+        help="what the layers may take: a share of what they take now (0.1), or bytes ('9 MB'; "
+        "with --layers all of the whole file); they are stored in few bits",
+    )
     size.add_argument(
         "--ratio", type=float, help="share of each layer's parameters to remove, such as .28"
     )
@@ -49,8 +54,8 @@ def add(command: argparse.ArgumentParser) -> None:
         default="auto",
         metavar="auto|frequency|none|FILE",
         help="weights of tokens: by their place in the vocabulary, none, or one for each row from "
-        "a file (default: with mixed ranks the roots of their frequencies, by the tokenizer.json "
-        "in MODEL_DIR where there is one)",
+        "a file (default: with --size or mixed ranks the roots of their frequencies, by the "
+        "tokenizer.json in MODEL_DIR where there is one)",
     )
     command.add_argument(
         "--subspaces",
@@ -76,6 +81,9 @@ def add(command: argparse.ArgumentParser) -> None:
         default="keep",
         help="an output layer that shares the embedding's weight shares its factors, or keeps the "
         "dense weight for itself (default: keep)",
+    )
+    command.add_argument(
+        "--dtype", choices=("float16", "bfloat16"), help="store so what stays as it is"
     )
     share(command, "--certify", help="lower bounds (default: fast)")
     share(command, "--seed")

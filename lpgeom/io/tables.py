@@ -116,9 +116,9 @@ def _cell(value: Any) -> str:
 
 
 def in_bytes(number: int) -> str:
-    """A size in powers of 1024."""
-    value, units = float(number), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while value >= 1024.0 and len(units) > 1:
-        value /= 1024.0
+    """A size in powers of 1000, as files are told by."""
+    value, units = float(number), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 999.5 and len(units) > 1:
+        value /= 1000.0
         units.pop(0)
     return f"{value:.3g} {units[0]}" if value < 999.5 else f"{value:.0f} {units[0]}"

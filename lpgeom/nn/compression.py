@@ -8,28 +8,30 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from lpgeom.nn.factors.factored import FLOATING
 from lpgeom.nn.factors.groups import Factors
 from lpgeom.nn.model.replace import build, install
 from lpgeom.nn.model.sites import Group, Site, groups
+from lpgeom.nn.plan.bytes import by_bytes, outlined
 from lpgeom.nn.plan.calibration import metrics_of
 from lpgeom.nn.plan.options import Options
-from lpgeom.nn.plan.plan import Item, Read, items_of, line, ranked, solve
+from lpgeom.nn.plan.plan import Item, Read, items_of, ranked
+from lpgeom.nn.plan.work import Work
+from lpgeom.nn.plan.worths import worths_of
 from lpgeom.nn.report.report import CompressionReport
 from lpgeom.nn.stored.checkpoint import write
 from lpgeom.nn.stored.directory import Stored, copy_others, keys_of, open_tensors, structure
 from lpgeom.nn.stored.huggingface import say_untied
 from lpgeom.nn.stored.outline import layers_of
 from lpgeom.nn.stored.recipe import Recipe
-from lpgeom.nn.stored.tensors import aliases_of
+from lpgeom.nn.stored.tensors import aliases_of, header_size
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 def compress(
     model: nn.Module,
     *,
+    size: float | int | str | None = None,
     ratio: float | None = None,
     rank: int | Mapping[str, int] | None = None,
     max_norm_error: float | None = None,
@@ -70,13 +73,18 @@ def compress(
     ----------
     model : torch.nn.Module
         Changed in place; an optimizer made before still holds the old parameters.
+    size : float, int or str
+        What the selected weights may take in all: a share of the bytes that they take now, as
+        ``0.1``, or bytes, as ``9_000_000`` or ``"9 MB"`` (with ``layers="all"`` of the whole file).
+        They are then stored in few bits: embeddings in a basis of their own, with a width for each
+        component of every group of rows (`lpgeom.approx_quantized`).
     ratio : float
-        Share of each selected layer's parameters to remove, at least; .28 leaves 72%. With
+        Instead: share of each selected layer's parameters to remove, at least; .28 leaves 72%. With
         ``allocate="global"`` (and ``layers="all"``), of all selected layers together.
     rank : int or mapping
-        Instead: the rank of every layer, or of names or patterns.
+        Or: the rank of every layer, or of names or patterns.
     max_norm_error : float
-        Instead: the least ranks found whose relative norm error, ``(cost / cost of zero)^(1/p)``,
+        Or: the least ranks found whose relative norm error, ``(cost / cost of zero)^(1/p)``,
         is at most this. For rows never more than the truncated SVD needs, but for the rounding of
         16-bit weights. An error that no rank below break-even reaches is a warning and noted.
     p : float, optional
@@ -167,15 +175,15 @@ def compress(
     """
     started = time.perf_counter()
     options = Options.checked(
-        ratio=ratio, rank=rank, max_norm_error=max_norm_error, p=p, objective=objective,
+        size=size, ratio=ratio, rank=rank, max_norm_error=max_norm_error, p=p, objective=objective,
         layers=layers, exclude=exclude, row_weights=row_weights,
         tokenizer=tokenizer, subspaces=subspaces,
         ranks=ranks, allocate=allocate, tie=tie, calibration=calibration is not None,
         certify=certify, force=force, seed=seed,
     )  # fmt: skip
-    if tokenizer is not None and options.ranks == "equal":
+    if tokenizer is not None and not options.by_tokens:
         raise ValueError(
-            "tokenizer goes with mixed ranks (a ratio and no subspaces); else pass "
+            "tokenizer goes with size or mixed ranks (a ratio and no subspaces); else pass "
             "row_weights=nn.token_weights(tokenizer)"
         )
     if not isinstance(model, nn.Module):
@@ -192,10 +200,17 @@ def compress(
             )
     items = items_of(found, model, options, {})
     if calibration is not None:
-        metrics = metrics_of(model, [i.group for i in items if not i.note], calibration)
+        batches = list(calibration)
+        open_groups = [i.group for i in items if not i.note]
+        metrics = metrics_of(model, open_groups, batches)
         items = items_of(found, model, options, metrics)
-    items = ranked(items, options, _read)
-    work = _Work(model, items, options, _storage(model), started, dry_run)
+        if options.size is not None and len(open_groups) > 1:
+            worths = worths_of(model, open_groups, batches[0])
+            items = [replace(item, worth=worths.get(item.group.name)) for item in items]
+    before = _storage(model)
+    chosen = sum(item.size.dense * item.dtype.itemsize for item in items)
+    items = _planned(items, options, _read, before[1] - chosen, list(model.state_dict()))
+    work = Work(model, items, options, before, started, dry_run)
     replacements: list[tuple[Site, nn.Module]] = []
     for item, factors in work.solved(_read, progress):
         replacements += build(item.group, factors)
@@ -204,6 +219,22 @@ def compress(
     if not dry_run and any(entry.untied for entry in report.layers):
         say_untied(model)
     return report
+
+
+def _planned(
+    items: list[Item], options: Options, read: Read, others: int, names: Sequence[str]
+) -> list[Item]:
+    """The items with ranks, or with codings; `others` are the bytes of all other tensors."""
+    if options.size is None:
+        return ranked(items, options, read)
+    # A weight in few bits is several tensors.
+    more = (
+        f"{x.group.name}.{k:12}"
+        for x in items
+        for k in range(8 if x.group.kind == "embedding" else 2)
+    )
+    header = header_size([*names, *more])
+    return by_bytes(items, options, read, others + header)
 
 
 def _read(group: Group) -> Tensor:
@@ -218,48 +249,6 @@ def _storage(model: nn.Module) -> tuple[int, int]:
     count = sum(q.numel() for q in parameters)
     tensors = [value for value in stored.values() if isinstance(value, Tensor)]
     return count, sum(value.numel() * value.element_size() for value in tensors)
-
-
-@dataclass
-class _Work:
-    """A compression under way: a line for each weight, which solving fills in."""
-
-    model: nn.Module
-    items: Sequence[Item]
-    options: Options
-    before: tuple[int, int]
-    started: float
-    dry_run: bool
-
-    def __post_init__(self) -> None:
-        self.lines = {item.group.name: line(item) for item in self.items}
-        self.solvable = [x for x in self.items if x.rank is not None and not self.dry_run]
-
-    def solved(self, read: Read, progress: bool) -> Iterator[tuple[Item, Factors]]:
-        """The items with their factors, which their lines then tell of; with a bar."""
-        disable = not progress or self.dry_run
-        with tqdm(self.solvable, disable=disable, leave=False, unit="layer") as bar:
-            for item in bar:
-                bar.set_description(item.group.name)
-                self.lines[item.group.name], factors = solve(item, read(item.group))
-                yield item, factors
-                del factors  # before the next weight is read
-
-    def report(self) -> CompressionReport:
-        """The report of the whole model."""
-        lines = tuple(self.lines.values())
-        count, size = self.before
-        return CompressionReport(
-            model=type(self.model).__name__,
-            layers=lines,
-            parameters_before=count,
-            parameters_after=count - sum(x.parameters_before - x.parameters_after for x in lines),
-            bytes_before=size,
-            bytes_after=size - sum(x.bytes_before - x.bytes_after for x in lines),
-            options=self.options.to_dict(),
-            seconds=time.perf_counter() - self.started,
-            dry_run=self.dry_run,
-        )
 
 
 def compress_directory(
@@ -316,25 +305,37 @@ def compress_directory(
                 )
             return group.head.matrix(tensor)
 
+        dtype = None if options.dtype is None else getattr(torch, options.dtype)
         items = [
             replace(item, dtype=stored.outline[entry(item.group)].dtype)
             for item in items_of(groups(model, meta=True), model, options, {})
         ]
-        items = ranked(items, options, read)
         state = model.state_dict(keep_vars=True)
         shared = aliases_of(state)
         sizes = {name: stored.outline[keys[name]] for name in state if name not in shared}
         kept = (x.numel() for name, x in sizes.items() if isinstance(state[name], nn.Parameter))
         before = sum(kept), sum(x.nbytes for x in sizes.values())
-        work = _Work(model, items, options, before, started, dry_run)
+        own = {key for item in items for key in item.group.head.keys}
+        others = {name: x for name, x in sizes.items() if name not in own}
+        then = sum(_cast(x, dtype).nbytes for x in others.values())
+        items = _planned(items, options, read, then, list(sizes))
+        work = Work(model, items, options, before, started, dry_run)
+        coded_ = {key for x in work.items if x.coding for key in x.group.head.keys}
+        whole = (x for name, x in sizes.items() if name not in coded_)
+        work.cast = sum(x.nbytes - _cast(x, dtype).nbytes for x in whole)
         if dry_run:
             return work.report()
 
         return _written(work, read, progress, keys, stored, source, target)
 
 
+def _cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """Real numbers in that dtype."""
+    return tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype)
+
+
 def _written(
-    work: _Work,
+    work: Work,
     read: Read,
     progress: bool,
     keys: Mapping[str, str],
@@ -345,8 +346,16 @@ def _written(
     """Write a model of which `work` has the structure; factors as they come for dense weights."""
     model: Any = work.model
     kind = type(model).__name__
+    dtype = None if work.options.dtype is None else getattr(torch, work.options.dtype)
+    if dtype is not None:
+        model.config.dtype = dtype
     # What the model becomes, without data: whose names are written, and which are the same tensor.
-    made = {item.group.name: build(item.group, _outline(item)) for item in work.solvable}
+    made = {
+        item.group.name: build(
+            item.group, _outline(item) if item.coding is None else outlined(item)
+        )
+        for item in work.solvable
+    }
     install([each for modules in made.values() for each in modules])
     aliases = aliases_of(model.state_dict(keep_vars=True))
     names = [name for name in model.state_dict() if name not in aliases]
@@ -362,7 +371,7 @@ def _written(
             del factors
         for name in names:
             if name in keys:
-                yield name, stored.tensor(keys[name])
+                yield name, _cast(stored.tensor(keys[name]), dtype)
 
     def recipe() -> Recipe:
         held = temporary / "generation_config.json"

@@ -222,11 +222,15 @@ def _parameters(ax: Any, selected: list[Row], report: Any) -> None:
     from matplotlib.patches import Patch
     from matplotlib.ticker import MaxNLocator
 
-    titled(ax, "Parameters, if it were done" if report.dry_run else "Parameters", pad=20)
-    counts = [("whole model", report.parameters_before, report.parameters_after)]
+    unit = "bytes" if getattr(report, "by_bytes", False) else "parameters"
+    titled(
+        ax, f"{unit.capitalize()}, if it were done" if report.dry_run else unit.capitalize(), pad=20
+    )
+    both = f"{unit}_before", f"{unit}_after"
+    counts = [("whole model", *(getattr(report, name) for name in both))]
     for row in selected:
-        counts.append((row.label, row.total("parameters_before"), row.total("parameters_after")))
-    rest = report.parameters_before - sum(before for _, before, _ in counts[1:])
+        counts.append((row.label, *(row.total(name) for name in both)))
+    rest = getattr(report, both[0]) - sum(before for _, before, _ in counts[1:])
     if rest > 0:
         counts.append(("not selected", rest, rest))
     labels, y, height = _bars([Row(label, (None,)) for label, _, _ in counts])

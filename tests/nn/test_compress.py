@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import lpgeom.nn.compression as module
 import lpgeom.nn.plan.plan as plan
+import lpgeom.nn.plan.work as work
 from lpgeom.nn import (
     CompressionReport,
     LowRankEmbedding,
@@ -427,7 +428,8 @@ def test_an_interrupt_in_the_middle_changes_nothing(
     model.config = type("Config", (), {"tie_word_embeddings": True})()  # type: ignore[assignment]
     model.tokens.register_forward_hook(lambda *_: None)
     before, calls = snapshot(model), []
-    original = getattr(module, where)
+    here = work if where == "solve" else module
+    original = getattr(here, where)
 
     def third(*args: Any, **options: Any) -> Any:
         calls.append(args)
@@ -435,7 +437,7 @@ def test_an_interrupt_in_the_middle_changes_nothing(
             raise error
         return original(*args, **options)
 
-    monkeypatch.setattr(module, where, third)
+    monkeypatch.setattr(here, where, third)
     with pytest.raises(error):
         squeeze(model, layers="all")
     assert len(calls) == 3
@@ -447,7 +449,7 @@ def test_a_dry_run_solves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*args: Any, **options: Any) -> None:
         raise AssertionError("solved")
 
-    monkeypatch.setattr(module, "solve", never)
+    monkeypatch.setattr(work, "solve", never)
     monkeypatch.setattr(plan, "factorise", never)
     for options in ({}, {"allocate": "global"}, {"max_norm_error": 0.2}, {"rank": 3}):
         model = Nested()
@@ -463,7 +465,7 @@ def test_a_dry_run_solves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({}, ValueError, "give one of ratio, rank and max_norm_error"),
+        ({}, ValueError, "give one of size, ratio, rank and max_norm_error"),
         ({"ratio": 0.3, "rank": 3}, ValueError, "not ratio and rank"),
         ({"ratio": 28}, ValueError, r"ratio must lie between 0 and 1, got 28 \(28% is 0.28\)"),
         ({"ratio": 0.0}, ValueError, "ratio must lie"),

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lpgeom.nn.factors.held import Held
+from lpgeom.quantized.layout import WIDEST, layout
+from lpgeom.quantized.quantizers import STATES, codebooks
 
-WIDEST = 8
-"""Bits of a component, at most; also of the window that chooses a level."""
-
-STATES = 1 << WIDEST
-"""Levels of a codebook."""
+LEARNED = ("basis", "means", "deviations", "levels")
+"""What of a table is a Parameter."""
 
 SIZES = ("groups", "components", "books", "scales", "nbytes")
 """What makes the shapes of a table's tensors beside n and d; "nbytes" is of the codes."""
@@ -34,7 +34,8 @@ class Coded(Held):
     basis : Tensor, shape (d, r)
     means, deviations : Tensor, shape (groups, r)
     levels : Tensor, shape (books, 256)
-        A codebook for each width that occurs, narrow ones first.
+        A codebook for each width that occurs, narrow ones first; or none: those of a standard
+        normal number then (`lpgeom.quantized.quantizers`), where a table is too small for its own.
     scale_levels : Tensor, shape (scales,)
     scale_codes, labels : Tensor, shape (n,), uint8
         Which of these is a row's scale, and its group.
@@ -84,8 +85,8 @@ class Coded(Held):
 
     @property
     def parameters(self) -> int:
-        """Entries of the basis, the levels and what goes with them; codes are none."""
-        return sum(x.numel() for x in self.tensors().values() if x.is_floating_point())
+        """Entries of what can be learned; codes are none."""
+        return sum(getattr(self, name).numel() for name in LEARNED)
 
     @property
     def first(self) -> Tensor:
@@ -117,9 +118,17 @@ class Coded(Held):
 
     def as_parameters(self, grad: bool = True) -> Coded:
         """The same with Parameters for what can be learned."""
-        learned = ("basis", "means", "deviations", "levels")
-        made = {name: _parameter(x, grad) for name, x in vars(self).items() if name in learned}
+        made = {name: _parameter(getattr(self, name), grad) for name in LEARNED}
         return replace(self, **made)
+
+    def usual_levels(self) -> Tensor:
+        """Codebooks of a standard normal number for the widths that occur; empty where the table
+        has its own."""
+        if len(self.levels) or self.bits.is_meta:
+            return self.levels[:0].detach()
+        occurring = np.unique(self.bits.cpu().numpy())
+        books = codebooks("trellis")[occurring[occurring > 0]]
+        return torch.from_numpy(books).to(self.levels.device, self.levels.dtype)
 
     def index(self) -> tuple[Tensor, Tensor]:
         """Where bits are, derived from labels and bits; by the house's layout of packed rows.
@@ -137,27 +146,16 @@ class Coded(Held):
         if self.bits.is_meta:
             made = torch.empty(len(self.labels), dtype=torch.int32, device=device)
             return made, torch.empty(g, 4 * r, dtype=torch.int32, device=device)
-        bits, labels = self.bits.long(), self.labels.long()
-        order = torch.argsort(bits, dim=1, descending=True, stable=True)
-        sums = torch.cumsum(bits.gather(1, order), 1)
-        ends = torch.empty_like(sums).scatter(1, order, sums)
-        strides = (bits.sum(1) + 7) // 8
-        counts = torch.bincount(labels, minlength=g)
-        # Rows sorted by group, stably: where each group begins, and the place of a row in it.
-        sorted_ = torch.argsort(labels, stable=True)
-        starts = torch.cumsum(counts, 0) - counts
-        place = torch.empty_like(labels)
-        place[sorted_] = torch.arange(len(labels), device=device) - starts[labels[sorted_]]
-        begin = torch.cumsum(counts * strides, 0) - counts * strides
-        offsets = begin[labels] + place * strides[labels]
-        occurring = bits.unique()
-        book = torch.searchsorted(occurring[occurring > 0], bits)
-        seen = torch.clamp(ends, max=WIDEST)
-        last = torch.clamp(ends - 1, min=0) // 8
-        parts = (last, 8 * (last + 1) - ends, (1 << seen) - 1, STATES * book)
-        where = torch.cat([torch.where(bits > 0, x, torch.zeros_like(x)) for x in parts], 1)
-        narrow = len(self.codes) < 2**31
-        return offsets.to(torch.int32 if narrow else torch.int64), where.to(torch.int32)
+        bits, labels = self.bits.cpu().numpy(), self.labels.cpu().numpy()
+        lay = layout(bits, np.bincount(labels, minlength=g))
+        occurring = np.unique(bits)
+        book = np.searchsorted(occurring[occurring > 0], bits)
+        # A component without bits has the mask 0.
+        parts = (lay.byte, lay.shift, lay.mask * (bits > 0), STATES * book)
+        where = np.concatenate(parts, axis=1).astype(np.int32)
+        narrow = np.int32 if lay.nbytes < 2**31 else np.int64
+        offsets = torch.from_numpy(lay.addresses(labels).astype(narrow))
+        return offsets.to(device), torch.from_numpy(where).to(device)
 
     def fault(self) -> str:
         """What does not go together in it; "" if all does."""
@@ -186,24 +184,30 @@ class Coded(Held):
         widths = self.bits.unique().tolist()
         if widths and widths[-1] > WIDEST:
             return f"components of {widths[-1]} bits"
-        if any(widths) and len(self.levels) != sum(b > 0 for b in widths):
+        if len(self.levels) not in (0, sum(b > 0 for b in widths)) and len(self.codes):
             return f"{len(self.levels)} codebooks for widths {widths}"
-        strides = (self.bits.long().sum(1) + 7) // 8
-        needed = int((torch.bincount(self.labels.long(), minlength=g) * strides).sum())
+        labels = self.labels.cpu().numpy()
+        needed = layout(self.bits.cpu().numpy(), np.bincount(labels, minlength=g)).nbytes
         return "" if needed == len(self.codes) else f"{len(self.codes)} bytes for {needed}"
 
 
 _BYTE = torch.uint8
-_REAL = ("basis", "means", "deviations", "levels", "scale_levels")
+_REAL = (*LEARNED, "scale_levels")
 
 
 def narrowed(values: Tensor) -> Tensor:
-    """Numbers in float16 where it has them all, else as they are."""
-    if not values.is_floating_point() or values.element_size() <= 2 or values.is_meta:
+    """Numbers in the narrowest of float16 and float32 that has them all, else as they are."""
+    if not values.is_floating_point() or values.is_meta:
         return values
-    half = values.detach().half()
-    return half if torch.equal(half.to(values.dtype), values) else values
+    for dtype in (torch.float16, torch.float32):
+        narrow = values.detach().to(dtype)
+        if dtype.itemsize < values.element_size() and torch.equal(narrow.to(values.dtype), values):
+            return narrow
+    return values
 
 
 def _parameter(value: Tensor, grad: bool) -> nn.Parameter:
-    return value if isinstance(value, nn.Parameter) else nn.Parameter(value, requires_grad=grad)
+    if isinstance(value, nn.Parameter):
+        return value
+    # Where there is nothing to learn no optimizer and no DDP shall wait for a gradient.
+    return nn.Parameter(value, requires_grad=grad and value.numel() > 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from lpgeom.nn.factors.groups import Factors
+from lpgeom.nn.factors.held import Held
 from lpgeom.records.subspace import Array
 
 FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -70,13 +70,16 @@ class Proved:
 
 @dataclass(frozen=True, kw_only=True)
 class Factored(Proved):
-    """The factors of a weight as they are stored, and what is proved of them.
+    """What a weight becomes, as it is stored, and what is proved of it.
 
     `size` is what approximation by zero costs. Groups with ranks of their own have the largest rank
     first. The other fields are called as those of a `LayerReport`.
     """
 
-    factors: Factors
+    factors: Held
     cost: float
     size: float
     spectrum: tuple[float, ...]
+    truncation_cost: float | None = None
+    int8_cost: float | None = None
+    int4_cost: float | None = None

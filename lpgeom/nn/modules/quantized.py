@@ -35,6 +35,7 @@ class Quantized(Compressed):
     offsets: Tensor
     scale_codes: Tensor
     scale_levels: Tensor
+    usual: Tensor
     where: Tensor
 
     def take(self, held: Coded) -> None:
@@ -54,6 +55,7 @@ class Quantized(Compressed):
         offsets, where = self.held.index()
         self.register_buffer("offsets", offsets, persistent=False)
         self.register_buffer("where", where, persistent=False)
+        self.register_buffer("usual", self.held.usual_levels(), persistent=False)
 
     @property
     def held(self) -> Coded:
@@ -81,7 +83,7 @@ class Quantized(Compressed):
         group = self.labels.index_select(0, ids).int()
         means = self.means.index_select(0, group)
         scale = self.scale_levels.index_select(0, self.scale_codes.index_select(0, ids).int())
-        if not len(self.codes) or not len(self.levels):
+        if not len(self.codes):
             return means * scale[:, None]
         last, shift, mask, start = self.where.index_select(0, group).chunk(4, 1)
         at = self.offsets.index_select(0, ids)[:, None] + last
@@ -92,9 +94,8 @@ class Quantized(Compressed):
             for place in ((end - 1).clamp(min=0), end)
         )
         index = (((high << 8) | low) >> shift) & mask
-        levels = (
-            self.levels.flatten().index_select(0, (index + start).reshape(-1)).reshape(at.shape)
-        )
+        books = (self.levels if len(self.levels) else self.usual).flatten()
+        levels = books.index_select(0, (index + start).reshape(-1)).reshape(at.shape)
         # A component without bits has the mask 0.
         deviations = self.deviations.index_select(0, group) * (mask > 0)
         return (levels * deviations + means) * scale[:, None]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lpgeom.io import validation
+from lpgeom.nn.plan.sizes import checked_size
 
 SUBSPACES = 8
 """Groups of different rank where their number is not given, see docs/accuracy.md."""
@@ -14,6 +15,7 @@ SUBSPACES = 8
 CHOICES: dict[str, tuple[Any, ...]] = {
     "objective": ("rows", "entries"), "tie": ("keep", "untie"), "certify": (False, True, "tight"),
     "force": (False, True), "allocate": ("uniform", "global"), "ranks": ("equal", "mixed"),
+    "dtype": (None, "float16", "bfloat16"),
 }  # fmt: skip
 """What an option may be that is one of a few."""
 
@@ -22,6 +24,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 class Options:
     """What `compress` and ``lpgeom compress`` were asked for; see `compress`."""
 
+    size: Any = None
     ratio: float | None = None
     rank: int | Mapping[str, int] | None = None
     max_norm_error: float | None = None
@@ -39,6 +42,12 @@ class Options:
     force: bool = False
     certify: bool | str = True
     seed: int = 0
+    dtype: str | None = None
+
+    @property
+    def by_tokens(self) -> bool:
+        """Whether rows of a word embedding count as their tokens do, where nothing else is said."""
+        return self.asks_for_tokens and (self.ranks == "mixed" or self.size is not None)
 
     @property
     def asks_for_tokens(self) -> bool:
@@ -59,7 +68,15 @@ class Options:
             validation.check_choice(name, getattr(asked, name), allowed)
         entries, mixed = asked.objective == "entries", asked.ranks == "mixed"
         told, by_error = not asked.asks_for_tokens, asked.max_norm_error is not None
+        sized, usual = asked.size is not None, cls(size=0.5)._filled()
         wrong = {
+            'size goes with objective="rows"': entries and sized,
+            "dtype goes with size": asked.dtype is not None and not sized,
+            **{
+                f"{name} goes with ratio or rank, not with size": sized
+                and getattr(asked, name) != getattr(usual, name)
+                for name in ("subspaces", "ranks", "allocate", "force")
+            },
             'subspaces > 1 goes with objective="rows"': entries and asked.subspaces > 1,
             'ranks="mixed" goes with objective="rows"': entries and mixed,
             'max_norm_error goes with ranks="equal"; give ratio or rank': mixed and by_error,
@@ -78,11 +95,11 @@ class Options:
 
     def _filled(self) -> Options:
         """The same with what was left open; numbers are checked."""
-        sizes = {name: getattr(self, name) for name in ("ratio", "rank", "max_norm_error")}
+        sizes = {n: getattr(self, n) for n in ("size", "ratio", "rank", "max_norm_error")}
         given = [name for name, value in sizes.items() if value is not None]
         if len(given) != 1:
             raise ValueError(
-                "give one of ratio, rank and max_norm_error"
+                "give one of size, ratio, rank and max_norm_error"
                 + (f", not {' and '.join(given)}" if given else "")
             )
         rank, ranks, subspaces, allocate = self.rank, self.ranks, self.subspaces, self.allocate
@@ -103,6 +120,7 @@ class Options:
         p = self.p if self.p is not None else 1.0 if self.objective == "entries" else 2.0
         return replace(
             self,
+            size=None if self.size is None else checked_size(self.size),
             ratio=_share("ratio", self.ratio),
             rank=rank,
             max_norm_error=_share("max_norm_error", self.max_norm_error),
@@ -116,7 +134,7 @@ class Options:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, what was not asked for left out."""
         weights = self.row_weights
-        if self.asks_for_tokens and self.ranks == "equal":
+        if self.asks_for_tokens and not self.by_tokens:
             weights = None
         if isinstance(weights, Mapping):
             weights = {k: v if isinstance(v, str) else "array" for k, v in weights.items()}

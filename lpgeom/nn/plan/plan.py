@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from lpgeom.nn.factors.factor import curve_of, factorise, factorise_mixed
 from lpgeom.nn.factors.factored import Factored, Metric, Spec
 from lpgeom.nn.factors.groups import PLACES, Factors, label_dtype
+from lpgeom.nn.factors.held import Held
 from lpgeom.nn.model.select import by_name, selected, words
 from lpgeom.nn.model.sites import Group
 from lpgeom.nn.modules.compressed import Compressed
@@ -35,11 +37,25 @@ STEPS = 8
 
 
 @dataclass(frozen=True)
+class Coding:
+    """In how many bytes a weight is to be stored, and what else its coder is told.
+
+    `dtype`: of the real numbers in it; None: that of the weight.
+    """
+
+    form: str
+    nbytes: int
+    choice: Any = None
+    dtype: torch.dtype | None = None
+
+
+@dataclass(frozen=True)
 class Item:
     """A selected weight and what is to become of it.
 
     `weights` says where the weights of its rows are from. `rank` None: left alone, and `note` says
     why. `budget`: how many numbers mixed ranks may take; `rank` is then what equal ones would be.
+    `coding`: it is stored in few bits. `worth`: how much a share lost of it counts, where known.
     """
 
     group: Group
@@ -52,6 +68,12 @@ class Item:
     note: str = ""
     error: float | None = None
     budget: int | None = None
+    coding: Coding | None = None
+    worth: float | None = None
+
+
+Solver = Callable[[Item, Tensor], Factored]
+"""Gives what an item becomes, of its weight."""
 
 
 def items_of(
@@ -164,17 +186,17 @@ def _with_curve(item: Item, read: Read) -> Item:
         return replace(item, curve=curve_of(read(item.group), item.spec))
 
 
-def solve(item: Item, weight: Tensor) -> tuple[LayerReport, Factors]:
-    """Factors of an item with a rank, and its line of the report."""
+def solve(item: Item, weight: Tensor, found_by: Solver | None = None) -> tuple[LayerReport, Held]:
+    """What an item with a rank becomes, and its line of the report."""
     assert item.rank is not None
     started = time.perf_counter()
     with named(item.group.name):
-        found = _meeting_error(item, weight)
+        found = (found_by or _meeting_error)(item, weight)
     known = dict(vars(found))
-    factors: Factors = known.pop("factors")
+    factors: Held = known.pop("factors")
     notes = [known.pop("note"), "" if item.spec.metric is None else item.spec.metric.note]
     k = factors.rank
-    if item.budget is not None:
+    if item.budget is not None and isinstance(factors, Factors):
         k = round(np.dot(factors.ranks, factors.counts) / item.size.n)
         known |= {"ranks": factors.ranks, "counts": factors.counts}
     planned = line(item)
@@ -255,6 +277,8 @@ def line(item: Item) -> LayerReport:
     if k is not None:
         after = size.parameters(k) if item.budget is None else item.budget
         after_bytes = after * item.dtype.itemsize + size.n * _index_bytes(item)
+    if item.coding is not None:
+        after, after_bytes = now, item.coding.nbytes
     if kept:  # the dense weight lies beside the factors
         after, after_bytes = after + now, after_bytes + now_bytes
         names = ", ".join(site.name for site in kept)
@@ -280,6 +304,7 @@ def line(item: Item) -> LayerReport:
         metric="weights" if spec.metric is None else "activations",
         note=note,
         weights=item.weights,
+        form="factors" if item.coding is None else item.coding.form,
     )
 
 

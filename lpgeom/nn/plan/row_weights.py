@@ -92,7 +92,7 @@ def _of_tokens(
     one for each; others are positions, segments. Without a tokenizer the rows are taken to be in
     the order of their frequency only where the model names a single table.
     """
-    if options.ranks != "mixed" or not options.asks_for_tokens:
+    if not options.by_tokens:
         return {}
     tables = [
         group

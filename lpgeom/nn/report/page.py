@@ -101,7 +101,8 @@ def page(report: CompressionReport) -> str:
     }  # fmt: skip
     template = files("lpgeom.nn.report").joinpath("report.html.jinja").read_text("utf-8")
     return environment.from_string(template).render(
-        report=report, version=__version__, many=MANY, table=_table(report.compressed),
+        report=report, version=__version__, many=MANY,
+        table=_table(report.compressed, report.by_bytes),
         pictures={
             name: plots.svg(
                 partial(plots.compression_picture, report, name), name=name, colours=VARIABLES
@@ -149,34 +150,53 @@ Cell = tuple[object, str]
 """What to sort by, and what to show."""
 
 
-def _table(layers: tuple[LayerReport, ...]) -> list[dict[str, Cell]]:
+def _table(layers: tuple[LayerReport, ...], by_bytes: bool) -> list[dict[str, Cell]]:
     """For each layer its cells after the name, by their columns' titles.
 
     A column that says nothing of any layer is left out, and so is certainty that is everywhere.
     """
-    lines = [_cells(layer) for layer in layers]
+    lines = [_cells(layer, by_bytes) for layer in layers]
     said = {t for line in lines for t, (_, shown) in line.items() if shown not in ("–", "always")}
     return [{title: cell for title, cell in line.items() if title in said} for line in lines]
 
 
-def _cells(layer: LayerReport) -> dict[str, Cell]:
+def _cells(layer: LayerReport, by_bytes: bool) -> dict[str, Cell]:
     n, d = layer.shape
     before, after = layer.parameters_before, layer.parameters_after
     saved = 1.0 - after / max(1, before)
     failing, seconds = layer.failure_probability, layer.seconds
     counts = (count(number).replace(" ", "\N{NO-BREAK SPACE}") for number in (before, after))
-    return {
-        "Shape": (n * d, f"{n:,} × {d:,}"),
-        "Rank": (layer.rank, layer.rank_text.replace(" x ", " × ")),
-        "Parameters": (before, " → ".join(counts)),
-        "Saved": (saved, f"{saved:.1%}".replace("-", "−")),
+    shape = {"Shape": (n * d, f"{n:,} × {d:,}")}
+    rank = {"Rank": (layer.rank, layer.rank_text.replace(" x ", " × "))}
+    errors = {
         "Error": _known(layer.error, "{:.4f}".format),
         "Least possible": _known(layer.error_bound, "{:.4f}".format),
         "SVD’s error": _known(layer.svd_error, "{:.4f}".format),
         "Ratio": _known(layer.ratio, ratio_text),
+    }
+    certainty = {
         "Certainty": (failing, "always" if failing == 0.0 else f"1 − {failing:.2g}"),
         "Seconds": (seconds, _seconds(seconds) if seconds else "–"),
     }
+    if by_bytes:
+        sizes = (in_bytes(number) for number in (layer.bytes_before, layer.bytes_after))
+        rounded = {
+            f"int{bits}": _known(
+                error, f"{in_bytes(layer.rounded_bytes(bits))}, error {{:.4f}}".format
+            )
+            for bits, error in ((8, layer.int8_error), (4, layer.int4_error))
+        }
+        bytes_ = {
+            "Bytes": (layer.bytes_after, " → ".join(sizes)),
+            "Bits an entry": (layer.bits, f"{layer.bits:.3g}"),
+        }
+        cut = {"Without rounding": _known(layer.truncation_error, "{:.4f}".format)}
+        return shape | bytes_ | errors | cut | rounded | rank | certainty
+    parameters = {
+        "Parameters": (before, " → ".join(counts)),
+        "Saved": (saved, f"{saved:.1%}".replace("-", "−")),
+    }
+    return shape | rank | parameters | errors | certainty
 
 
 def _known(value: float | None, text: Any) -> Cell:

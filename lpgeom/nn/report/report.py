@@ -71,6 +71,14 @@ class LayerReport:
         Singular values of A (of its whitened form for "activations"), largest first.
     seconds : float
     note : str
+    form : {"factors", "rows", "entries"}
+        What took the weight's place: factors; rows in a basis, in few bits for each component;
+        entries in few bits.
+    truncation_cost : float or None
+        Of rows in few bits: what real numbers in place of the bits cost, for the same groups and
+        the same components in each. The rest of `cost` is the price of rounding.
+    int8_cost, int4_cost : float or None
+        What rounding each entry to 8 or 4 bits costs, a scale of 16 bits for every 32 in a row.
     weights : {"none", "tokens", "given"}, or None
         Where the weights of the rows are from: none, all rows count alike; how often each token
         occurs; `row_weights` of the call. None in reports older than this field.
@@ -111,6 +119,10 @@ class LayerReport:
     counts: tuple[int, ...] | None = None
     weights: str | None = None
     untied: tuple[str, ...] = ()
+    form: str = "factors"
+    truncation_cost: float | None = None
+    int8_cost: float | None = None
+    int4_cost: float | None = None
 
     @property
     def compressed(self) -> bool:
@@ -122,6 +134,8 @@ class LayerReport:
         """The rank in words: "26", "4 x 26", or the ranks of the groups that have rows."""
         if self.rank is None:
             return "-"
+        if self.form == "entries":
+            return "full"
         if self.ranks is not None and self.counts is not None:
             held = zip(self.ranks, self.counts, strict=True)
             return ", ".join(str(k) for k, n_c in held if n_c)
@@ -149,6 +163,32 @@ class LayerReport:
         """Relative norm error of the truncated SVD."""
         return self._relative(self.svd_cost)
 
+    @property
+    def bits(self) -> float:
+        """Bits of an entry of the weight, with all that belongs to it."""
+        n, d = self.shape
+        return 8.0 * self.bytes_after / max(1, n * d)
+
+    @property
+    def truncation_error(self) -> float | None:
+        """Relative norm error of real numbers in place of the bits."""
+        return self._relative(self.truncation_cost)
+
+    @property
+    def int8_error(self) -> float | None:
+        """Relative norm error of rounding entries to 8 bits."""
+        return self._relative(self.int8_cost)
+
+    @property
+    def int4_error(self) -> float | None:
+        """Relative norm error of rounding entries to 4 bits."""
+        return self._relative(self.int4_cost)
+
+    def rounded_bytes(self, bits: int) -> int:
+        """What entries of so many bits take, with a scale of 16 bits for every 32 in a row."""
+        n, d = self.shape
+        return n * (-(-d * bits // 8) + 2 * -(-d // 32))
+
     def _relative(self, cost: float | None) -> float | None:
         if cost is None or self.size is None:
             return None
@@ -159,7 +199,10 @@ class LayerReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, what is derived included."""
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
-        derived = ("ratio", "error", "error_bound", "svd_error")
+        derived = (
+            "ratio", "error", "error_bound", "svd_error", "bits", "truncation_error", "int8_error",
+            "int4_error",
+        )  # fmt: skip
         return values | {name: getattr(self, name) for name in derived}
 
     @staticmethod
@@ -231,6 +274,16 @@ class CompressionReport:
         """Layers that stayed as they were; their notes say why."""
         return tuple(layer for layer in self.layers if not layer.compressed)
 
+    @property
+    def bytes_saved(self) -> float:
+        """Share of the whole model's bytes that is gone."""
+        return 1.0 - self.bytes_after / max(1, self.bytes_before)
+
+    @property
+    def by_bytes(self) -> bool:
+        """Whether bytes were asked for: then bits an entry tell more than parameters."""
+        return "size" in self.options
+
     def __getitem__(self, name: str) -> LayerReport:
         """The layer of that name."""
         for layer in self.layers:
@@ -240,21 +293,24 @@ class CompressionReport:
 
     def table(self) -> str:
         """All of it as text: a line for each layer, then the totals."""
-        head = (
-            "layer", "shape", "rank", "parameters", "saved", "error", "SVD's", "ratio", "seconds",
-            "",
-        )  # fmt: skip
-        lines = [head, *(_cells(layer) for layer in self.layers)]
+        head = COLUMNS[self.by_bytes]
+        lines = [head, *(_cells(layer, self.by_bytes) for layer in self.layers)]
         left = [column in ("layer", "") for column in head]
         return f"{in_columns(lines, left)}\n{self.summary()}"
 
     def summary(self) -> str:
         """The totals in a line or two."""
         what = "would become" if self.dry_run else "are now"
+        totals = (
+            f"{in_bytes(self.bytes_before)} {what} {in_bytes(self.bytes_after)} "
+            f"({self.bytes_saved:.1%} less)"
+            if self.by_bytes
+            else f"{self.parameters_before:,} parameters {what} {self.parameters_after:,} "
+            f"({self.saved:.1%} less), "
+            f"{in_bytes(self.bytes_before)} to {in_bytes(self.bytes_after)}"
+        )
         return (
-            f"{self.model}: {self.parameters_before:,} parameters {what} "
-            f"{self.parameters_after:,} ({self.saved:.1%} less), "
-            f"{in_bytes(self.bytes_before)} to {in_bytes(self.bytes_after)}; "
+            f"{self.model}: {totals}; "
             f"{len(self.compressed)} of {len(self.layers)} selected layers compressed"
             + ("" if self.dry_run else f" in {self.seconds:.1f} s")
         )
@@ -321,8 +377,37 @@ class CompressionReport:
         return plot_compression(self, axes)
 
 
-def _cells(layer: LayerReport) -> tuple[str, ...]:
+COLUMNS = {
+    True: (
+        "layer", "shape", "bytes", "bits", "error", "int8", "its error", "int4", "its error",
+        "least", "seconds", "",
+    ),
+    False: (
+        "layer", "shape", "rank", "parameters", "saved", "error", "SVD's", "ratio", "seconds", "",
+    ),
+}  # fmt: skip
+"""Titles of a table's columns, where bytes were asked for and where not."""
+
+
+def _cells(layer: LayerReport, by_bytes: bool) -> tuple[str, ...]:
     n, d = layer.shape
+    if by_bytes:
+        now, then = in_bytes(layer.bytes_before), in_bytes(layer.bytes_after)
+        rounded = (
+            (in_bytes(layer.rounded_bytes(bits)), _number(error))
+            for bits, error in ((8, layer.int8_error), (4, layer.int4_error))
+        )
+        return (
+            layer.name,
+            f"{n} x {d}",
+            f"{now} -> {then}" if layer.compressed else f"{now}, kept",
+            f"{layer.bits:.3g}",
+            _number(layer.error),
+            *(cell for pair in rounded for cell in pair),
+            _number(layer.error_bound),
+            f"{layer.seconds:.2f}" if layer.seconds else "-",
+            layer.note,
+        )
     saved = 1.0 - layer.parameters_after / max(1, layer.parameters_before)
     return (
         layer.name,

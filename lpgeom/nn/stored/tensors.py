@@ -41,9 +41,7 @@ def write_tensors(path: Path, names: Sequence[str], tensors: Iterable[tuple[str,
     TypeError
         A dtype that the format does not have.
     """
-    # A name may take up to twelve bytes a character in JSON; alignment to eight.
-    room = 2 + sum(len(json.dumps(name)) + _ENTRY for name in names) + 64
-    room = -(-room // 8) * 8
+    room = header_size(names) - 8
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     missing = set(names)
     if path.exists():
@@ -74,6 +72,13 @@ def write_tensors(path: Path, names: Sequence[str], tensors: Iterable[tuple[str,
         file.write(struct.pack("<Q", room) + text.ljust(room))
 
     write_atomically(path, write)
+
+
+def header_size(names: Iterable[str]) -> int:
+    """Bytes of a file that are no tensor's."""
+    # A name may take up to twelve bytes a character in JSON; alignment to eight.
+    room = 2 + sum(len(json.dumps(name)) + _ENTRY for name in names) + 64
+    return 8 + -(-room // 8) * 8
 
 
 def aliases_of(state: Mapping[str, Any]) -> dict[str, str]:
