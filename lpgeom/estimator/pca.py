@@ -14,16 +14,17 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from lpgeom.affine.affine import CENTRES, check_support_fraction, rejudged
+from lpgeom.affine.affine import CENTRES, approx_affine, check_support_fraction, rejudged
 from lpgeom.affine.joint import power_of_two
 from lpgeom.affine.lift import lifted
 from lpgeom.affine.result import AffineResult
 from lpgeom.affine.robust.distances import OutlierMap, outlier_map
 from lpgeom.estimator.axes import distinct_rows, ordered_axes
+from lpgeom.estimator.missing import completed, filled, fitted
 from lpgeom.estimator.search import RULES, ComponentSearch
 from lpgeom.estimator.stream import Stream
 from lpgeom.io import validation
-from lpgeom.records.subspace import to_cost_units
+from lpgeom.records.subspace import Certificate, norm_ratio, to_cost_units
 from lpgeom.rows.base import Array
 from lpgeom.subspace.solve import METHODS
 
@@ -68,6 +69,9 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         docs/outliers.md.
     whiten : bool
         Whether `transform` divides each column of scores by its `score_scales_`.
+    missing : {"raise", "ignore"}
+        "ignore": NaN is a missing entry, for all methods but `partial_fit`. A row costs its least
+        distance over all that may stand there; bounds are those of the rows that miss nothing.
     coreset_size : int
         Rows kept by `partial_fit`; never fewer than ``2 * (n_components + 1)``, of which an affine
         subspace always holds half.
@@ -166,6 +170,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         method: str = "auto",
         support_fraction: float | str | None = None,
         whiten: bool = False,
+        missing: str = "raise",
         coreset_size: int = 1000,
         random_state: Any = None,
     ) -> None:
@@ -177,6 +182,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         self.method = method
         self.support_fraction = support_fraction
         self.whiten = whiten
+        self.missing = missing
         self.coreset_size = coreset_size
         self.random_state = random_state
 
@@ -195,16 +201,62 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         self
         """
         self._check_parameters()
-        X = validate_data(self, X, dtype=DTYPES)
+        X = validate_data(self, X, dtype=DTYPES, ensure_all_finite=self._finite)
         omega = _weights(sample_weight, X)
         self._check_components(*X.shape)
         self._forget()
+        if np.isnan(X).any():
+            return self._fit_missing(X, omega)
         self._solve(X, omega, self._seed(), None)
         self.n_samples_seen_ = X.shape[0]
         self.certified_for_ = f"all {X.shape[0]} rows"
         if self.result_.support is not None:
             self.certified_for_ = f"the {self.support_.sum()} rows of support_, of {len(X)}"
         return self
+
+    def _fit_missing(self, X: Array, omega: Array | None) -> LpPCA:
+        """Fit to completed rows: the cost of all, the bounds of those that miss nothing."""
+        if self.support_fraction is not None:
+            raise ValueError("X has missing entries; support_fraction needs rows without any")
+        seed, start = self._seed(), filled(X)
+        complete: NDArray[np.bool_] = np.asarray(~np.isnan(X).any(axis=1))
+        options: dict[str, Any] = {"refine": self.refine, "method": "irls"}
+        distinct = distinct_rows(start, omega)
+        k = ComponentSearch(distinct, self.p, self.center, seed, options).n_components(
+            self.n_components
+        )
+
+        def solve(rows: Array) -> AffineResult:
+            return approx_affine(
+                rows, max(1, k), self.p, centre=self.center, row_weights=omega, certify=False,
+                seed=seed, **options,
+            )  # fmt: skip
+
+        self._solve(fitted(X, start, solve), omega, seed, None, k, complete)
+        costs = -self.score_samples(X)
+        self.cost_ = float(costs.sum() if omega is None else omega @ costs)
+        self.explained_cost_ = 1.0 - self.cost_ / self.total_cost_ if self.total_cost_ else 1.0
+        through = self.linear_certificate_.lower_bound if self.linear_certificate_ else 0.0
+        proved = max(self.lower_bound_, through)
+        self.certified_ratio_ = norm_ratio(self.cost_, self.lower_bound_, self.p)
+        self.linear_ratio_ = self.centre_ratio_ = norm_ratio(self.cost_, proved, self.p)
+        self.guarantee_, self.pca_cost_ = math.inf, math.nan
+        self.n_samples_seen_ = len(X)
+        self.certified_for_ = (
+            f"all {len(X)} rows, bounds by the {complete.sum()} of them that miss nothing"
+        )
+        return self
+
+    @property
+    def _finite(self) -> bool | str:
+        """What scikit-learn's checks let in."""
+        return "allow-nan" if self.missing == "ignore" else True
+
+    def _rows(self, X: Any) -> Array:
+        """Rows for a fitted subspace, completed from it."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=DTYPES, reset=False, ensure_all_finite=self._finite)
+        return completed(X, self.mean_, self.components_) if self.missing == "ignore" else X
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> LpPCA:
         """Take in more rows, and fit to a coreset of all rows seen.
@@ -281,8 +333,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
 
         With `whiten` in units of `score_scales_`. float32 for a float32 X, computed in float64.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=DTYPES, reset=False)
+        X = self._rows(X)
         scores = (np.asarray(X, dtype=np.float64) - self.mean_) @ self.components_.T
         if self.whiten:
             scores /= self.score_scales_
@@ -317,8 +368,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
 
     def score_samples(self, X: Any) -> Any:
         """``-dist(x_i, subspace)^p`` of each row: smaller for rows farther off. (n_samples,)"""
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=DTYPES, reset=False)
+        X = self._rows(X)
         B = np.asarray(X, dtype=np.float64) - self.mean_
         unit = power_of_two(B) or 1.0
         B /= unit
@@ -347,9 +397,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         ``certificate_.verify(certified_rows(X))`` checks cost and bounds with independent code.
         After `partial_fit` X is ``coreset_.rows``.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=DTYPES, reset=False)
-        rows = np.asarray(X, dtype=np.float64)
+        rows = np.asarray(self._rows(X), dtype=np.float64)
         return rows if self.result_.linear else lifted(rows, self.mean_, self.result_.lift)
 
     def verify(self, X: Any, *, rtol: float = 1e-9) -> None:
@@ -368,8 +416,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
             What `AffineResult.verify` raises: X is not what this was fitted to, something does not
             hold, or there is no certificate.
         """
-        check_is_fitted(self)
-        self.result_.verify(validate_data(self, X, dtype=DTYPES, reset=False), rtol=rtol)
+        self.result_.verify(self._rows(X), rtol=rtol)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "result_")
@@ -381,6 +428,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.allow_nan = self.missing == "ignore"
         return tags
 
     def _check_parameters(self) -> None:
@@ -388,6 +436,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         validation.check_choice("center", self.center, CENTRES)
         validation.check_choice("refine", self.refine, (False, True))
         validation.check_choice("whiten", self.whiten, (False, True))
+        validation.check_choice("missing", self.missing, ("raise", "ignore"))
         validation.check_choice("certify", self.certify, (False, True, "tight"))
         validation.check_choice("method", self.method, tuple(METHODS))
         check_support_fraction(self.support_fraction)
@@ -417,8 +466,16 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         for name in ("_stream", "coreset_", "data_ratio_"):
             self.__dict__.pop(name, None)
 
-    def _solve(self, X: Array, omega: Array | None, seed: int, mean: Array | None) -> None:
-        """Solve on distinct rows, judge on the rows as they are."""
+    def _solve(
+        self,
+        X: Array,
+        omega: Array | None,
+        seed: int,
+        mean: Array | None,
+        k: int | None = None,
+        complete: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Solve on distinct rows, judge on the rows as they are, or on those that are complete."""
         distinct = distinct_rows(X, omega)
         unit = distinct.unit
         search = ComponentSearch(
@@ -429,7 +486,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
                 "support_fraction": self.support_fraction,
             },
         )  # fmt: skip
-        self.n_supported_ = search.n_components(self.n_components)
+        self.n_supported_ = search.n_components(self.n_components) if k is None else k
         k = max(1, self.n_supported_)
         found = search.solve(k)
         support: NDArray[np.bool_] = np.asarray(distinct.place >= 0)
@@ -438,6 +495,11 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
             omega = np.where(support, 1.0 if omega is None else omega, 0.0)
             distinct = distinct.of(found.support)
             search = replace(search, data=distinct)
+        certify = self.certify
+        if complete is not None:
+            omega = np.where(complete, 1.0 if omega is None else omega, 0.0)
+            if not omega.any():
+                omega, certify = None, False
         components, shares, norms = ordered_axes(
             distinct.rows - found.centre, distinct.weights, found.basis, found.p
         )
@@ -445,7 +507,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
             replace(found, centre=found.centre * unit, basis=components.T.copy()),
             X,
             row_weights=omega,
-            certify=self.certify,
+            certify=certify,
         )
         result = replace(result, support=None if found.support is None else support)
         norm = unit * distinct.weight ** (1.0 / found.p)
@@ -460,7 +522,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         self.centre_ratio_ = result.centre_ratio
         self.guarantee_ = result.guarantee
         self.pca_cost_ = result.pca_cost
-        self.total_cost_ = to_cost_units(total, norm, found.p)
+        self.total_cost_: float = to_cost_units(total, norm, found.p)
         self.explained_cost_ = 1.0 - found.cost / total if total > 0.0 else 1.0
         self.explained_cost_ratio_ = shares
         self.score_norms_ = norms * norm
@@ -468,7 +530,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         scales = norms / count ** (1.0 / found.p) * unit
         self.score_scales_ = np.where(scales > 0.0, scales, 1.0)
         self.certificate_ = result.certificate
-        self.linear_certificate_ = result.linear_certificate
+        self.linear_certificate_: Certificate | None = result.linear_certificate
         self.support_: NDArray[np.bool_] = support
         self.result_: AffineResult = result
 

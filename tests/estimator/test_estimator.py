@@ -73,6 +73,7 @@ def test_scikit_learn_on_the_scaler(estimator: Any, check: Any) -> None:
         LpPCA("auto", center=None, method="irls"),
         LpPCA(1, p=1.5, method="irls", refine=False),
         LpPCA(1, p=3.0, method="irls", certify="tight"),
+        LpPCA(1, method="irls", missing="ignore", whiten=True),
         LpPCA(1, support_fraction=0.5),
         LpPCA("auto", support_fraction="auto", method="irls"),
     ]
@@ -340,6 +341,7 @@ def test_how_many_none_means() -> None:
         {"method": "fast"},
         {"refine": 1},
         {"whiten": 1},
+        {"missing": "drop"},
         {"coreset_size": 0},
         {"random_state": "seed"},
     ],
