@@ -15,7 +15,7 @@ from lpgeom.kernels.cpu.rounding import descend_codes, feed_back
 from lpgeom.quantized.rounding import Rounding, checked, cuts_of, rounded
 from lpgeom.records.subspace import Array
 
-DAMPING = 0.01
+DAMPING = 0.03
 """Added to the diagonal of the inputs' moment, as a share of its mean."""
 
 BLOCK = 128
