@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lpgeom.nn.factors.factored import Factored, Spec
 from lpgeom.nn.factors.rounded import Rounded
-from lpgeom.quantized.feedback import damped, fed_back
+from lpgeom.quantized.feedback import fed_back
 from lpgeom.quantized.rounding import nbytes_of, rounded
 from lpgeom.records.subspace import Array
 
@@ -23,8 +23,11 @@ WIDTHS: tuple[Choice, ...] = (
 )  # fmt: skip
 """What a layer may be stored in."""
 
+USUAL: Choice = (4, 64)
+"""What a layer is tried in."""
+
 ROWS = 64
-"""Rows from which the candidates' errors are told."""
+"""Rows from which the candidates' errors are told, about."""
 
 
 def least_bytes(n: int, d: int) -> int:
@@ -35,19 +38,23 @@ def least_bytes(n: int, d: int) -> int:
 def candidates(weight: Tensor, spec: Spec) -> list[tuple[int, float, Choice]]:
     """(bytes, share of the cost that is lost, choice) of a weight (n, d), with rising bytes.
 
-    The shares are those of `ROWS` rows, which are rounded in earnest; with a metric errors are fed
-    back in it.
+    The shares are those of `ROWS` rows rounded to nearest levels; with a metric, times what feeding
+    errors back leaves of them at `USUAL`.
     """
     n, d = weight.shape
     W = _numbers(weight)[:: max(1, n // ROWS)]
-    size = cost_of(W, np.zeros_like(W), spec) or 1.0
-    ridge = None if spec.metric is None else damped(spec.metric.spread, d)
+    spread = None if spec.metric is None else spec.metric.spread
+    h = None if spread is None else np.maximum(np.diag(spread), 0.0)
+    left = 1.0 / (cost_of(W, np.zeros_like(W), spec) or 1.0)
+    if spread is not None:
+        nearest = cost_of(W, rounded(W, *USUAL, column_weights=h).dense(), spec)
+        left *= cost_of(W, fed_back(W, *USUAL, spread).dense(), spec) / (nearest or 1.0)
     found = {}
     for bits, group in WIDTHS:
         nbytes = nbytes_of(n, d, bits, min(d, group or d), weight.element_size())
         if nbytes < n * d * weight.element_size() and nbytes not in found:
-            made = rounded(W, bits, group) if ridge is None else fed_back(W, bits, group, ridge)
-            found[nbytes] = (nbytes, cost_of(W, made.dense(), spec) / size, (bits, group))
+            Q = rounded(W, bits, group, column_weights=h).dense()
+            found[nbytes] = (nbytes, left * cost_of(W, Q, spec), (bits, group))
     return [found[nbytes] for nbytes in sorted(found)]
 
 

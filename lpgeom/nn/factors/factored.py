@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class Metric:
     note: str = ""
     mean: Array | None = None
 
-    @property
+    @cached_property
     def spread(self) -> Array:
         """The second moment about the mean, or about 0 where there is none."""
         moment = self.root @ self.root.T
