@@ -132,7 +132,7 @@ def dual_weights(
         if joins.size == 0 and best_value <= before * (1.0 + ENOUGH[level]):
             break
         if joins.size:
-            joins = joins[largest(t_far, room // 4)[0]]
+            joins = joins[largest(t_far, max(1, room // 4))[0]]
             heavy = w > 1e-5 / index.size
             now, then = Weights(index[heavy], w[heavy]), Weights(index, best)
             index = np.unique(np.concatenate([now.index, joins, index[best > 0.0]]))

@@ -152,7 +152,7 @@ def different(runs: Sequence[FactorsRun], count: int, nothing: float) -> list[Fa
     while left and len(chosen) < count:
         chosen.append(cheapest(left, SAME, nothing))
         most = max(chosen[-1].cost * (1.0 + SAME), nothing)
-        left = [run for run in left if not run.cost <= most]
+        left = [run for run in left if run.cost > most]
     return chosen
 
 

@@ -28,16 +28,26 @@ def cheapest(found: Sequence[Found], tie: float = TIE, nothing: float = 0.0) -> 
     """The first of the cheapest: what is found does not hang on a processor's rounding.
 
     Costs within the share `tie` of the least are equal to it, and so, unless that is 0, are those
-    up to `nothing`.
+    up to `nothing`. What costs NaN is not among them.
+
+    Raises
+    ------
+    FloatingPointError
+        Every cost is NaN.
     """
-    least = min(c.cost for c in found)
+    least = min((c.cost for c in found if not math.isnan(c.cost)), default=math.nan)
+    if math.isnan(least):
+        raise FloatingPointError(
+            "the cost of everything that was found is NaN; the data may span more orders of "
+            "magnitude than float64 can tell apart"
+        )
     most = max(least * (1.0 + tie), nothing if least > 0.0 else 0.0)
     return next(c for c in found if c.cost <= most)
 
 
 def ranked(found: Iterable[Found], nothing: float = 0.0) -> list[Found]:
-    """By cost, those that are equal in the order in which they come."""
-    left, order = list(found), []
+    """By cost, those that are equal in the order in which they come; without what costs NaN."""
+    left, order = [c for c in found if not math.isnan(c.cost)], []
     while left:
         order.append(cheapest(left, nothing=nothing))
         left = [c for c in left if c is not order[-1]]

@@ -171,6 +171,16 @@ def test_duals_start_anywhere() -> None:
     assert bounds[0] == pytest.approx(bounds[1], rel=2e-3)
 
 
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_few_rows_join_as_many_do(n: int) -> None:
+    A = np.eye(5)[:n] * np.arange(1.0, n + 1.0)[:, None]
+    start = Weights(np.arange(1), np.ones(1))
+    weights, G = dual_weights(ArrayRows(A), [start], 1, np.zeros(n), "tight")
+    assert weights.index.size > 1
+    w = weights.at(np.arange(n))
+    np.testing.assert_allclose(G, (A * w[:, None]).T @ A, atol=1e-14)
+
+
 # The pieces.
 
 

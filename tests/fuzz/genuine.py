@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 import lpgeom
-from lpgeom.affine.lift import lifted
 
 KINDS = (
     "gauss", "noisy low rank", "long rows", "duplicates", "zero rows", "integers",
@@ -103,12 +102,13 @@ def weights(n: int, rng: np.random.Generator) -> Any:
 
 
 def one(rng: np.random.Generator) -> tuple[str, Any, Any]:
-    """What was asked for, the data, and the result; ValueError where nothing is to be found."""
+    """What was asked for, the data, and the result."""
     kind, problem = (str(rng.choice(names)) for names in (KINDS, PROBLEMS))
     A, p = matrix(kind, rng), exponent(rng)
     n, d = A.shape
     k = int(rng.integers(1, max(2, d)))
     level = LEVELS[rng.integers(len(LEVELS))]
+    level = "tight" if level == "all" and problem != "certify" else level
     options: dict[str, Any] = {"row_weights": weights(n, rng), "certify": level}
     options["seed"] = int(rng.integers(1000))
     method = METHODS[rng.integers(len(METHODS))]
@@ -120,8 +120,6 @@ def one(rng: np.random.Generator) -> tuple[str, Any, Any]:
         result = lpgeom.approx_subspace(A, k, p, method=method, max_iter=STEPS, **options)
     elif problem == "affine":
         result = lpgeom.approx_affine(A, min(k, d - 1), p, **options)
-        if result.centre is not None:
-            A = lifted(A, result.centre, result.lift)
     elif problem == "clusters":
         options |= {"restarts": 1, "max_iter": STEPS}
         result = lpgeom.approx_clusters(A, 1, p, subspaces=2, **options)
@@ -147,17 +145,13 @@ def run(count: int, seed: int) -> dict[str, Any]:
     """Make and check `count` certificates; a few lines on each that is refused."""
     made: Counter[str] = Counter()
     refused: list[str] = []
-    declined = stored = 0
+    stored = 0
     rng = np.random.default_rng([seed, 0x9E4])
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
         while made.total() < count:
             case = int(rng.integers(2**63))
-            try:
-                told, A, result = one(np.random.default_rng(case))
-            except ValueError:  # a rank that this matrix does not have
-                declined += 1
-                continue
+            told, A, result = one(np.random.default_rng(case))
             made[told.split()[0]] += 1
             try:
                 if hasattr(result, "save") and rng.random() < STORED:
@@ -172,7 +166,6 @@ def run(count: int, seed: int) -> dict[str, Any]:
     return {
         "certificates": made.total(),
         "stored": stored,
-        "declined": declined,
         "by_problem": dict(sorted(made.items())),
         "refused": refused,
     }
