@@ -15,7 +15,7 @@ from typing import Any
 
 from lpgeom.io.atomic import write_atomically
 
-from . import report
+from . import outliers, report
 from .estimator import averages
 from .robustness import wrong
 
@@ -301,6 +301,13 @@ def _reached(value: float) -> str:
     return "-" if value <= -1.0 else f"{value:.1e}"
 
 
+def known_outliers() -> str:
+    lines = results("outliers")["results"]
+    rows = [[line["data"], str(len(line["known"])), *outliers.cells(line)] for line in lines]
+    heads = [*(f"`{name}`" for name in outliers.OURS), *outliers.THEIRS]
+    return markdown(["table", "known", *heads], rows)
+
+
 USED = ("certificates", "compare", "ellipsoids", "entries", "nn", "outofcore", "scaling")
 Tables = dict[str, Callable[[], str]]
 TABLES: Tables = {
@@ -321,6 +328,7 @@ PAGES: dict[Path, Tables] = {
         "layers": factored_layers,
     },
     DOCS / "robustness.md": {"tried": tried, "largest": largest, "forged": forged},
+    DOCS / "outliers.md": {"outliers": known_outliers},
     DOCS / "scikit-learn.md": {"against PCA": against_pca, "times": estimator_times},
 }
 

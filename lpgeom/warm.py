@@ -16,6 +16,7 @@ def warmup() -> None:
     >>> import lpgeom
     >>> lpgeom.warmup()
     """
+    from lpgeom.affine.affine import approx_affine
     from lpgeom.entries.splitting import split
     from lpgeom.geometry.ellipsoids.john import john_ellipsoid
     from lpgeom.geometry.ellipsoids.lp_svd import lp_svd
@@ -32,6 +33,7 @@ def warmup() -> None:
         split(A.astype(dtype), A[:, :3], np.eye(3, 8), 1.0, max_iter=2)
         fed_back(A.astype(dtype), 4, None, A.T @ A)
     approx_rows(A, 3, np.inf)
+    approx_affine(A, 3, support_fraction=0.5, certify=False)
     min_volume_ellipsoid(A)
     john_ellipsoid(A)
     lp_svd(A, 1.0, "shallow-cut")
