@@ -15,7 +15,7 @@ from typing import Any
 
 from lpgeom.io.atomic import write_atomically
 
-from . import outliers, report
+from . import breakdown, outliers, report
 from .estimator import averages
 from .robustness import wrong
 
@@ -308,6 +308,30 @@ def known_outliers() -> str:
     return markdown(["table", "known", *heads], rows)
 
 
+def angles() -> str:
+    lines = results("breakdown")["results"]
+    columns = [*(("lpgeom", name) for name in breakdown.OURS)]
+    columns += [("rrcov", name) for name in breakdown.THEIRS]
+    rows = []
+    for kind in breakdown.KINDS:
+        for share in breakdown.SHARES:
+            found = [breakdown.cell(lines, kind, share, *c, "angle") for c in columns]
+            medians = [f"{statistics.median(a):.3f}" if a else "" for a in found]
+            rows.append(["" if share else kind, f"{share:.0%}", *medians])
+    return markdown(["outliers", "share", *(name for _, name in columns)], rows)
+
+
+def further_shapes() -> str:
+    rows = []
+    for line in results("breakdown")["results"]:
+        d, _, n = line["shape"]
+        if tuple(line["shape"]) in breakdown.FURTHER:
+            cells = [line["lpgeom"][name] for name in breakdown.OURS]
+            texts = [f"{c['angle']:.3f}, {seconds(c['seconds'])}" for c in cells]
+            rows.append([line["kind"], f"{n} x {d}", f"{line['share']:.0%}", *texts])
+    return markdown(["outliers", "n x d", "share", *breakdown.OURS], rows)
+
+
 USED = ("certificates", "compare", "ellipsoids", "entries", "nn", "outofcore", "scaling")
 Tables = dict[str, Callable[[], str]]
 TABLES: Tables = {
@@ -328,7 +352,11 @@ PAGES: dict[Path, Tables] = {
         "layers": factored_layers,
     },
     DOCS / "robustness.md": {"tried": tried, "largest": largest, "forged": forged},
-    DOCS / "outliers.md": {"outliers": known_outliers},
+    DOCS / "outliers.md": {
+        "outliers": known_outliers,
+        "breakdown": angles,
+        "shapes": further_shapes,
+    },
     DOCS / "scikit-learn.md": {"against PCA": against_pca, "times": estimator_times},
 }
 
