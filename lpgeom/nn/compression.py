@@ -102,9 +102,9 @@ def compress(
     row_weights : "auto", "frequency", array_like, mapping or None
         Importance omega of rows: an array for the one selected layer, or a mapping from names or
         patterns. "frequency": for embeddings, `lpgeom.nn.frequency_weights`. "auto": for
-        embeddings of mixed ranks, the square roots of `lpgeom.nn.token_weights` by `tokenizer`;
-        without one, of "frequency" for what a model calls its input embeddings, whose rows are
-        taken to be in the order of their frequency. None: all rows alike.
+        embeddings of mixed ranks the square roots of `lpgeom.nn.token_weights` by `tokenizer`, with
+        `size` their powers of .7; without one, of "frequency" for what a model calls its input
+        embeddings, whose rows are taken to be in the order of their frequency. None: all alike.
     tokenizer : tokenizer or path, optional
         See `lpgeom.nn.token_weights`.
     subspaces : int, optional
