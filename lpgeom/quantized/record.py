@@ -263,8 +263,8 @@ class QuantizedResult(Saved):
                 y[np.ix_(own, order)] = self.codes[places].view("<f4")
             return y
         decode_rows(
-            self.codes, self._addresses[index], self.labels[index], lay.byte, lay.shift, lay.mask,
-            self.bits, self.codebooks, sizes, self.means.astype(np.float64), y,
+            y, self.codes, self._addresses[index], self.labels[index], lay.byte, lay.shift,
+            lay.mask, self.bits, self.codebooks, sizes, self.means.astype(np.float64),
         )  # fmt: skip
         return y
 

@@ -17,6 +17,9 @@ UNAVAILABLE = 3
 SUMS = ("rowwise.add_row_squares", "rowwise.add_row_dots", "proximal.split_rows")
 """Kernels that read float32 and add in float64."""
 
+EXACT = ("trellis._search",)
+"""Kernels whose float32 numbers are the CPU's: what is fused there is a product and 0."""
+
 Result = dict[str, Any]
 
 
@@ -48,6 +51,9 @@ def wrong(result: Result) -> list[str]:
     found = []
     if result["kernel"] in SUMS and result["single"]:
         found.append("float32 arithmetic in a float64 sum")
+    adds, fused = (sum(op.startswith(o) for op in result["single"]) for o in ("add", "fma"))
+    if result["kernel"] in EXACT and adds < fused:
+        found.append("a float32 product that is fused with an addition")
     if result["atomics"]:
         found.append("atomics, whose order is that of the threads")
     if result["loose"]:
@@ -73,13 +79,15 @@ def test_compiled_kernels() -> None:
     # Rows are packed in their own type: if no float32 were found here, none would be anywhere.
     packed = [r for r in results if r["kernel"] == "rowwise._pack_rows"]
     assert all(bool(r["single"]) == (r["type"] == "float32") for r in packed)
-    assert set(SUMS) <= {r["kernel"] for r in results}
+    assert {*SUMS, *EXACT} <= {r["kernel"] for r in results}
+    assert all(r["single"] for r in results if r["kernel"] in EXACT)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"single": ["fma.rn.f32"]},
+        {"kernel": EXACT[0], "single": ["mul.f32", "fma.rn.f32"]},
         {"atomics": ["atom.global.add.f64"]},
         {"loose": ["rsqrt.approx.ftz.f32"]},
         {"spilled": 8},

@@ -83,8 +83,8 @@ def test_groups_are_decoded_as_they_were_encoded(rows: int) -> None:
             wanted[i, order] += sizes[c, order] * values(stream, widths, books)
     found = np.empty((rows, 6))
     decode_rows(
-        codes, lay.addresses(labels), labels, lay.byte, lay.shift, lay.mask, bits, books,
-        sizes, means, found,
+        found, codes, lay.addresses(labels), labels, lay.byte, lay.shift, lay.mask, bits, books,
+        sizes, means,
     )  # fmt: skip
     np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
 

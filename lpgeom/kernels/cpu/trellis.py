@@ -8,6 +8,8 @@ components before choose among 2^(8 - b) quantisers of 2^b values, and the choic
 search (trellis-coded quantisation: Marcellin and Fischer, IEEE Trans. Commun. 38(1), 1990).
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -51,6 +53,16 @@ def _grown(best, x, book, weight, choices, side, cost):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True)
+def _put(code, end, b, state):  # type: ignore[no-untyped-def]
+    """The last b bits of `state` or-ed into a row's codes, so that they end before bit `end`."""
+    byte = (end - 1) >> 3
+    new = (state & ((1 << b) - 1)) << (7 - ((end - 1) & 7))
+    code[byte] |= np.uint8(new & 255)
+    if new > 255:
+        code[byte - 1] |= np.uint8(new >> 8)
+
+
+@njit(cache=True, nogil=True)
 def encode_rows(x, widths, weights, books, codes, row_weights, sums, counts):  # type: ignore[no-untyped-def]
     """Codes that minimise ``sum_t weights[t] (x[i, t] - value_t)^2`` for every row i: Viterbi.
 
@@ -66,8 +78,9 @@ def encode_rows(x, widths, weights, books, codes, row_weights, sums, counts):  #
     steps = 0
     bits = 0
     for t in range(r):
-        steps += STATES >> widths[t]
-        bits += widths[t]
+        b: Any = np.int64(widths[t])
+        steps += STATES >> b
+        bits += b
     back = np.empty(steps * side, dtype=np.uint8)
     cost = np.empty(STATES * side, dtype=np.float32)
     after = np.empty(STATES * side, dtype=np.float32)
@@ -79,12 +92,13 @@ def encode_rows(x, widths, weights, books, codes, row_weights, sums, counts):  #
         cost[:side] = np.float32(0.0)
         at = 0
         for t in range(r):
-            choices = 1 << widths[t]
-            span = (STATES >> widths[t]) * side
+            b = np.int64(widths[t])
+            choices = 1 << b
+            span = (STATES >> b) * side
             for i in range(side):
                 column[i] = x[first + min(i, last), t]
             _least(cost, span, choices, best, back[at : at + span])
-            _grown(best, column, books[widths[t]], np.float32(weights[t]), choices, side, after)
+            _grown(best, column, books[b], np.float32(weights[t]), choices, side, after)
             cost, after = after, cost
             at += span
         for i in range(last + 1):
@@ -96,15 +110,11 @@ def encode_rows(x, widths, weights, books, codes, row_weights, sums, counts):  #
             end = bits
             before = at
             for t in range(r - 1, -1, -1):
-                b = widths[t]
+                b = np.int64(widths[t])
                 gain = weights[t] * row_weights[row]
                 sums[b, state] += gain * x[row, t]
                 counts[b, state] += gain
-                byte = (end - 1) >> 3
-                new = (state & ((1 << b) - 1)) << (7 - ((end - 1) & 7))
-                codes[row, byte] |= np.uint8(new & 255)
-                if new > 255:
-                    codes[row, byte - 1] |= np.uint8(new >> 8)
+                _put(codes[row], end, b, state)
                 before -= (STATES >> b) * side
                 old = state >> b
                 state = old | (np.int64(back[before + old * side + i]) << (8 - b))
@@ -112,7 +122,7 @@ def encode_rows(x, widths, weights, books, codes, row_weights, sums, counts):  #
 
 
 @njit(cache=True, nogil=True)
-def decode_rows(codes, address, labels, byte, shift, mask, widths, books, sizes, means, out):  # type: ignore[no-untyped-def]
+def decode_rows(out, codes, address, labels, byte, shift, mask, widths, books, sizes, means):  # type: ignore[no-untyped-def]
     """``out[i, j] = means[c, j] + sizes[c, j] books[widths[c, j], s]`` with ``c = labels[i]``.
 
     s are the bits under ``mask[c, j]`` of the two bytes that end at ``address[i] + byte[c, j]``,

@@ -19,12 +19,15 @@ from lpgeom.kernels.cuda.proximal import prox_entries, split_step
 from lpgeom.kernels.cuda.rounding import descend_codes, feed_back, fit_scales, nearest_codes
 from lpgeom.kernels.cuda.rowwise import add_row_dots, add_row_squares, pack_rows, scale_rows
 from lpgeom.kernels.cuda.shallow_cut import column_norms, shallow_cuts
+from lpgeom.kernels.cuda.trellis import decode_rows, encode_rows
 
 __all__ = [
     "add_row_dots",
     "add_row_squares",
     "column_norms",
+    "decode_rows",
     "descend_codes",
+    "encode_rows",
     "exchange_steps",
     "feed_back",
     "fit_scales",

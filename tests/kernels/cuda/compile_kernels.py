@@ -31,7 +31,8 @@ UNAVAILABLE = 3
 """Exit status where there is no NVVM."""
 
 D1, D2, D3 = float64[::1], float64[:, ::1], float64[:, :, ::1]
-I1, B2 = int64[::1], uint8[:, ::1]
+F1, F2 = float32[::1], float32[:, ::1]
+I1, I2, B1, B2 = int64[::1], int64[:, ::1], uint8[::1], uint8[:, ::1]
 NUMBER, COUNT, FLAG = float64, int64, numba_types.boolean
 
 
@@ -50,6 +51,9 @@ def signatures(real: Any) -> dict[str, list[tuple[Any, ...]]]:
         "regression.solve": [(D3, D2)],
         "rounding.feed_back": [(D2, D2, D2, I1, D1, D1, B2, D2)],
         "rounding.descend_codes": [(D2, D2, D2, I1, D1, D1, B2, I1)],
+        "trellis.decode_rows": [(D2, B1, I1, B1, I2, *[B2] * 3, F2, D2, D2)],
+        "trellis._search": [(F2, B1, F1, F2, B2, B2)],
+        "trellis._tally": [(D3, F2, F1, I1, B2, D1)],
     }
     either = {
         "proximal.prox_entries": [(real[::1], NUMBER, NUMBER, real[::1])],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from simulator import ORDERS, schedule
 
-from lpgeom.kernels.cuda import launch, proximal, regression, rounding, rowwise
+from lpgeom.kernels.cuda import launch, proximal, regression, rounding, rowwise, trellis
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((70, 3))
@@ -58,7 +58,18 @@ def codes() -> list[Any]:
     return [scales, rows, errors, G, found, changed]
 
 
-ALL = [squares, packed, packed_in_place, split, factors, codes]
+def paths() -> list[Any]:
+    books = np.random.default_rng(1).standard_normal((9, 256)).astype(np.float32)
+    widths, found = np.array([7, 3, 2], np.uint8), np.zeros((9, 2), np.uint8)
+    sums, counts = np.zeros((2, 9, 256))
+    weights = np.ones(3, np.float32)
+    trellis.encode_rows(
+        X[:9].astype(np.float32), widths, weights, books, found, np.ones(9), sums, counts
+    )
+    return [found, sums, counts]
+
+
+ALL = [squares, packed, packed_in_place, split, factors, codes, paths]
 
 
 @pytest.mark.parametrize("computed", ALL, ids=lambda f: f.__name__)
