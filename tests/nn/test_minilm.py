@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
 import lpgeom
 from lpgeom import nn
@@ -70,6 +71,39 @@ print(json.dumps(same))
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == dict.fromkeys(MODELS, True)
+
+
+def test_a_tenth_of_the_bytes_after_reloading_in_a_fresh_process(tmp_path: Path) -> None:
+    model = families.minilm()
+    dense = families.run(model, IDS)
+    report = nn.compress(model, size=0.1, certify=False, progress=False)
+    layer = report.compressed[0]
+    assert layer.bytes_after <= 0.1 * layer.bytes_before
+    assert layer.weights == "tokens"
+    assert layer.error < 0.13
+    output = families.run(model, IDS)
+    cosine = torch.nn.functional.cosine_similarity(output.mean(1), dense.mean(1)).min()
+    assert cosine > 0.98
+    nn.save_pretrained(model, tmp_path, report=report)
+    (file,) = tmp_path.glob("*.safetensors")
+    held = sum(q.nbytes for q in load_file(file).values())
+    assert held == report.bytes_after
+    np.savez(tmp_path / "before.npz", ids=IDS.numpy(), output=output.numpy())
+    code = """
+import sys, numpy as np, torch
+from lpgeom import nn
+stored = np.load(sys.argv[1] + "/before.npz")
+ids = torch.from_numpy(stored["ids"])
+model, dense = (nn.load_pretrained(sys.argv[1], dense=dense) for dense in (False, True))
+with torch.no_grad():
+    output, other = (m(input_ids=ids).last_hidden_state.numpy() for m in (model, dense))
+print(np.array_equal(output, stored["output"]), np.abs(other - output).max() < 1e-4)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "True"]
 
 
 def test_the_factors_are_what_the_solver_certified() -> None:

@@ -327,3 +327,13 @@ def test_calibration_lowers_the_error_of_outputs() -> None:
     assert report.layers[0].metric == "activations"
     off = [float((model(batches[0]) - y).square().sum().detach()) for model in (plain, aware)]
     assert off[1] < 0.5 * off[0]
+
+
+def test_more_tokens_are_refused() -> None:
+    model = small("bert")
+    nn.compress(model, size=0.6, progress=False)
+    with pytest.raises(TypeError, match="rows are codes"):
+        nn.resize_token_embeddings(model, 400)
+    nn.decompress(model)
+    model.resize_token_embeddings(400)
+    assert model.get_input_embeddings().weight.shape[0] == 400

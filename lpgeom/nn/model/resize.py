@@ -12,6 +12,7 @@ from lpgeom.nn.factors.groups import Factors, places_of
 from lpgeom.nn.modules.embedding import LowRankEmbedding
 from lpgeom.nn.modules.linear import LowRankLinear
 from lpgeom.nn.modules.low_rank import LowRank
+from lpgeom.nn.modules.quantized import Quantized
 
 
 def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
@@ -37,7 +38,8 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
     Raises
     ------
     TypeError
-        An embedding that is not in factors: use the model's own method; an output layer of another
+        An embedding that is not in factors: use the model's own method (one in few bits has to be
+        dense first, see `decompress`); an output layer of another
         kind. The model is as it was.
 
     Examples
@@ -55,6 +57,11 @@ def resize_token_embeddings(model: nn.Module, num_tokens: int) -> nn.Module:
     num_tokens = validation.check_positive_int("num_tokens", num_tokens)
     get = getattr(model, "get_input_embeddings", None)
     embedding = None if get is None else get()
+    if isinstance(embedding, Quantized):
+        raise TypeError(
+            f"the input embedding is a {type(embedding).__name__}, whose rows are codes: resize "
+            "the model before it is compressed, or decompress it"
+        )
     if not isinstance(embedding, LowRankEmbedding):
         raise TypeError(
             f"the input embedding is a {type(embedding).__name__}, not in factors; use the model's "
