@@ -46,5 +46,5 @@ def write(store: Store, by_bytes: Store) -> None:
     results, lines = summary.Results(store.lines.values()), list(by_bytes.lines.values())
     for model in results.models():
         plots.save(summary.picture(results, model), PICTURES / f"accuracy-{model}.png")
-    for model in sorted({line["model"] for line in lines}):
+    for model in sorted({line["model"] for line in lines if line["method"] != "none"}):
         plots.save(sums.picture(lines, model), PICTURES / f"bytes-{model}.png")

@@ -181,7 +181,7 @@ INT4 = partial(coders.rounded, bits=4, group=64)
 INT3 = partial(coders.rounded, bits=3, group=32)
 CODES = partial(coders.product_codes, dims=4)
 OURS, NEAREST, PRODUCT = "ranks and bits", "rounded to nearest", "product quantisation"
-RANKS, RUNTIME = "ranks alone", "ONNX Runtime"
+RANKS, RUNTIME, CALIBRATED = "ranks alone", "ONNX Runtime", "ranks and bits, inputs"
 EMBEDDINGS = [
     Sized("ours", OURS, OURS, _ours, (0.25, 0.14, 0.1, 0.066, 0.045, 0.033, 0.02)),
     Sized("default-.28", "`ratio=.28`, float32", RANKS, partial(_compressed, ratio=0.28)),
@@ -209,9 +209,14 @@ EMBEDDINGS = [
         )
     ),
 ]  # fmt: skip
-EVERYTHING = partial(_compressed, ratio=0.2, layers="all")
+EVERYTHING = partial(_compressed, layers="all")
+SIZES = (1 / 4, 1 / 6, 1 / 8, 1 / 10)
 WHOLE = [
-    Sized("all-default-.2", "`ratio=.2`, float32", RANKS, EVERYTHING, scope="all"),
+    Sized("all-ours", OURS, OURS, EVERYTHING, SIZES, "all"),
+    Sized("all-ours+x", f"{OURS}, inputs", CALIBRATED, EVERYTHING, SIZES, "all", calibrated=True),
+    Sized(
+        "all-default-.2", "`ratio=.2`, float32", RANKS, partial(EVERYTHING, ratio=0.2), scope="all"
+    ),
     Sized("all-float16", "float16", NEAREST, _float16, scope="all"),
     Sized("all-onnx", "ONNX Runtime, dynamic int8", RUNTIME, _onnx, scope="all"),
     *(
