@@ -8,13 +8,13 @@ import numpy as np
 
 from lpgeom.rows.base import Array
 
-COUNT = 150
+COUNT = 300
 """Directions of each of the two random kinds."""
 
 MOST = 10
 """Rows that a normal is made orthogonal to, at most: of more, some are outliers nearly always."""
 
-STARTS, STEPS = 10, 30
+STARTS, STEPS = 20, 30
 """Starts and steps towards a largest and a smallest kurtosis."""
 
 WIDEST = 20

@@ -36,7 +36,7 @@ def supported(
     """The rows within the cut-off of a subspace that the least outlying rows suggest.
 
     The outlyingness of a row is its distance from the median of all rows over their median
-    absolute deviation, along the worst of some 300 directions (Stahel; Donoho; see
+    absolute deviation, along the worst of some 640 directions (Stahel; Donoho; see
     ``directions.py``). The rows of least outlyingness, `share` of the weight, have a principal
     subspace; rows whose distance from it is below `orthogonal_cutoff` have another one, and so on
     until the rows stay the same (ROBPCA's steps, taken to their end). As half of the rows decide
@@ -61,7 +61,7 @@ def supported(
 
     Notes
     -----
-    O(300 n d) for the projections and their medians, O(n d min(n, d)) for each subspace. Sources:
+    O(640 n d) for the projections and their medians, O(n d min(n, d)) for each subspace. Sources:
     W. A. Stahel, PhD thesis, ETH Zurich 1981; D. L. Donoho, PhD qualifying paper, Harvard 1982;
     Hubert, Rousseeuw and Vanden Branden, Technometrics 47, 2005; S. Engelen, M. Hubert and K.
     Vanden Branden, "A comparison of three procedures for robust PCA in high dimensions", Austrian
