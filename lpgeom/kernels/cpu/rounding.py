@@ -12,6 +12,9 @@ from lpgeom.kernels.cpu.lanes import LANES, added, most, position, sync
 SMALL = 1e-300
 """Rows whose largest entry, over the largest level, is at most this are taken for zeros."""
 
+WHOLE = np.float32(1.5 * 2**23)
+"""Added and taken away again, it leaves the nearest whole number; devices know no `numpy.rint`."""
+
 
 @njit(cache=True, nogil=True)
 def _nearest(x, cuts):  # type: ignore[no-untyped-def]
@@ -138,16 +141,19 @@ def descend_codes(G, H, scales, group, levels, cuts, codes, changed):  # type: i
 
 @njit(cache=True, nogil=True)
 def add_cast_squares(block, scales, top, group, out):  # type: ignore[no-untyped-def]
-    """``out[i] += sum_j (x - s min(max(rint(x / s), -top), top))^2``, s the scale of x's group."""
+    """``out[i] += sum_j (x - s rint(min(max(x / s, -top), top)))^2``, s the scale of x's group."""
     n, d = block.shape
-    for i in range(n):
+    row, rows, lane = position(LANES)
+    for i in range(row, n, rows):
         total = 0.0
         for g in range(scales.shape[1]):
             s = np.float32(scales[i, g])
             inverse = np.float32(1.0) / s if s > 0.0 else np.float32(0.0)
-            for j in range(g * group, min(d, (g + 1) * group)):
+            for j in range(g * group + lane, min(d, (g + 1) * group), LANES):
                 x = np.float32(block[i, j])
-                step = min(max(np.rint(x * inverse), np.float32(-top)), np.float32(top))
+                step = min(max(x * inverse, np.float32(-top)), np.float32(top)) + WHOLE - WHOLE
                 off = x - step * s
                 total += np.float64(off * off)
-        out[i] += total
+        total = added(total)
+        if lane == 0:
+            out[i] += total

@@ -21,3 +21,4 @@ def _by_warps(kernel: Any) -> Any:
 
 fit_scales, nearest_codes = _by_warps(text.fit_scales), _by_warps(text.nearest_codes)
 feed_back, descend_codes = _by_warps(text.feed_back), _by_warps(text.descend_codes)
+add_cast_squares = _by_warps(text.add_cast_squares)

@@ -58,6 +58,7 @@ def signatures(real: Any) -> dict[str, list[tuple[Any, ...]]]:
     either = {
         "proximal.prox_entries": [(real[::1], NUMBER, NUMBER, real[::1])],
         "proximal.split_rows": [(*[rows] * 5, FLAG, NUMBER, NUMBER, NUMBER, D1)],
+        "rounding.add_cast_squares": [(rows, F2, NUMBER, COUNT, D1)],
         "rounding.fit_scales": [(rows, D2, D1, D1, D1, COUNT, D1)],
         "rounding.nearest_codes": [(rows, D2, I1, D1, B2)],
         "rowwise.add_row_squares": [(rows, D1), (strided, D1)],

@@ -65,3 +65,18 @@ def test_descent_over_codes(backend: Any, n: int, d: int) -> None:
     exact = (W - scales[:, group] * LEVELS[found[-2]]) @ H
     np.testing.assert_allclose(found[0], exact, atol=1e-10)
     np.testing.assert_array_equal(found[-1] > 0, (found[-2] != codes).any(axis=1))
+
+
+@pytest.mark.parametrize("group", [3, 32, 64])
+@pytest.mark.parametrize(("n", "d"), SHAPES)
+def test_squares_of_casts(backend: Any, n: int, d: int, group: int) -> None:
+    """Few levels, so that what is left of an entry is no matter of its last bits."""
+    W = data(n, d)[0].astype(np.float32)
+    scales = np.full((n, -(-d // group)), 0.7, np.float32)
+    scales[:, -1] = 0.0
+    wide = np.repeat(scales, group, axis=1)[:, :d]
+    found = assert_twins(
+        backend, "rounding", "add_cast_squares", W, scales, 1.0, group, np.ones(n), rtol=1e-5
+    )
+    off = W - wide * np.clip(np.rint(W / np.where(wide > 0.0, wide, 1.0)), -1.0, 1.0)
+    np.testing.assert_allclose(found[-1], 1.0 + np.square(off).sum(axis=1), rtol=1e-5)
