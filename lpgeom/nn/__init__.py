@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from lpgeom.nn.modules.quantized_linear import QuantizedLinear as QuantizedLinear
     from lpgeom.nn.plan.token_weights import frequency_weights as frequency_weights
     from lpgeom.nn.plan.token_weights import token_weights as token_weights
+    from lpgeom.nn.plan.trim import TrimmedTokenizer as TrimmedTokenizer
+    from lpgeom.nn.plan.trim import trim_tokenizer as trim_tokenizer
     from lpgeom.nn.stored.checkpoint import load_pretrained as load_pretrained
     from lpgeom.nn.stored.checkpoint import save_pretrained as save_pretrained
 
@@ -44,6 +46,7 @@ _PUBLIC = {
     "modules.quantized_embedding": "QuantizedEmbedding",
     "modules.quantized_linear": "QuantizedLinear",
     "plan.token_weights": "frequency_weights token_weights",
+    "plan.trim": "TrimmedTokenizer trim_tokenizer",
     "stored.checkpoint": "load_pretrained save_pretrained",
 }
 _LAZY = {name: f"lpgeom.nn.{module}" for module, names in _PUBLIC.items() for name in names.split()}

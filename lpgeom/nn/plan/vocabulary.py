@@ -77,7 +77,7 @@ def read_tokenizer(tokenizer: Any) -> Vocabulary:
     if isinstance(tokenizer, Vocabulary):
         return tokenizer
     if isinstance(tokenizer, str | Path):
-        text = _file(Path(tokenizer)).read_text(encoding="utf-8")
+        text = tokenizer_file(Path(tokenizer)).read_text(encoding="utf-8")
         return _from_json(text, (), f"tokenizer {str(tokenizer)!r}")
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if hasattr(backend, "to_str"):
@@ -91,7 +91,8 @@ def read_tokenizer(tokenizer: Any) -> Vocabulary:
     )
 
 
-def _file(path: Path) -> Path:
+def tokenizer_file(path: Path) -> Path:
+    """The tokenizer.json that a path is, or has."""
     file = path / "tokenizer.json" if path.is_dir() else path
     if file.is_file():
         return file
