@@ -128,9 +128,16 @@ class _Limits:
                 self.all.enter(caller, n)
             yield
         finally:
-            with self.lock:
-                self.all.leave(caller)
-            self.mine.held.leave(caller)
+            try:
+                self._leave(caller)
+            except KeyboardInterrupt:  # it may have come before all was given back
+                self._leave(caller)
+                raise
+
+    def _leave(self, caller: object) -> None:
+        with self.lock:
+            self.all.leave(caller)
+        self.mine.held.leave(caller)
 
     def allowed(self) -> int:
         """Threads that this thread's work may use, whatever other threads hold the BLAS at."""

@@ -416,6 +416,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
             What `AffineResult.verify` raises: X is not what this was fitted to, something does not
             hold, or there is no certificate.
         """
+        check_is_fitted(self)
         self.result_.verify(self._rows(X), rtol=rtol)
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -382,7 +382,7 @@ def test_files_that_are_no_tensors_although_the_checksum_fits(saved: Path, conte
 def test_versions_and_foreign_recipes(saved: Path) -> None:
     path = saved / "lpgeom.json"
     good = path.read_text()
-    for version in (0, 3, "1", None):
+    for version in (0, 4, "1", None):
         rewritten(saved, lambda values, version=version: values.update(version=version))
         with pytest.raises(
             CheckpointError, match=rf"version {version!r} of the format.*reads vers"

@@ -132,7 +132,7 @@ def test_a_vocabulary_larger_than_the_table_is_refused(tokenizer: Tokenizer) -> 
 def test_a_tokenizer_beside_other_weights_is_refused(tokenizer: Tokenizer) -> None:
     with pytest.raises(ValueError, match='goes with row_weights="auto"'):
         squeezed(small("bert"), tokenizer=tokenizer, row_weights="frequency")
-    with pytest.raises(ValueError, match="goes with mixed ranks"):
+    with pytest.raises(ValueError, match="goes with size or mixed ranks"):
         squeezed(small("bert"), tokenizer=tokenizer, subspaces=2)
     with pytest.raises(TypeError):
         squeezed(small("bert"), tokenizer=object())

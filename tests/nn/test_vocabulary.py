@@ -441,8 +441,8 @@ def alphabetical() -> Tokenizer:
 @pytest.mark.parametrize(
     ("make", "source", "message"),
     [
-        (unigram, "rank", 'Unigram.*source="unigram"'),
-        (alphabetical, "rank", 'order of the alphabet.*source="wordfreq"'),
+        (unigram, "rank", r'Unigram.*token_weights\(tokenizer, "unigram"\)'),
+        (alphabetical, "rank", r'order of the alphabet.*token_weights\(tokenizer, "wordfreq"\)'),
         (wordpiece, "unigram", 'this is WordPiece: use source="rank"'),
         (bytelevel, "unigram", 'this is BPE: use source="rank"'),
         (lambda: Slow(["<s>", "a"]), "unigram", "this is another: use the fast tokenizer"),

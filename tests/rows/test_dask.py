@@ -318,7 +318,7 @@ def test_what_is_refused(alone: None) -> None:
         lpgeom.lewis_weights(A * 1j, 1.0)
     with pytest.raises(TypeError, match="A is masked; fill or drop"):
         lpgeom.cost(da.ma.masked_greater(A, 1.0), V)
-    with pytest.raises(TypeError, match=r"A is a Dask Array; .*A\.compute\(\)"):
+    with pytest.raises(TypeError, match=r"A is a Dask Array, .*A\.compute\(\)"):
         lpgeom.loewner_ellipsoid(A, 1.0)
     with pytest.raises(TypeError, match="A is a Dask Array"):
         lpgeom.approx_factors(A, 3, 1.0)
