@@ -123,8 +123,10 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     assert 0 <= os.path.getsize(tmp_path / "q.npz") - found.nbytes <= 4096
     again = QuantizedResult.load(tmp_path / "q.npz")
     again.verify(A)
-    np.testing.assert_array_equal(again.dense(), found.dense())
-    np.testing.assert_array_equal(again.rows([3, 3, -1]), found.dense()[[3, 3, -1]])
+    np.testing.assert_array_equal(again.codes, found.codes)
+    np.testing.assert_allclose(again.dense(), found.dense(), rtol=1e-9, atol=1e-12)
+    wanted = found.dense()[[3, 3, -1]]
+    np.testing.assert_allclose(again.rows([3, 3, -1]), wanted, rtol=1e-9, atol=1e-12)
     assert again.summary() == found.summary()
 
 
@@ -185,6 +187,7 @@ def test_bad_entries(bad: float) -> None:
         approx_quantized(A, 1000)
 
 
+@pytest.mark.unchanged
 def test_the_input_stays_and_the_answer_repeats() -> None:
     A = falling().astype(np.float32)[:, ::-1]
     before = A.copy()
