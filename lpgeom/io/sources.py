@@ -250,7 +250,7 @@ class ParquetTable(Stored):
             try:
                 found.append(np.dtype(inner.to_pandas_dtype()))
             except (NotImplementedError, TypeError):
-                found.append(np.dtype(object))
+                found.append(np.dtype(object))  # a type that NumPy lacks: refused by name below
             if found[-1].kind not in "iuf":
                 raise TypeError(
                     f"column {field.name!r} is of type {field.type}, not numbers (choose columns)"

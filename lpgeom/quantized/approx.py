@@ -13,18 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpgeom.io import validation
-from lpgeom.kernels.cpu.rounding import add_cast_squares
 from lpgeom.progress import Progress
 from lpgeom.quantized.coder import Budget, Code, Sample, encoded, fitted, overhead
 from lpgeom.quantized.layout import REAL, WIDEST, Bytes, Ints
-from lpgeom.quantized.measure import blocks, digest, distances, weighted_norm
+from lpgeom.quantized.measure import blocks, cast_distances, digest, distances, weighted_norm
 from lpgeom.quantized.proof import SLACK, proved
 from lpgeom.quantized.quantizers import QUANTIZERS, STATES
 from lpgeom.quantized.real import SUBSPACES, arrays, mixed_within
 from lpgeom.quantized.record import QuantizedResult
 from lpgeom.quantized.scales import Scales
 from lpgeom.rows.base import Array
-from lpgeom.rows.door import Problem, open_anywhere, taken
+from lpgeom.rows.door import Problem, check_lengths, open_anywhere, taken
 from lpgeom.threads import limited, sized
 
 if TYPE_CHECKING:
@@ -46,12 +45,11 @@ ROUNDS = 4
 SMOOTHING = 1e-2
 """Squared distances below this share of the mean weigh no more than those at it."""
 
+FAR = 2.0**60
+"""Rows of weight 0 this many times as long as the others are read in float64."""
+
 RIDGE = 1e-7
 """Share of its mean that is added to the diagonal of the normal equations for the basis."""
-
-CASTS, CAST_GROUP = (8, 4), 32
-"""What one would do without this library: every entry to the nearest at so many bits, in groups
-that share a scale."""
 
 
 def approx_quantized(
@@ -147,6 +145,7 @@ def approx_quantized(
             raise ValueError(f"groups are 256 at most, got {groups}")
     with limited():
         problem = open_anywhere(A, p, row_weights)
+        check_lengths(problem)
         n, d = problem.rows.shape
         least = overhead(n, d, 0, 1, 0)
         if nbytes < least:
@@ -198,10 +197,12 @@ class _Task:
         return None if omega is None else np.asarray(omega, dtype=np.float64)
 
     def block(self, index: Ints) -> NDArray[Any]:
-        """Some rows, scaled by a power of two."""
+        """Some rows, scaled by a power of two: which may itself be beyond float32, as may be what
+        becomes of rows of weight 0."""
         rows = taken(self.problem.A, index)
-        rows *= rows.dtype.type(self.problem.scale)
-        return rows
+        if self.problem.rows._longest > FAR:
+            rows = rows.astype(np.float64)
+        return np.ldexp(rows, math.frexp(self.problem.scale)[1] - 1, out=rows)
 
     def solved(self, more: int, certify: bool) -> QuantizedResult:
         """The best of the rounds: one, and `more` for p other than 2."""
@@ -370,12 +371,8 @@ class _Task:
             certified=certify,
         )
         f = np.ones(n) if problem.factors is None else np.asarray(problem.factors)
-        squares = np.zeros((2, n))
-        for here in blocks(n, d):
-            rows = self.block(np.arange(n)[here])
-            for b, out in zip(CASTS, squares, strict=True):
-                add_cast_squares(rows, *_cast(rows, b), out[here])
-        int8, int4 = (weighted_norm(np.sqrt(t) * f, None, result.p) * unit for t in squares)
+        off = cast_distances(lambda here: self.block(np.arange(n)[here]), (n, d), omega)
+        int8, int4 = (weighted_norm(t * f, None, result.p) * unit for t in off)
         self.bar.stage("what is proved")
         truncation, bound, chance = proved(result, problem.A, omega, certify)
         return replace(
@@ -398,12 +395,3 @@ def _grouped(gains: Array, groups: int) -> tuple[Ints, int]:
     labels[order] = np.searchsorted(edges, np.arange(n), side="right")
     used, labels = np.unique(labels, return_inverse=True)
     return labels, used.size
-
-
-def _cast(rows: NDArray[Any], bits: int) -> tuple[NDArray[np.float32], int, int]:
-    """Scales in float16 of each group of a row, by which its largest entry is the last of
-    ``2^bits - 1`` equal steps around 0; that last step; and the size of groups."""
-    starts = np.arange(0, rows.shape[1], CAST_GROUP)
-    top = (1 << bits - 1) - 1
-    largest = np.maximum.reduceat(np.abs(rows), starts, axis=1)
-    return (largest / top).astype(np.float16).astype(np.float32), top, CAST_GROUP

@@ -7,6 +7,7 @@ place, so about the codes as well.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,26 +26,20 @@ the last places on another machine, and what it finds there must be no less."""
 
 
 def span(found: QuantizedResult, c: int) -> Array:
-    """An orthonormal basis of the subspace of group c."""
+    """An orthonormal basis of a subspace of dimension ``found.ranks[c]`` that holds group c.
+
+    Of that dimension even where columns are dependent: what is proved of fewer dimensions would be
+    more than what is stated.
+    """
     own = found.bits[c] > 0
     basis = found.basis.astype(np.float64)
     rest = basis @ np.where(own, 0.0, found.means[c].astype(np.float64))
     columns = np.column_stack([basis[:, own], rest]) if rest.any() else basis[:, own]
     if not columns.shape[1]:
         return columns
-    if columns.shape[1] >= columns.shape[0] and _spans(columns):
+    if columns.shape[1] >= columns.shape[0]:
         return np.eye(columns.shape[0])
-    U, sigma, _ = np.linalg.svd(columns, full_matrices=False)
-    return np.ascontiguousarray(U[:, sigma > 1e-9 * sigma[0]])
-
-
-def _spans(columns: Array) -> bool:
-    """Whether columns span all of space, beyond doubt."""
-    try:
-        L = np.linalg.cholesky(columns @ columns.T)
-    except np.linalg.LinAlgError:
-        return False
-    return bool(np.diag(L).min() > 1e-6 * np.diag(L).max())
+    return np.ascontiguousarray(np.linalg.svd(columns, full_matrices=False)[0])
 
 
 def proved(
@@ -70,5 +65,13 @@ def proved(
             total += certificate.lower_bound
             chance += certificate.failure_probability
         else:
-            norms.append(cost(rows, V, found.p, row_weights=weights) ** (1.0 / found.p))
+            norms.append(_norm_error(rows, V, found.p, weights))
     return p_norm(norms, found.p), min(total, LARGEST) if bounds else 0.0, min(chance, 1.0)
+
+
+def _norm_error(rows: NDArray[Any], V: Array, p: float, omega: Array | None) -> float:
+    """``cost(rows, V, p, row_weights=omega)^(1/p)``, which is finite even where the cost is not."""
+    e = int(np.frexp(np.abs(rows).max())[1])
+    top = 1.0 if omega is None else float(omega.max())
+    scaled = cost(np.ldexp(rows, -e), V, p, row_weights=None if omega is None else omega / top)
+    return math.ldexp(float((scaled * top) ** (1.0 / p)), e)

@@ -16,7 +16,14 @@ from lpgeom.io import validation
 from lpgeom.kernels.cpu import decode_rows
 from lpgeom.quantized.coder import overhead
 from lpgeom.quantized.layout import REAL, WIDEST, Bytes, Ints, Layout, layout
-from lpgeom.quantized.measure import blocks, digest, distances, lengths, weighted_norm
+from lpgeom.quantized.measure import (
+    blocks,
+    cast_distances,
+    digest,
+    distances,
+    lengths,
+    weighted_norm,
+)
 from lpgeom.quantized.proof import proved
 from lpgeom.quantized.quantizers import QUANTIZERS, STATES, codebooks
 from lpgeom.quantized.scales import Scales
@@ -92,9 +99,9 @@ class QuantizedResult(Saved):
         Group by group, row by row, whole bytes a row: the components in the order of falling width,
         the most significant bit first.
     norm_error, truncation_norm, int8_norm, int4_norm : float
-        p-th roots of the costs: of these rows; of real-valued factors of the same ranks and labels
-        in the same basis; of each entry rounded to the nearest of 8 and of 4 bits in groups of 32
-        that share a float16 scale.
+        p-th roots of the costs: of these rows; of real-valued factors of the same ranks and labels,
+        in the subspaces that hold the codes; of each entry rounded to the nearest of 8 and of 4
+        bits in groups of 32 that share a float16 scale.
     lower_bound, failure_probability : float
         Proved with `certify`: no rows of these ranks under these labels cost less, whatever they
         take. 0.0 if not certified.
@@ -218,7 +225,7 @@ class QuantizedResult(Saved):
 
     @property
     def truncation_cost(self) -> float:
-        """What real-valued components in place of codes would cost, at most."""
+        """What the subspaces of these ranks cost that hold the codes: ranks without bits."""
         return min(to_cost_units(1.0, self.truncation_norm, self.p), LARGEST)
 
     @property
@@ -278,7 +285,7 @@ class QuantizedResult(Saved):
     def verify(
         self, A: ArrayLike, *, row_weights: ArrayLike | None = None, rtol: float = 1e-9
     ) -> None:
-        """Recompute the costs, and the lower bound, from A.
+        """Recompute the costs, those of the casts, too, and the lower bound, from A.
 
         Parameters
         ----------
@@ -303,18 +310,32 @@ class QuantizedResult(Saved):
         omega = validation.check_weights(row_weights, self.shape[0])
         if digest(omega) != self.weights_digest:
             raise CertificateError("the result is about other row weights")
-        truncation, bound, _ = proved(self, A, omega, self.certified)
+        truncation, bound, chance = proved(self, A, omega, self.certified)
+        counted = A if omega is None else A[omega > 0.0]
+        e = min(max(int(np.frexp(np.abs(counted).max(initial=0.0))[1]), -1020), 1020)
+
+        def scaled(here: slice) -> Array:
+            return np.ldexp(A[here].astype(np.float64), -e)
+
+        casts = cast_distances(scaled, self.shape, omega)
+        int8, int4 = (math.ldexp(weighted_norm(t, omega, self.p), e) for t in casts)
         off = [distances(A[here], self.rows(np.arange(self.shape[0])[here]))
                for here in blocks(*A.shape)]  # fmt: skip
         norm = weighted_norm(np.concatenate(off), omega, self.p)
         slack = 1e-11 * weighted_norm(lengths(A), omega, self.p)
-        for stated, found in ((self.norm_error, norm), (self.truncation_norm, truncation)):
+        for stated, found in (
+            (self.norm_error, norm), (self.truncation_norm, truncation),
+            (self.int8_norm, int8), (self.int4_norm, int4),
+        ):  # fmt: skip
             norms = (max(0.0, found - slack), found, found + slack)
             check_cost(stated, norms, math.inf, rtol, 1.0)
-        if not self.lower_bound <= bound:
-            raise CertificateError(
-                f"lower bound is stated as {self.lower_bound!r}, recomputed {bound!r}"
-            )
+        for name, stated, found, holds in (
+            ("lower bound", self.lower_bound, bound, self.lower_bound <= bound),
+            ("failure probability", self.failure_probability, chance,
+             chance <= self.failure_probability),
+        ):  # fmt: skip
+            if not holds:
+                raise CertificateError(f"{name} is stated as {stated!r}, recomputed {found!r}")
 
     def summary(self) -> str:
         """A few lines of text: the bytes, the cost beside others', and how it is certified."""

@@ -108,13 +108,19 @@ def open_array(
 def plain_rows(problem: Problem[BlockRows]) -> BlockRows:
     """The rows without their factors, with per-row vectors in NumPy wherever the rows are.
 
-    ValueError if rows of weight 0 are so long that float64 has no room for them and the others.
+    ValueError as `check_lengths`.
     """
+    check_lengths(problem)
+    return problem.rows.fetching(factors=False)
+
+
+def check_lengths(problem: Problem[Any]) -> None:
+    """ValueError if rows of weight 0 are so long that float64 has no room for them and the
+    others."""
     if problem.rows._longest > LONGEST:
         raise ValueError(
             "rows of weight 0 are so long that all others vanish beside them: set them to 0"
         )
-    return problem.rows.fetching(factors=False)
 
 
 def some_rows(A: Any, index: NDArray[np.intp]) -> Any:

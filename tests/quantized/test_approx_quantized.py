@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import lpgeom
 from lpgeom import CertificateError, QuantizedResult, approx_quantized
+from lpgeom.quantized.proof import proved, span
 from lpgeom.quantized.real import mixed_within
 
 
@@ -250,3 +251,74 @@ def test_dask_arrays_with_weights() -> None:
     lazy = approx_quantized(da.from_array(A, chunks=(250, 12)), 4000, row_weights=omega)
     lazy.verify(A, row_weights=omega)
     assert lazy.cost == pytest.approx(approx_quantized(A, 4000, row_weights=omega).cost, rel=1e-3)
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(1e-40, "f4"), (1e37, "f4"), (1e-310, "f8")])
+def test_the_ends_of_a_type(size: float, dtype: str) -> None:
+    A = (falling(200) * size).astype(dtype)
+    found = approx_quantized(A, 1500)
+    assert 0.0 < found.norm_error < 0.5 * np.linalg.norm(A.astype(np.float64) / size) * size
+    found.verify(A)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_norms_stay_finite_where_costs_do_not(size: float) -> None:
+    A = falling(400) * size
+    with_bound, without = (approx_quantized(A, 2600, certify=certify) for certify in (True, False))
+    assert max(without.ranks) < 12
+    assert 0.0 < without.truncation_norm < np.inf
+    assert without.truncation_norm == pytest.approx(with_bound.truncation_norm, rel=1e-9)
+    without.verify(A)
+
+
+def test_dependent_columns_count_in_the_rank_that_is_certified() -> None:
+    """Two equal columns of the basis are one direction, and a bound for one would be too high."""
+    A = falling(600)
+    found = approx_quantized(A, 2200)
+    basis = found.basis.copy()
+    basis[:, 1] = basis[:, 0]
+    twice = dataclasses.replace(found, basis=basis)
+    for c, k in enumerate(found.ranks):
+        V = span(twice, c)
+        assert V.shape == (12, min(k, 12))
+        np.testing.assert_allclose(V.T @ V, np.eye(V.shape[1]), atol=1e-12)
+    _, bound, _ = proved(twice, A, None, True)
+    best = 0.0
+    for c, k in enumerate(found.ranks):
+        best += float((np.linalg.svd(A[found.labels == c], compute_uv=False)[k:] ** 2).sum())
+    assert bound <= best * (1.0 + 1e-9)
+
+
+@pytest.mark.parametrize("name", ["int8_norm", "int4_norm"])
+@pytest.mark.parametrize("by", [0.99, 1.01])
+def test_forged_casts_are_refused(name: str, by: float) -> None:
+    A, omega = falling(), np.linspace(0.0, 1.0, 900)
+    found = approx_quantized(A, 4000, row_weights=omega)
+    found.verify(A, row_weights=omega)
+    forged = dataclasses.replace(found, **{name: by * getattr(found, name)})
+    with pytest.raises(CertificateError, match="cost is stated"):
+        forged.verify(A, row_weights=omega)
+
+
+def test_a_probability_that_is_less_than_what_is_proved_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    A = falling()
+    found = approx_quantized(A, 4000)
+    norm, bound, _ = proved(found, A, None, True)
+    monkeypatch.setattr("lpgeom.quantized.record.proved", lambda *_: (norm, bound, 1e-3))
+    with pytest.raises(CertificateError, match="failure probability is stated as 0.0"):
+        found.verify(A)
+    dataclasses.replace(found, failure_probability=1e-3).verify(A)
+
+
+def test_long_rows_of_weight_0() -> None:
+    A, omega = falling(200) * 1e-200, np.ones(200)
+    A[0], omega[0] = 1e200, 0.0
+    with pytest.raises(ValueError, match="rows of weight 0 are so long"):
+        approx_quantized(A, 1500, row_weights=omega)
+    A[0] = 1e-100
+    approx_quantized(A, 1500, row_weights=omega).verify(A, row_weights=omega)
+    A = (falling(200) * 1e-40).astype(np.float32)
+    A[0] = 1e38
+    approx_quantized(A, 1500, row_weights=omega).verify(A, row_weights=omega)
