@@ -11,11 +11,12 @@ from models import generator
 from torch import nn
 
 from lpgeom.groups.allocation import lower_hull, spent
-from lpgeom.nn.factors.entries import WIDTHS, candidates, coded_entries, cost_of
+from lpgeom.nn.factors.entries import WIDTHS, _nearest, candidates, coded_entries, cost_of
 from lpgeom.nn.factors.factored import Metric, Spec
 from lpgeom.nn.model.sites import groups
 from lpgeom.nn.modules.quantized_linear import QuantizedLinear
 from lpgeom.nn.plan.calibration import metrics_of
+from lpgeom.quantized.measure import CASTS, cast_distances
 
 
 def weight(n: int = 96, d: int = 128, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -125,3 +126,11 @@ def test_widths_are_worth_their_bytes() -> None:
     assert cost_of(W.numpy(), np.zeros((8, 64)), Spec(p=2.0)) == pytest.approx(
         float(W.square().sum()), rel=1e-5
     )
+
+
+def test_casts_beside_layers_are_those_beside_tables() -> None:
+    """What int8 and int4 cost is told by two codes, for rows and for entries."""
+    W = np.random.default_rng(0).standard_normal((9, 70)).astype(np.float32) / 8.0
+    for bits, off in zip(CASTS, cast_distances(lambda here: W[here], W.shape, None), strict=True):
+        cost = cost_of(W, _nearest(W, bits), Spec(p=2.0))
+        assert cost == pytest.approx(float((off**2).sum()), rel=1e-3)
