@@ -1,7 +1,8 @@
 """The scikit-learn estimator: what needs scikit-learn, and nothing else does.
 
-May import `affine`, the solvers of one subspace and `coresets`. Begin with `pca` (`LpPCA`): `axes`
-puts rows and axes in an order, `search` finds the number of components, `stream` takes in blocks;
+May import `affine`, the solvers of one subspace and `coresets`. Begin with `pca` (`LpPCA`):
+`parameters` are checked, `axes` puts rows and axes in an order, `search` finds the number of
+components, `attributes` are what comes of it; `stream` takes in blocks, `missing` completes rows;
 `scaler` (`MadScaler`) is a step before it.
 """
 

@@ -5,28 +5,25 @@ from __future__ import annotations
 import math
 import numbers
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from lpgeom.affine.affine import CENTRES, approx_affine, check_support_fraction, rejudged
 from lpgeom.affine.joint import power_of_two
 from lpgeom.affine.lift import lifted
 from lpgeom.affine.result import AffineResult
 from lpgeom.affine.robust.distances import OutlierMap, outlier_map
-from lpgeom.estimator.axes import distinct_rows, ordered_axes
-from lpgeom.estimator.missing import completed, filled, fitted
-from lpgeom.estimator.search import RULES, ComponentSearch
+from lpgeom.estimator.attributes import attributes
+from lpgeom.estimator.missing import completed, fit_missing
+from lpgeom.estimator.parameters import check_components, check_parameters, sample_weights
 from lpgeom.estimator.stream import Stream
 from lpgeom.io import validation
-from lpgeom.records.subspace import Certificate, norm_ratio, to_cost_units
+from lpgeom.records.subspace import Certificate
 from lpgeom.rows.base import Array
-from lpgeom.subspace.solve import METHODS
 
 DTYPES = (np.float64, np.float32)
 
@@ -156,7 +153,27 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
     >>> pca.certificate_.verify(pca.certified_rows(X))
     """
 
+    components_: Array
+    mean_: Array
+    n_components_: int
+    n_supported_: int
     cost_: float
+    lower_bound_: float
+    certified_ratio_: float
+    linear_ratio_: float
+    centre_ratio_: float
+    certified_for_: str
+    support_: NDArray[np.bool_]
+    guarantee_: float
+    pca_cost_: float
+    total_cost_: float
+    explained_cost_: float
+    explained_cost_ratio_: Array
+    score_norms_: Array
+    score_scales_: Array
+    certificate_: Certificate | None
+    linear_certificate_: Certificate | None
+    result_: AffineResult
     _stream: Stream
 
     def __init__(
@@ -200,51 +217,19 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         -------
         self
         """
-        self._check_parameters()
+        check_parameters(self)
         X = validate_data(self, X, dtype=DTYPES, ensure_all_finite=self._finite)
-        omega = _weights(sample_weight, X)
-        self._check_components(*X.shape)
+        omega = sample_weights(sample_weight, X)
+        check_components(self.n_components, *X.shape)
         self._forget()
         if np.isnan(X).any():
-            return self._fit_missing(X, omega)
-        self._solve(X, omega, self._seed(), None)
+            fit_missing(self, X, omega)
+            return self
+        self.__dict__.update(attributes(self, X, omega, self._seed()))
         self.n_samples_seen_ = X.shape[0]
         self.certified_for_ = f"all {X.shape[0]} rows"
         if self.result_.support is not None:
             self.certified_for_ = f"the {self.support_.sum()} rows of support_, of {len(X)}"
-        return self
-
-    def _fit_missing(self, X: Array, omega: Array | None) -> LpPCA:
-        """Fit to completed rows: the cost of all, the bounds of those that miss nothing."""
-        if self.support_fraction is not None:
-            raise ValueError("X has missing entries; support_fraction needs rows without any")
-        seed, start = self._seed(), filled(X)
-        complete: NDArray[np.bool_] = np.asarray(~np.isnan(X).any(axis=1))
-        options: dict[str, Any] = {"refine": self.refine, "method": "irls"}
-        distinct = distinct_rows(start, omega)
-        k = ComponentSearch(distinct, self.p, self.center, seed, options).n_components(
-            self.n_components
-        )
-
-        def solve(rows: Array) -> AffineResult:
-            return approx_affine(
-                rows, max(1, k), self.p, centre=self.center, row_weights=omega, certify=False,
-                seed=seed, **options,
-            )  # fmt: skip
-
-        self._solve(fitted(X, start, solve), omega, seed, None, k, complete)
-        costs = -self.score_samples(X)
-        self.cost_ = float(costs.sum() if omega is None else omega @ costs)
-        self.explained_cost_ = 1.0 - self.cost_ / self.total_cost_ if self.total_cost_ else 1.0
-        through = self.linear_certificate_.lower_bound if self.linear_certificate_ else 0.0
-        proved = max(self.lower_bound_, through)
-        self.certified_ratio_ = norm_ratio(self.cost_, self.lower_bound_, self.p)
-        self.linear_ratio_ = self.centre_ratio_ = norm_ratio(self.cost_, proved, self.p)
-        self.guarantee_, self.pca_cost_ = math.inf, math.nan
-        self.n_samples_seen_ = len(X)
-        self.certified_for_ = (
-            f"all {len(X)} rows, bounds by the {complete.sum()} of them that miss nothing"
-        )
         return self
 
     @property
@@ -282,11 +267,11 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
             If the rows kept all lie in the subspace, so that they say nothing of what it costs the
             other rows: `cost_` is NaN and the ratios are inf then.
         """
-        self._check_parameters()
+        check_parameters(self)
         stream: Stream | None = getattr(self, "_stream", None)
         X = validate_data(self, X, dtype=DTYPES, reset=stream is None)
-        omega = _weights(sample_weight, X)
-        self._check_components(X.shape[1], X.shape[1])
+        omega = sample_weights(sample_weight, X)
+        check_components(self.n_components, X.shape[1], X.shape[1])
         k = int(self.n_components) if isinstance(self.n_components, numbers.Integral) else None
         if stream is None:
             least = 1 if isinstance(self.n_components, float | str) else k
@@ -301,11 +286,11 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         stream = stream.extended(X, omega)
         if k is not None and stream.n_rows < k:
             self.__dict__.pop("result_", None)
-            self._stream: Stream = stream
+            self._stream = stream
             return self
         coreset = stream.coreset()
         mean = stream.mean if self.center == "mean" and self.support_fraction is None else None
-        self._solve(coreset.rows, coreset.weights, stream.seed, mean)
+        self.__dict__.update(attributes(self, coreset.rows, coreset.weights, stream.seed, mean))
         self._stream = stream
         self.coreset_ = coreset
         self.n_samples_seen_ = stream.n_rows
@@ -388,7 +373,7 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Weighted mean of `score_samples`; 0 at best. More components never score worse."""
         samples = self.score_samples(X)
-        weights = None if sample_weight is None else _weights(sample_weight, samples)
+        weights = None if sample_weight is None else sample_weights(sample_weight, samples)
         return float(np.average(samples, weights=weights))
 
     def certified_rows(self, X: Any) -> Array:
@@ -432,33 +417,6 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         tags.input_tags.allow_nan = self.missing == "ignore"
         return tags
 
-    def _check_parameters(self) -> None:
-        validation.check_p(self.p)
-        validation.check_choice("center", self.center, CENTRES)
-        validation.check_choice("refine", self.refine, (False, True))
-        validation.check_choice("whiten", self.whiten, (False, True))
-        validation.check_choice("missing", self.missing, ("raise", "ignore"))
-        validation.check_choice("certify", self.certify, (False, True, "tight"))
-        validation.check_choice("method", self.method, tuple(METHODS))
-        check_support_fraction(self.support_fraction)
-        validation.check_positive_int("coreset_size", self.coreset_size)
-
-    def _check_components(self, n: int, d: int) -> None:
-        k = self.n_components
-        if k is None or (isinstance(k, str) and k in RULES):
-            return
-        if isinstance(k, numbers.Integral) and not isinstance(k, bool):
-            if not 1 <= k <= min(n, d):
-                raise ValueError(
-                    f"n_components={k} must be between 1 and min(n_samples, n_features)="
-                    f"{min(n, d)} (n_samples={n}, n_features={d})"
-                )
-        elif not isinstance(k, numbers.Real) or isinstance(k, bool) or not 0.0 < k < 1.0:
-            raise ValueError(
-                "n_components must be an int >= 1, a float in (0, 1), None, or one of "
-                f"{', '.join(map(repr, RULES))}; got {k!r}"
-            )
-
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
@@ -466,83 +424,3 @@ class LpPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  
         """No trace of earlier calls of partial_fit."""
         for name in ("_stream", "coreset_", "data_ratio_"):
             self.__dict__.pop(name, None)
-
-    def _solve(
-        self,
-        X: Array,
-        omega: Array | None,
-        seed: int,
-        mean: Array | None,
-        k: int | None = None,
-        complete: NDArray[np.bool_] | None = None,
-    ) -> None:
-        """Solve on distinct rows, judge on the rows as they are, or on those that are complete."""
-        distinct = distinct_rows(X, omega)
-        unit = distinct.unit
-        search = ComponentSearch(
-            distinct, self.p, self.center if mean is None else mean / unit, seed,
-            {
-                "refine": self.refine,
-                "method": self.method,
-                "support_fraction": self.support_fraction,
-            },
-        )  # fmt: skip
-        self.n_supported_ = search.n_components(self.n_components) if k is None else k
-        k = max(1, self.n_supported_)
-        found = search.solve(k)
-        support: NDArray[np.bool_] = np.asarray(distinct.place >= 0)
-        if found.support is not None:
-            support &= found.support[distinct.place]
-            omega = np.where(support, 1.0 if omega is None else omega, 0.0)
-            distinct = distinct.of(found.support)
-            search = replace(search, data=distinct)
-        certify = self.certify
-        if complete is not None:
-            omega = np.where(complete, 1.0 if omega is None else omega, 0.0)
-            if not omega.any():
-                omega, certify = None, False
-        components, shares, norms = ordered_axes(
-            distinct.rows - found.centre, distinct.weights, found.basis, found.p
-        )
-        result = rejudged(
-            replace(found, centre=found.centre * unit, basis=components.T.copy()),
-            X,
-            row_weights=omega,
-            certify=certify,
-        )
-        result = replace(result, support=None if found.support is None else support)
-        norm = unit * distinct.weight ** (1.0 / found.p)
-        total = search.total_cost
-        self.components_ = components
-        self.mean_ = result.centre
-        self.n_components_ = k
-        self.cost_: float = result.cost
-        self.lower_bound_ = result.lower_bound
-        self.certified_ratio_ = result.ratio
-        self.linear_ratio_ = result.linear_ratio
-        self.centre_ratio_ = result.centre_ratio
-        self.guarantee_ = result.guarantee
-        self.pca_cost_ = result.pca_cost
-        self.total_cost_: float = to_cost_units(total, norm, found.p)
-        self.explained_cost_ = 1.0 - found.cost / total if total > 0.0 else 1.0
-        self.explained_cost_ratio_ = shares
-        self.score_norms_ = norms * norm
-        count = len(distinct.rows) if distinct.weights is None else distinct.weights.sum()
-        scales = norms / count ** (1.0 / found.p) * unit
-        self.score_scales_ = np.where(scales > 0.0, scales, 1.0)
-        self.certificate_ = result.certificate
-        self.linear_certificate_: Certificate | None = result.linear_certificate
-        self.support_: NDArray[np.bool_] = support
-        self.result_: AffineResult = result
-
-
-def _weights(sample_weight: Any, X: Any) -> Array | None:
-    """Weights as float64, or an error that calls them by their name here."""
-    if sample_weight is None:
-        return None
-    weights = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
-    if (weights < 0.0).any():
-        raise ValueError("sample_weight has negative entries; weights must be >= 0")
-    if not weights.any():
-        raise ValueError("sample_weight is all zero; some row must count")
-    return weights
