@@ -134,3 +134,27 @@ def breakdown_table(measured: list[dict[str, Any]]) -> str:
             )
     heads = ("outliers", *(name for _, name in columns))
     return report.table(heads, rows, "median maxsub angle over shapes and seeds")
+
+
+def angles() -> str:
+    lines = report.stored("breakdown")["results"]
+    columns = [*(("lpgeom", name) for name in OURS)]
+    columns += [("rrcov", name) for name in THEIRS]
+    rows = []
+    for kind in KINDS:
+        for share in SHARES:
+            found = [cell(lines, kind, share, *c, "angle") for c in columns]
+            medians = [f"{np.median(a):.3f}" if a else "" for a in found]
+            rows.append(["" if share else kind, f"{share:.0%}", *medians])
+    return report.markdown(["outliers", "share", *(name for _, name in columns)], rows)
+
+
+def further_shapes() -> str:
+    rows = []
+    for line in report.stored("breakdown")["results"]:
+        d, _, n = line["shape"]
+        if tuple(line["shape"]) in FURTHER:
+            cells = [line["lpgeom"][name] for name in OURS]
+            texts = [f"{c['angle']:.3f}, {report.seconds(c['seconds'])}" for c in cells]
+            rows.append([line["kind"], f"{n} x {d}", f"{line['share']:.0%}", *texts])
+    return report.markdown(["outliers", "n x d", "share", *OURS], rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -41,7 +42,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             for seed in range(runs)
         ]
         right = {m: sum(line[m] == line["rank"] for line in found) for m in METHODS}
-        planted.append({"kind": kind, "runs": runs, "right": right, "found": found})
+        # Of each method and rank, how often which number was found.
+        counts = {
+            m: [Counter(str(f[m]) for f in found if f["rank"] == rank) for rank in RANKS]
+            for m in METHODS
+        }
+        planted.append({"kind": kind, "runs": runs, "right": right, "found": counts})
         print(f"{kind}: {runs} runs", flush=True)
     known = [{"data": name, **estimates(standardised(name), 0)} for name in KNOWN]
     print(f"\n{planted_table(planted)}\n\n{known_table(known)}")
@@ -114,3 +120,17 @@ def planted_table(planted: list[dict[str, Any]]) -> str:
 def known_table(known: list[dict[str, Any]]) -> str:
     rows = [list(line.values()) for line in known]
     return report.table(["data", *METHODS], rows, "components found")
+
+
+def planted_ranks() -> str:
+    rows = [
+        [line["kind"], *(f"{100 * right / line['runs']:.0f}%" for right in line["right"].values())]
+        for line in report.stored("components")["planted"]
+    ]
+    return report.markdown(["noise, strength", *METHODS], rows)
+
+
+def known_ranks() -> str:
+    lines = report.stored("components")["known"]
+    rows = [[line["data"], *(str(line[name]) for name in METHODS)] for line in lines]
+    return report.markdown(["data", *METHODS], rows)

@@ -89,3 +89,10 @@ def outliers_table(measured: list[dict[str, Any]]) -> str:
     rows = [(line["data"], len(line["known"]), *cells(line)) for line in measured]
     columns = ("data", "known", *OURS, *THEIRS)
     return report.table(columns, rows, "known outliers flagged + other rows flagged")
+
+
+def page_table() -> str:
+    lines = report.stored("outliers")["results"]
+    rows = [[line["data"], str(len(line["known"])), *cells(line)] for line in lines]
+    heads = [*(f"`{name}`" for name in OURS), *THEIRS]
+    return report.markdown(["table", "known", *heads], rows)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lpgeom.io.atomic import write_atomically
 
-from . import breakdown, outliers, report
+from . import breakdown, components, outliers, report
 from .estimator import averages
+from .report import markdown, seconds
 from .robustness import wrong
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -28,18 +29,6 @@ MATRICES = (("digits", 10), ("heavy-tailed", 10), ("minilm", 96))
 
 def results(name: str) -> dict[str, Any]:
     return dict(json.loads((report.RESULTS / f"{name}.json").read_text()))
-
-
-def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def seconds(value: float) -> str:
-    """Two digits or more: 0.0013, 0.29, 4.4, 50."""
-    if value >= 9.95:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 0.995 else f"{value:#.2g}"
 
 
 def solve() -> str:
@@ -301,37 +290,6 @@ def _reached(value: float) -> str:
     return "-" if value <= -1.0 else f"{value:.1e}"
 
 
-def known_outliers() -> str:
-    lines = results("outliers")["results"]
-    rows = [[line["data"], str(len(line["known"])), *outliers.cells(line)] for line in lines]
-    heads = [*(f"`{name}`" for name in outliers.OURS), *outliers.THEIRS]
-    return markdown(["table", "known", *heads], rows)
-
-
-def angles() -> str:
-    lines = results("breakdown")["results"]
-    columns = [*(("lpgeom", name) for name in breakdown.OURS)]
-    columns += [("rrcov", name) for name in breakdown.THEIRS]
-    rows = []
-    for kind in breakdown.KINDS:
-        for share in breakdown.SHARES:
-            found = [breakdown.cell(lines, kind, share, *c, "angle") for c in columns]
-            medians = [f"{statistics.median(a):.3f}" if a else "" for a in found]
-            rows.append(["" if share else kind, f"{share:.0%}", *medians])
-    return markdown(["outliers", "share", *(name for _, name in columns)], rows)
-
-
-def further_shapes() -> str:
-    rows = []
-    for line in results("breakdown")["results"]:
-        d, _, n = line["shape"]
-        if tuple(line["shape"]) in breakdown.FURTHER:
-            cells = [line["lpgeom"][name] for name in breakdown.OURS]
-            texts = [f"{c['angle']:.3f}, {seconds(c['seconds'])}" for c in cells]
-            rows.append([line["kind"], f"{n} x {d}", f"{line['share']:.0%}", *texts])
-    return markdown(["outliers", "n x d", "share", *breakdown.OURS], rows)
-
-
 USED = ("certificates", "compare", "ellipsoids", "entries", "nn", "outofcore", "scaling")
 Tables = dict[str, Callable[[], str]]
 TABLES: Tables = {
@@ -353,11 +311,16 @@ PAGES: dict[Path, Tables] = {
     },
     DOCS / "robustness.md": {"tried": tried, "largest": largest, "forged": forged},
     DOCS / "outliers.md": {
-        "outliers": known_outliers,
-        "breakdown": angles,
-        "shapes": further_shapes,
+        "outliers": outliers.page_table,
+        "breakdown": breakdown.angles,
+        "shapes": breakdown.further_shapes,
     },
-    DOCS / "scikit-learn.md": {"against PCA": against_pca, "times": estimator_times},
+    DOCS / "scikit-learn.md": {
+        "against PCA": against_pca,
+        "times": estimator_times,
+        "planted ranks": components.planted_ranks,
+        "known ranks": components.known_ranks,
+    },
 }
 
 

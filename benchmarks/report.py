@@ -32,6 +32,19 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = ""
     return "\n".join(lines)
 
 
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of a page."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def seconds(value: float) -> str:
+    """Two digits or more: 0.0013, 0.29, 4.4, 50."""
+    if value >= 9.95:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 0.995 else f"{value:#.2g}"
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "-"

@@ -159,10 +159,22 @@ def test_rules_for_components(tmp_path: Path) -> None:
     found = json.loads(path.read_text())
     (line,) = found["planted"]
     for method, right in line["right"].items():
-        assert right == sum(one[method] == one["rank"] for one in line["found"])
+        found_by_rank = line["found"][method]
+        assert right == sum(counts.get(str(k), 0) for k, counts in enumerate(found_by_rank))
+        assert sum(sum(counts.values()) for counts in found_by_rank) == line["runs"]
     assert min(line["right"][m] for m in ("Horn", "auto, p = 1", "auto, p = 2")) >= 12
     for one, least, most in zip(found["known"], (3, 5, 2), (3, 6, 4), strict=True):
         assert all(least <= one[m] <= most for m in ("Horn", "auto, p = 1", "auto, p = 2"))
+
+
+def test_auto_is_right_where_horn_is() -> None:
+    found = report.stored("components")
+    told = [line for line in found["planted"] if line["right"]["Horn"] >= 0.9 * line["runs"]]
+    assert [line["runs"] for line in told] == [200, 200]
+    assert all(line["right"]["auto, p = 1"] >= 0.9 * line["runs"] for line in told)
+    known = {line["data"]: line["auto, p = 1"] for line in found["known"]}
+    assert (known["wine"], known["breast_cancer"]) in [(3, 5), (3, 6)]
+    assert abs(known["diabetes"] - 3) <= 1
 
 
 def test_lppca_is_set_against_pca(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
