@@ -24,8 +24,15 @@ def bert(tmp_path: Path) -> Path:
     """A small BERT's directory, with files beside the model."""
     small("bert").save_pretrained(tmp_path / "bert")
     (tmp_path / "bert" / "vocab.txt").write_text("a\nb\n")
-    (tmp_path / "bert" / "1_Pooling").mkdir()
-    (tmp_path / "bert" / "1_Pooling" / "config.json").write_text("{}")
+    for name, config in (
+        ("1_Pooling", "{}"),
+        ("2_Dense", "{}"),
+        ("onnx", '{"model_type": "bert"}'),
+    ):
+        (tmp_path / "bert" / name).mkdir()
+        (tmp_path / "bert" / name / "config.json").write_text(config)
+    (tmp_path / "bert" / "2_Dense" / "model.safetensors").write_bytes(b"its own")
+    (tmp_path / "bert" / "onnx" / "model.onnx").write_bytes(b"the same model")
     (tmp_path / "bert" / "other.onnx").write_bytes(b"weights")
     return tmp_path / "bert"
 
@@ -85,6 +92,8 @@ def test_what_it_prints_and_writes(bert: Path, capsys: pytest.CaptureFixture[str
     written = contents(out)
     assert written["vocab.txt"] == b"a\nb\n"
     assert "1_Pooling/config.json" in written
+    assert written["2_Dense/model.safetensors"] == b"its own"
+    assert "onnx/model.onnx" not in written
     assert {"config.json", "lpgeom.json"} <= set(written)
     assert not {"model.safetensors", "other.onnx"} & set(written)
     assert sorted(path.name for path in bert.parent.iterdir()) == ["bert", "out"]

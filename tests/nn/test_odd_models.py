@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from families import small
 from sequences import SEQUENCES, bart, marian, pegasus, plain_bart
 from tokenizers import Tokenizer
 from tokenizers import models as kinds
@@ -98,9 +99,11 @@ def test_the_report_says_where_weights_of_rows_are_from() -> None:
     assert solved["tokens"].weights == "tokens"
 
 
-@pytest.mark.parametrize("kind", [Tables, Named])
-def test_rows_of_several_tables_are_alike(kind: type[Tables]) -> None:
-    assert weights_of(kind()) == {"tokens": None, "positions": None}
+def test_rows_of_several_tables_are_alike() -> None:
+    assert weights_of(Tables()) == {"tokens": None, "positions": None}
+    found = weights_of(Named())  # here the other one is none of words, by its name
+    assert found["positions"] is None
+    assert found["tokens"] is not None
 
 
 @pytest.mark.parametrize(
@@ -311,3 +314,45 @@ def test_an_embedding_of_bart_s_own_type_is_resized_by_bart() -> None:
     model.resize_token_embeddings(110)
     ids = torch.tensor([[5, 109]])
     assert model(input_ids=ids, decoder_input_ids=ids).logits.shape == (1, 2, 110)
+
+
+def test_words_of_models_inside_of_others() -> None:
+    """Positions and token types are left alone whatever a model calls its input embeddings."""
+    inside = small("bert").bert
+    for model in (
+        torch.nn.Sequential(inside, torch.nn.Embedding(30, 12)),
+        torch.nn.Sequential(torch.nn.ModuleDict({"model": Whole(inside)})),
+    ):
+        report = squeezed(model, dry_run=True)
+        taken = [layer.name for layer in report.layers if layer.rank is not None]
+        assert [name.rpartition(".")[2] for name in taken] == ["word_embeddings"]
+        assert len(report.layers) > 1
+        assert all(x.note for x in report.layers if x.rank is None)
+
+
+class Whole(torch.nn.Module):
+    """What looks tokens up is called by its name together with positions and token types."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        return self.model.embeddings
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_positions_that_no_file_holds_in_16_bits(dtype: torch.dtype, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = transformers.M2M100Config(
+        vocab_size=60, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=24, decoder_ffn_dim=24,
+    )  # fmt: skip
+    model = transformers.M2M100ForConditionalGeneration(config).to(dtype).eval()
+    squeezed(model, rank=4, ratio=None)
+    nn.save_pretrained(model, tmp_path)
+    ids = torch.tensor([[5, 17, 3]])
+    with torch.no_grad():
+        found = nn.load_pretrained(tmp_path)(input_ids=ids, decoder_input_ids=ids).logits
+        assert found.dtype == dtype
+        assert torch.equal(found, model(input_ids=ids, decoder_input_ids=ids).logits)

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from families import small
@@ -330,3 +331,27 @@ def test_a_rank_by_the_name_of_either(name: str) -> None:
     model = Tied()
     report = squeezed(model, "untie", layers="embeddings", rank={name: 4}, subspaces=1)
     assert report["embed"].rank == 4
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.6])
+def test_unseen_tokens_do_not_win(ratio: float) -> None:
+    """Rows of zeros would be logits of 0, which win against whatever is negative."""
+    random = np.random.default_rng(0)
+    table, head = torch.nn.Embedding(600, 32), torch.nn.Linear(32, 600, bias=False)
+    head.weight = table.weight
+    common = torch.nn.functional.normalize(torch.ones(32), dim=0)
+    with torch.no_grad():
+        table.weight.copy_(0.2 * torch.from_numpy(random.standard_normal((600, 32))) + common)
+    model = torch.nn.ModuleDict({"table": table, "head": head})
+    counts = random.integers(0, 1000, 600).astype(float)
+    counts[random.permutation(600)[:20]] = 0.0
+
+    def best() -> Tensor:
+        return model["head"](model["table"](torch.arange(200)) - 30 * common).argmax(1)
+
+    before = best()
+    report = squeezed(model, "keep", ratio=ratio, row_weights=counts)
+    assert (best() == before).float().mean() > 0.9
+    assert "rows of less weight count as 0.3 of the mean" in report.layers[0].note
+    alone = torch.nn.ModuleDict({"table": torch.nn.Embedding(600, 32)})
+    assert not squeezed(alone, "keep", ratio=0.5, row_weights=counts).layers[0].note

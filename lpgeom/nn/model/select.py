@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
@@ -16,6 +17,9 @@ KINDS = ("embeddings", "linear", "all")
 SMALL = 16
 """Linear layers with fewer rows or columns than this (a classifier's few classes) are taken only by
 name: a rank less is a class less."""
+
+NO_WORDS = re.compile(r"position|(^|[._])(pos|type|token_type|segment)s?_?(emb|$)")
+"""Names of tables that are looked up by something else than tokens."""
 
 T = TypeVar("T")
 
@@ -125,12 +129,17 @@ def _names(option: str, value: Any) -> list[str]:
 
 
 def words(model: nn.Module) -> set[int]:
-    """ids of the modules in what a Hugging Face model calls its input embeddings; else empty."""
-    get = getattr(model, "get_input_embeddings", None)
-    if get is None:
-        return set()
-    try:
-        module = get()
-    except Exception:  # the model's own code: it has no such embedding, or wants arguments
-        return set()
-    return {id(m) for m in module.modules()} if isinstance(module, nn.Module) else set()
+    """ids of the modules in what Hugging Face models call their input embeddings; else empty.
+
+    Those of the model, or of the models that it has inside. Where one calls more its input
+    embeddings than a table, tables of positions and of token types are none.
+    """
+    if hasattr(model, "get_input_embeddings"):
+        try:
+            module = model.get_input_embeddings()
+        except Exception:  # the model's own code: it has no such embedding, or wants arguments
+            module = None
+        if isinstance(module, nn.Module):
+            parts = module.named_modules()
+            return {id(part) for name, part in parts if not NO_WORDS.search(name)}
+    return {word for child in model.children() for word in words(child)}

@@ -35,6 +35,9 @@ RETRIES = 3
 STEPS = 8
 """Larger ranks tried where it did worse: an entrywise error, or one of a dtype's rounding."""
 
+LEAST = 0.3
+"""What a row of an output layer counts at least, as a share of the mean."""
+
 
 @dataclass(frozen=True)
 class Coding:
@@ -56,6 +59,7 @@ class Item:
     `weights` says where the weights of its rows are from. `rank` None: left alone, and `note` says
     why. `budget`: how many numbers mixed ranks may take; `rank` is then what equal ones would be.
     `coding`: it is stored in few bits. `worth`: how much a share lost of it counts, where known.
+    `told`: what the report is to say of what is done.
     """
 
     group: Group
@@ -70,6 +74,7 @@ class Item:
     budget: int | None = None
     coding: Coding | None = None
     worth: float | None = None
+    told: str = ""
 
 
 Solver = Callable[[Item, Tensor], Factored]
@@ -95,16 +100,37 @@ def items_of(
         mixed = options.ranks == "mixed" and group.kind == "embedding"
         one = group.kind == "parameter" or (options.ranks == "mixed" and not mixed)
         several = 1 if one else min(options.subspaces, n)
+        untied = group.untied() if options.tie == "untie" else group
         omega, source = weights(group)
+        omega, told = _seen(omega, untied)
         spec = Spec(
             p=options.p, objective=options.objective, subspaces=several,
             ranks="mixed" if mixed else "equal", certify=options.certify, seed=options.seed,
             row_weights=omega, metric=metrics.get(group.name),
         )  # fmt: skip
-        group = group.untied() if options.tie == "untie" else group
         size, note = ranks.Size(n, d, several), notes.get(group.name, "")
-        items.append(Item(group, size, spec, group.head.dtype, weights=source, note=note))
+        made = Item(untied, size, spec, untied.head.dtype, weights=source, note=note, told=told)
+        items.append(made)
     return items
+
+
+def _seen(omega: Array | None, group: Group) -> tuple[Array | None, str]:
+    """Weights of rows, of which none is too small if they are an output layer's, and what to say.
+
+    Rows that hardly count become rows of zeros. As outputs these are logits of 0, which win against
+    whatever is negative.
+    """
+    if omega is None or not _is_output(group):
+        return omega, ""
+    least = LEAST * float(omega.mean())
+    raised = int(np.count_nonzero(omega < least))
+    note = f"{raised} rows of less weight count as {LEAST:g} of the mean: they are outputs, too"
+    return np.maximum(omega, least), note if raised else ""
+
+
+def _is_output(group: Group) -> bool:
+    """Whether the rows of a weight make outputs, not only what is looked up."""
+    return any(site.kind in ("linear", "conv1d") for site in group.sites)
 
 
 def ranked(items: Sequence[Item], options: Options, read: Read) -> list[Item]:
@@ -194,11 +220,18 @@ def solve(item: Item, weight: Tensor, found_by: Solver | None = None) -> tuple[L
         found = (found_by or _meeting_error)(item, weight)
     known = dict(vars(found))
     factors: Held = known.pop("factors")
-    notes = [known.pop("note"), "" if item.spec.metric is None else item.spec.metric.note]
+    notes = [
+        known.pop("note"),
+        "" if item.spec.metric is None else item.spec.metric.note,
+        item.told,
+    ]
     k = factors.rank
     if item.budget is not None and isinstance(factors, Factors):
         k = round(np.dot(factors.ranks, factors.counts) / item.size.n)
         known |= {"ranks": factors.ranks, "counts": factors.counts}
+        zero = sum(n for r, n in zip(factors.ranks, factors.counts, strict=True) if not r)
+        if zero and _is_output(item.group):
+            notes.append(f"{zero} outputs are always 0: the ratio leaves them nothing")
     planned = line(item)
     kept = item.size.dense if planned.untied else 0
     report = replace(

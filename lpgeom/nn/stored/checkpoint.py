@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -397,8 +398,31 @@ def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Mo
             # Before memory is taken for what a damaged config may ask for.
             prepare(outline, recipe.layers)
             check(outline, state, recipe, folder)
-            made: nn.Module = cls(config)
+            # Tables that no file holds (positions as sines) are made in the dtype of the others.
+            with _as_usual(_dtype_of(state, recipe)):
+                made: nn.Module = cls(config)
         generation: Any = getattr(made, "generation_config", None)
         if generation is not None and recipe.generation:
             made.generation_config = type(generation).from_dict(json.loads(recipe.generation))
         return made
+
+
+def _dtype_of(state: Mapping[str, Tensor], recipe: Recipe) -> torch.dtype:
+    """The dtype of most numbers of what is not compressed."""
+    own = tuple(f"{layer.name}." for layer in recipe.layers)
+    sizes: Counter[torch.dtype] = Counter()
+    for name, value in state.items():
+        if value.is_floating_point() and not name.startswith(own):
+            sizes[value.dtype] += value.numel()
+    return max(sizes, key=lambda dtype: sizes[dtype], default=torch.get_default_dtype())
+
+
+@contextmanager
+def _as_usual(dtype: torch.dtype) -> Iterator[None]:
+    """New tensors are of that dtype unless another is named."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

@@ -194,7 +194,7 @@ def keys_of(model: nn.Module, stored: Stored, source: Path) -> dict[str, str]:
 
 
 def copy_others(source: Path, target: Path) -> None:
-    """Copy everything but weights, hidden files and links that lead out of the directory.
+    """Copy everything but the model's weights, hidden files and links that lead out of it.
 
     A snapshot in the hub's cache consists of links into the blobs beside it, which are its own.
     """
@@ -205,7 +205,8 @@ def copy_others(source: Path, target: Path) -> None:
         paths = [Path(folder) / name for name in names]
         out = [path.name for path in paths if path.is_symlink() and not inside(path.resolve())]
         left.extend(out)
-        return [name for name in names if name.startswith(".") or name.endswith(WEIGHTS)] + out
+        weights = () if _is_module(Path(folder)) and Path(folder) != source else WEIGHTS
+        return [name for name in names if name.startswith(".") or name.endswith(weights)] + out
 
     def inside(path: Path) -> bool:
         return path.is_file() and not {root, blobs}.isdisjoint(path.parents)
@@ -216,3 +217,15 @@ def copy_others(source: Path, target: Path) -> None:
             f"{source}: {len(left)} links that lead out of it are not copied, such as {left[0]}",
             stacklevel=3,
         )
+
+
+def _is_module(folder: Path) -> bool:
+    """Whether a folder beside the model is a module of its own: a pooling, a dense layer.
+
+    Others (onnx, openvino, a checkpoint of training) hold the same model in another form.
+    """
+    try:
+        values = read_json(folder / "config.json", "")
+    except CheckpointError:
+        return False
+    return isinstance(values, dict) and "model_type" not in values
