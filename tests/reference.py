@@ -432,3 +432,15 @@ def outlyingness(P: Array, w: list[float], centred: bool) -> list[float]:
         scale = weighted_median(off, w)
         found = [max(a, b / scale) for a, b in zip(found, off, strict=True)]
     return found
+
+
+def widest_gap(x: list[float], w: list[float], least: float, most: float) -> float:
+    """Between numbers next to each other of which one side has a share from `least` to `most`."""
+    found = 0.0
+    for a in x:
+        above = [v for v in x if v > a]
+        if above:
+            below = sum(m for u, m in zip(x, w, strict=True) if u <= a) / sum(w)
+            if least <= min(below, 1.0 - below) <= most + 1e-9:
+                found = max(found, min(above) - a)
+    return found

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lpgeom.affine.affine import approx_affine, centre_of, check_support_fraction
 from lpgeom.affine.result import AffineResult
 from lpgeom.affine.robust.cloud import Cloud
+from lpgeom.affine.robust.support import trusted
 from lpgeom.estimator.axes import DistinctRows, scatter_weights
 from lpgeom.geometry.median import median_bound
 from lpgeom.rows.base import Array
@@ -72,7 +73,7 @@ class ComponentSearch:
         if share is not None:  # rows in a far cluster would be given components of their own
             point = None if isinstance(self.center, str) else self.centre
             masses = np.ones(len(rows)) if weights is None else weights
-            agreed = Cloud.of(rows, masses, point).least_outlying(most, share, self.seed)
+            agreed = trusted(Cloud.of(rows, masses, point), most, share, self.seed)
             options = {**self.options, "support_fraction": None}
             rest = replace(self, data=self.data.of(agreed), options=options, found={})
             return min(rest.n_components(wanted), most)

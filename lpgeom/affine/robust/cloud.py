@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,12 @@ class Cloud:
                 )
         return out
 
+    def some(self, chosen: Mask) -> Cloud:
+        """Some of the rows, in the same coordinates."""
+        return replace(
+            self, B=self.B[chosen], weights=self.weights[chosen], lengths=self.lengths[chosen]
+        )
+
     def least_outlying(self, k: int, share: float, seed: int) -> Mask:
         """The rows of least outlyingness that have this share of the weight."""
         order = np.argsort(self.outlyingness(k, seed), kind="stable")
@@ -121,13 +127,13 @@ class Cloud:
         w = np.where(chosen, self.weights, 0.0)
         c = np.zeros(self.B.shape[1]) if self.fixed else w @ self.B / w.sum()
         R = self.B - c
-        V = _axes((R * w[:, None]).T @ R, k)
+        V = axes((R * w[:, None]).T @ R, k)
         if V.shape[1] < k:
             R -= (R @ V) @ V.T
             r = norms(R)
             far = r > self.rounding
             w = np.where(far, self.weights, 0.0) / np.where(far, r, 1.0) ** 2
-            V = np.concatenate([V, _axes((R * w[:, None]).T @ R, k - V.shape[1])], axis=1)
+            V = np.concatenate([V, axes((R * w[:, None]).T @ R, k - V.shape[1])], axis=1)
             V = np.linalg.qr(V)[0]
         return c, V
 
@@ -149,7 +155,7 @@ def norms(R: Array) -> Array:
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", R, R)))
 
 
-def _axes(G: Array, k: int) -> Array:
+def axes(G: Array, k: int) -> Array:
     """The k leading eigenvectors of G, without those whose eigenvalues are rounding."""
     lam, U = np.linalg.eigh(G)
     count = min(k, int((lam > len(lam) * EPS * lam[-1]).sum()))

@@ -10,7 +10,7 @@ from lpgeom.kernels.cpu import regression
 from lpgeom.kernels.cpu.blas import rank_update
 from lpgeom.kernels.cpu.lines import line_search
 from lpgeom.kernels.cpu.mvee import exchange_steps
-from lpgeom.kernels.cpu.outlyingness import farthest_off
+from lpgeom.kernels.cpu.outlyingness import farthest_off, quantile
 from lpgeom.kernels.cpu.proximal import prox_entries, split_step
 from lpgeom.kernels.cpu.rounding import descend_codes, feed_back, fit_scales, nearest_codes
 from lpgeom.kernels.cpu.rowwise import add_row_dots, add_row_squares, pack_rows, scale_rows
@@ -35,6 +35,7 @@ __all__ = [
     "pack_rows",
     "pairwise_descent",
     "prox_entries",
+    "quantile",
     "rank_update",
     "regression",
     "scale_rows",
