@@ -159,8 +159,9 @@ def approx_subspace(  # type: ignore[misc]  # the overloads name what decides th
     Notes
     -----
     About 15 passes over A without the certificate on large data, mostly in float32, and 3 more
-    with it at p = 1; what is not a pass is d x d work. Below 2^20 entries 100 to 200 at p < 2,
-    most of them in the search (`method="irls"` leaves it out). Theorem (theory 2): the Lewis
+    with it at p = 1; what is not a pass is d x d work. For n < d it is n x n: search and proof are
+    in coordinates of the rows' span, with O(n d) memory. Below 2^20 entries 100 to 200 passes at
+    p < 2, most of them in the search (`method="irls"` leaves it out). Theorem (theory 2): the Lewis
     subspace has ratio at most ``rank^|1/p - 1/2|``; the returned one inherits it by costing no more
     than that theorem's upper bound. Sources: Cohen and Peng, "lp row sampling by Lewis weights",
     STOC 2015; Tukan, Maalouf, Weksler, Feldman, "No Fine-Tuning, No Cry: Robust SVD for Compressing

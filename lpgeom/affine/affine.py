@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lpgeom.affine.around import Around, in_few
 from lpgeom.affine.joint import joint_descent, mean_norm, power_of_two, residual_cost
 from lpgeom.affine.lift import certify_affine, lifted, section
 from lpgeom.affine.result import AffineResult
 from lpgeom.affine.robust.support import Support, supported
-from lpgeom.geometry.grassmann import complement
+from lpgeom.geometry.grassmann import complement, widened
 from lpgeom.geometry.median import lp_median, median_bound
 from lpgeom.geometry.spectrum import LARGE
 from lpgeom.io import validation
@@ -128,28 +129,38 @@ def approx_affine(
     share = check_support_fraction(support_fraction)
     rows = _in_range(array, omega)
 
-    def best(weights: Array | None, start: Support | None = None) -> _Found:
-        # Through a given centre there is no better start than the search's own.
-        free = refine and isinstance(centre, str) and centre == "median"
-        problem = _Problem(
-            _in_range(array, weights), weights, k, p, method, seed, start if free else None
-        )
-        return problem.best(centre, free)
+    def searched(rows: Array, k: int, centre: Any) -> tuple[_Found, NDArray[np.bool_] | None]:
+        def best(weights: Array | None, start: Support | None = None) -> _Found:
+            # Through a given centre there is no better start than the search's own.
+            free = refine and isinstance(centre, str) and centre == "median"
+            inside = _in_range(rows, weights)
+            problem = _Problem(inside, weights, k, p, method, seed, start if free else None)
+            return problem.best(centre, free)
 
-    support = None
-    if share is None or k == d:
-        found = best(omega)
-    else:
+        if share is None or k == rows.shape[1]:
+            return best(omega), None
         point = None if isinstance(centre, str) else centre_of(rows, omega, p, centre)
         start = supported(rows, omega, k, share, point=point, seed=seed)
         weights = np.where(start.kept, 1.0 if omega is None else omega, 0.0)
-        found, support = best(weights, start), start.kept
+        found = best(weights, start)
         if support_fraction == "auto":
             whole = best(omega)
             costs = [residual_cost(rows, f.centre, f.basis, weights, p) for f in (whole, found)]
             if costs[0] <= CLOSE * costs[1]:
-                found, support = whole, None
-        omega = omega if support is None else weights
+                return whole, None
+        return found, start.kept
+
+    if n < d:
+        name = centre if isinstance(centre, str) else None
+        around = Around.of(rows, None if name else centre_of(rows, omega, p, centre))
+        found, support = searched(around.rows, min(k, n), name)
+        c, V = around.lifted(found.centre, found.basis, k)
+        full = found.method == FULL
+        found = replace(found, centre=c, basis=V, method=EXACT if full else found.method)
+    else:
+        found, support = searched(rows, k, centre)
+    if support is not None:
+        omega = np.where(support, 1.0 if omega is None else omega, 0.0)
     result = _judged(
         found, _in_range(array, omega), omega, p, linear=centre is None, certify=certify, seed=seed
     )
@@ -363,7 +374,8 @@ def _judged(
 
 def judge_centre(B: Array, V: Array, omega: Array | None, p: float) -> float:
     """Ratio of the centre 0 of the rows B to the best one for the subspace V (A1)."""
-    residuals = B @ complement(V)
+    n, d = B.shape
+    residuals = B @ complement(V) if n >= d else in_few(B - (B @ V) @ V.T)
     residuals /= power_of_two(residuals) or 1.0
     cost, lower, ratio = median_bound(residuals, np.zeros(residuals.shape[1]), p, row_weights=omega)
     if ratio < 1.0 + 1e-6:
@@ -410,5 +422,8 @@ def _principal(rows: Array, mean: Array, omega: Array | None, k: int) -> Array:
     unit = power_of_two(B) or 1.0
     B /= unit
     weights = np.ones(len(B)) if omega is None else omega / omega.max()
+    if B.shape[0] < B.shape[1]:
+        V = np.linalg.svd(B * np.sqrt(weights)[:, None], full_matrices=False)[2][:k].T
+        return np.ascontiguousarray(widened(V, k))
     U = np.linalg.eigh((B * weights[:, None]).T @ B)[1]
     return np.ascontiguousarray(U[:, ::-1][:, :k])

@@ -162,15 +162,9 @@ def _search(
 
     Single precision runs until one more step should close the gap, or until steps no longer
     shrink it. Then float64, where each step is both a bound and the start of the next; where the
-    quick heuristic step settles short of the minimum, the exact one takes over. Fewer rows than
-    columns are searched in the coordinates of their span: directions that no row has would only
-    mislead the steps.
+    quick heuristic step settles short of the minimum, the exact one takes over.
     """
     n, d = rows.shape
-    if n < d and start is None:
-        inner, span = rows.reduced()
-        Q0 = span @ _search(inner, m - (d - n), level, first, linearise)[0] @ span.T
-        return Q0, linearise(rows, Q0, FLOOR)
     view = rows.single() if n * d > SMALL and not near else rows
     Q = next_reference(*first(view), m) if start is None else start
     if view is not rows:

@@ -23,7 +23,7 @@ from lpgeom.progress import Progress
 from lpgeom.records.curve import CostCurve
 from lpgeom.records.subspace import SubspaceResult, to_cost_units
 from lpgeom.rows import device
-from lpgeom.rows.base import Array, Rows
+from lpgeom.rows.base import Rows
 from lpgeom.rows.door import Problem, open_anywhere
 from lpgeom.rows.vectors import local
 from lpgeom.subspace.approx import DEFAULT_MAX_ITER, SMALL_TOL, approx_rows
@@ -31,8 +31,9 @@ from lpgeom.subspace.assemble import result_of, with_bounds
 from lpgeom.subspace.certify import cost
 from lpgeom.subspace.cost import lp_cost
 from lpgeom.subspace.exact import spanned
-from lpgeom.subspace.scale import check_cost, in_span, rescaled
+from lpgeom.subspace.scale import check_cost, rescaled
 from lpgeom.subspace.solve import METHODS
+from lpgeom.subspace.span import Span, in_span
 from lpgeom.threads import limited, sized
 
 COARSE_TOL = 3e-6
@@ -140,15 +141,15 @@ def cost_curve(
                 p=p, row_weights=row_weights, certify=certify, method=method, backend=backend,
                 seed=seed, max_iter=max_iter, tol=tol, progress=progress,
             )  # fmt: skip
-        if tol is None:
-            tol = COARSE_TOL if n * d >= LARGE else SMALL_TOL
-        with sized(n, d), device.algebra(problem.rows), Progress(progress) as bar:
+        with sized(n, min(n, d)), device.algebra(problem.rows), Progress(progress) as bar:
             bar.stage("Gram")
             inner, span = in_span(problem)
+            if tol is None:
+                tol = COARSE_TOL if math.prod(inner.rows.shape) >= LARGE else SMALL_TOL
             # The accuracy that the largest rank below that of A needs does for the others.
             pca = principal(inner.rows, min(ranks[-1], inner.rows.shape[1] - 1), p)
-            build = _Builder(problem, span, seed, source, bool(certify))
-            results = [build.exact(inner, pca, k) for k in ranks if k >= pca.rank]
+            build = _Builder(problem, inner, span, seed, source, bool(certify))
+            results = [build.exact(pca, k) for k in ranks if k >= pca.rank]
             ranks = [k for k in ranks if k < pca.rank]
             if ranks:
                 options = {"seed": seed, "max_iter": steps, "tol": tol}
@@ -163,56 +164,58 @@ class _Builder:
     """Results from ends, in user units."""
 
     def __init__(
-        self, problem: Problem[Rows], span: Array | None, seed: int, source: str, certify: bool
+        self,
+        problem: Problem[Rows],
+        inner: Problem[Rows],
+        span: Span,
+        seed: int,
+        source: str,
+        certify: bool,
     ) -> None:
         if certify and problem.omega is not None:  # fetched once for all certificates
             problem = replace(problem, omega=local(problem.omega))
-        self._problem, self._span, self._seed, self._certify = problem, span, seed, certify
-        self._result = partial(result_of, source=source, seed=seed)
+        self._problem, self._inner, self._span, self._seed = problem, inner, span, seed
+        self._result = partial(result_of, certified=certify, source=source, seed=seed)
 
     def searched(self, shared: Shared, ranks: list[int], level: str | None) -> list[SubspaceResult]:
         """The results of ranks below that of A."""
-        lewis = None if shared.lewis is None else shared.lewis.lifted(self._span)
         bounds: RankBounds | None = None
         powers: dict[int, list[Any]] = {}
         p = self._problem.p
         if level is not None and p <= 2.0:
-            rows = self._problem.rows
-            bounds = RankBounds(rows, lewis, ranks, p, level, self._seed)
+            bounds = RankBounds(self._inner.rows, shared.lewis, ranks, p, level, self._seed)
 
         def look(end: RankEnd) -> None:
             """Called while an end's residuals are still at hand."""
             if level is None or p == 2.0:
                 return
             shared.bar.stage(f"k = {end.k}: certificate")
-            problem = rescaled(self._problem, end.problem.unit)
-            evidence = end.solution.lifted(self._span).evidence(problem.rows)
+            rows = end.problem.rows
+            evidence = end.solution.evidence(rows)
             if bounds is not None:
                 bounds.look(end.k, evidence)
             else:
-                powers[end.k] = lower_bounds(problem.rows, evidence, end.k, p, level, self._seed)
+                powers[end.k] = lower_bounds(rows, evidence, end.k, p, level, self._seed)
 
         results = []
         for end, seconds in RankSearch(shared, ranks, look).run():
             check_cost(end.found.cost, self._problem.p)
-            problem = rescaled(self._problem, end.problem.unit)
-            solution = end.solution.lifted(self._span)
-            certificate = None
+            problem, solution = rescaled(self._problem, end.problem.unit), end.solution
+            known = None
             if level is not None:
                 known = bounds.at(end.k) if bounds is not None else powers[end.k]
-                certificate = with_bounds(
-                    problem, solution.found.frame.V, end.found.cost, known, solution.promise
-                )
+                known = self._span.bounds(known, end.problem.rows, p)
+            V = self._span.lifted(end.found.frame.V)
+            statement = with_bounds(problem, V, end.found.cost, known, solution.promise)
             results.append(
-                self._result(problem, solution, certificate, n_passes=end.passes, seconds=seconds)
+                self._result(problem, solution, statement, n_passes=end.passes, seconds=seconds)
             )
         return results
 
-    def exact(self, inner: Problem[Rows], pca: Spectrum, k: int) -> SubspaceResult:
+    def exact(self, pca: Spectrum, k: int) -> SubspaceResult:
         """k >= rank(A): the span of the rows costs nothing, as far as float64 can tell them."""
-        found = spanned(self._problem, inner, self._span, pca, k)
-        result = self._result(*found, n_passes=0.0, seconds=0.0)
-        return result if self._certify else replace(result, certified=False)
+        found = spanned(self._problem, self._inner, self._span, pca, k)
+        return self._result(*found, n_passes=0.0, seconds=0.0)
 
 
 def _one_by_one(data: Any, ranks: list[int], started: float, **options: Any) -> CostCurve:

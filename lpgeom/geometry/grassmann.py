@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg.lapack import dormqr
 
 from lpgeom.geometry.spectrum import serially
 from lpgeom.rows.base import Array
@@ -54,8 +55,13 @@ def completed(V: Array) -> Array:
 
 def widened(V: Array, k: int) -> Array:
     """V with further orthonormal columns where it has fewer than k."""
-    missing = k - V.shape[1]
-    return V if missing <= 0 else np.concatenate([V, complement(V)[:, :missing]], axis=1)
+    d, r = V.shape
+    if k <= r or r == 0:
+        return V if k <= r else np.eye(d, k)
+    # Householder's reflectors applied to unit vectors: the first columns of `complement`.
+    qr, tau = np.linalg.qr(V, mode="raw")
+    more, _, _ = dormqr("L", "N", np.asfortranarray(qr.T), tau, np.eye(d, k)[:, r:], 64 * k)
+    return np.concatenate([V, more], axis=1)
 
 
 def largest_sine(V: Array, V2: Array) -> float:

@@ -17,7 +17,8 @@ from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import BlockRows
 from lpgeom.rows.door import Problem, plain_rows
 from lpgeom.subspace.sampling import sampler
-from lpgeom.subspace.scale import centred, in_span, rescaled
+from lpgeom.subspace.scale import centred, rescaled
+from lpgeom.subspace.span import in_span
 
 LARGE_ROUNDS, SMALL_ROUNDS = 2, 8
 """Rounds after which starts are compared, on large and small data."""
@@ -103,6 +104,6 @@ def searched(
             end = descend(points, split.frames, tol=tol, max_iter=max_iter, tick=bar.step)
             ends.append((name, replace(end, n_iter=split.n_iter + end.n_iter)))
     name, best = min(ends, key=lambda start: start[1].cost)
-    bases = [frame.V if span is None else span @ frame.V for frame in best.frames]
+    bases = [span.lifted(frame.V) for frame in best.frames]
     costs = [to_cost_units(cost, inner.unit, p) for cost in best.history]
     return Searched(bases, costs, name, best.n_iter, best.converged)

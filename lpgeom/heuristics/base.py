@@ -10,13 +10,13 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lpgeom.geometry.grassmann import Frame, widened
+from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import eigen, spectrum
 from lpgeom.io import validation
 from lpgeom.rows.array import ArrayRows, dense
 from lpgeom.rows.base import Array
 from lpgeom.rows.door import open_rows
-from lpgeom.subspace.scale import in_span
+from lpgeom.subspace.span import Span, in_span
 from lpgeom.threads import limited, sized
 
 TINY = 1e-300
@@ -231,13 +231,14 @@ def heuristic(
             if not problem.A.any():
                 return HeuristicResult(np.eye(d, k), name, note="all rows are zero")
             with sized(n, d):
-                problem, span = in_span(problem) if invariant else (problem, None)
+                problem, span = in_span(problem) if invariant else (problem, Span(None))
                 task = RowsTask(problem.rows, k, problem.p, *limits)
-                if span is not None and k >= span.shape[1]:
-                    found = BasisFound(widened(span, k), note="k >= n: spans the rows")
+                if k >= problem.rows.shape[1]:
+                    V = span.lifted(np.eye(problem.rows.shape[1]), k)
+                    found = BasisFound(V, note="k >= n: spans the rows")
                 else:
                     found = solve(task)
-                    found = found if span is None else replace(found, V=span @ found.V)
+                    found = replace(found, V=span.lifted(found.V))
                 passes = task.rows.n_passes + task.swept
         return replace(found, V=np.ascontiguousarray(found.V), method=name, passes=passes)
 

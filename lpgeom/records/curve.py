@@ -174,9 +174,8 @@ class CostCurve(Saved):
             "svd_cost": self.svd_cost.tolist(),
             "cost_over_svd": [_over(r.cost, r.svd_cost) for r in self.results],
             "bound": [getattr(best, "name", "") for best in bests],
+            **{x: [getattr(r, x) for r in self.results] for x in ("method", "n_iter", "converged")},
         }
-        for name in ("method", "n_iter", "converged"):
-            columns[name] = [getattr(r, name) for r in self.results]
         return frame(columns, {"p": self.p, "shape": self.shape, "total": self.total})
 
     def to_dict(self) -> dict[str, Any]:

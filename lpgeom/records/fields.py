@@ -84,16 +84,14 @@ def array(shape: Callable[[Known], tuple[int | None, ...]]) -> Check:
     return check
 
 
-def _vector(value: Any) -> bool:
-    return type(value) is np.ndarray and value.dtype == np.int64 and value.ndim == 1
-
-
 def _pair(value: Any) -> bool:
     good = isinstance(value, tuple) and len(value) == 2
     return good and all(type(extent) is int and extent >= 1 for extent in value)
 
 
-index_vector = fits(_vector, "a vector of integers")
+index_vector = fits(
+    lambda x: type(x) is np.ndarray and x.dtype == np.int64 and x.ndim == 1, "a vector of integers"
+)
 Shape = Annotated[tuple[int, int], fits(_pair, "a pair of positive integers")]
 RowWeights = Annotated[Array, array(lambda known: known["shape"][:1])] | None
 Exponent = Annotated[float, real(1.0, finite=False)]

@@ -46,7 +46,7 @@ class Bound(Proved):
         start named in the witness, that the stated value is not a lower bound.
     witness : mapping
         The numbers and (d, d) or smaller float64 arrays from which the bound can be recomputed
-        from the data alone.
+        from the data alone; in coordinates of the columns of its `span` (d, r), if it has one.
     unit, p : float
         Norm unit of the scaled rows, and the exponent; they turn `scaled_value` into `value`.
 

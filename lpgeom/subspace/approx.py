@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import replace
 
 from numpy.typing import ArrayLike
 
@@ -18,8 +18,9 @@ from lpgeom.rows.door import open_anywhere
 from lpgeom.subspace.assemble import result_of, with_bounds
 from lpgeom.subspace.exact import spanned
 from lpgeom.subspace.minimax import solver_for
-from lpgeom.subspace.scale import centred, check_cost, in_span, rescaled
+from lpgeom.subspace.scale import centred, check_cost, rescaled
 from lpgeom.subspace.solve import METHODS
+from lpgeom.subspace.span import in_span
 from lpgeom.threads import limited, sized
 
 DEFAULT_MAX_ITER = 200
@@ -57,15 +58,14 @@ def approx_rows(
         p = problem.p
         n, d = problem.rows.shape
         k = validation.check_k(k, d)
-        if tol is None:
-            tol = LARGE_TOL if n * d >= LARGE else SMALL_TOL
-        with sized(n, d), device.algebra(problem.rows), Progress(progress) as bar:
+        with sized(n, min(n, d)), device.algebra(problem.rows), Progress(progress) as bar:
             bar.stage("Gram")
             inner, span = in_span(problem)
+            if tol is None:
+                tol = LARGE_TOL if math.prod(inner.rows.shape) >= LARGE else SMALL_TOL
             pca = principal(inner.rows, k, p)
-            certificate = None
             if pca.rank <= k:
-                problem, solution, certificate = spanned(problem, inner, span, pca, k)
+                problem, solution, statement = spanned(problem, inner, span, pca, k)
             else:
                 inner, pca = centred(inner, pca, k)
                 solver = solver_for(p)(
@@ -76,20 +76,18 @@ def approx_rows(
                 solution = solver.solve(method)
                 del solver
                 check_cost(solution.found.cost, p)
-                problem = rescaled(problem, inner.unit)
-                solution = solution.lifted(span)
+                problem, rows = rescaled(problem, inner.unit), inner.rows
+                found, bounds = solution.found, None
                 if certify:
                     bar.stage("certificate")
                     level = "tight" if certify == "tight" else "fast"
-                    evidence, found = solution.evidence(problem.rows), solution.found
-                    bounds = lower_bounds(problem.rows, evidence, k, p, level, seed, progress)
-                    certificate = with_bounds(
-                        problem, found.frame.V, found.cost, bounds, solution.promise
-                    )
-    result = result_of(
-        problem, solution, certificate,
-        source=source, seed=seed, n_passes=problem.rows.n_passes,
+                    evidence = solution.evidence(rows)
+                    bounds = lower_bounds(rows, evidence, k, p, level, seed, progress)
+                    bounds = span.bounds(bounds, rows, p)
+                V = span.lifted(found.frame.V)
+                statement = with_bounds(problem, V, found.cost, bounds, solution.promise)
+    return result_of(
+        problem, solution, statement,
+        certified=bool(certify), source=source, seed=seed, n_passes=problem.rows.n_passes,
         seconds=time.perf_counter() - started,
     )  # fmt: skip
-    # Where the rows span no more, the ratio is known without a certificate.
-    return result if certify else replace(result, certified=False)

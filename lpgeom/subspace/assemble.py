@@ -93,24 +93,6 @@ class Solution:
     lewis: LewisWeights | None
     promise: float
 
-    def lifted(self, span: Array | None) -> Solution:
-        """The same solution in the space whose coordinates the rows were solved in.
-
-        `span` (d, r), orthonormal, is what coordinate vectors stand for; None: no other space.
-        """
-        if span is None:
-            return self
-        found = self.found
-        return replace(
-            self,
-            found=replace(
-                found,
-                frame=Frame.of(span @ found.frame.V),
-                N=None if found.N is None else span @ found.N @ span.T,
-            ),
-            lewis=None if self.lewis is None else self.lewis.lifted(span),
-        )
-
     def evidence(self, rows: Rows) -> Evidence:
         """What the certificate starts from."""
         found = self.found
@@ -122,21 +104,23 @@ class Solution:
 def result_of(
     problem: Problem[Rows],
     solution: Solution,
-    certificate: Certificate | None,
+    statement: Certificate,
     *,
+    certified: bool,
     source: str,
     seed: int,
     n_passes: float,
     seconds: float,
 ) -> SubspaceResult:
-    """The record, in user units, of a solution in the scaled units of `problem`."""
+    """The record, in user units, of a solution in the scaled units of `problem`.
+
+    `statement` without bounds, where none were wanted, is no certificate; nor is one of rows that
+    span no more than k dimensions, whose ratio is known, unless it is `certified`.
+    """
     p, unit, found = problem.p, problem.unit, solution.found
-    statement = certificate
-    if statement is None:
-        statement = with_bounds(problem, found.frame.V, found.cost, None, solution.promise)
     return SubspaceResult(
         statement=statement,
-        certified=certificate is not None,
+        certified=certified,
         method=found.name + source,
         backend=problem.backend,
         history=tuple(to_cost_units(c, unit, p) for c in found.history),

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 from lpgeom.bounds.evidence import Evidence
 from lpgeom.bounds.table import lower_bounds
 from lpgeom.coresets.record import Coreset, check_rank, unpacked
-from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.lewis import guarantee
 from lpgeom.geometry.spectrum import principal
 from lpgeom.io import validation
@@ -24,7 +23,8 @@ from lpgeom.subspace.assemble import exact_certificate, with_bounds
 from lpgeom.subspace.cost import entries_cost, lp_cost
 from lpgeom.subspace.exact import measured, residuals
 from lpgeom.subspace.minimax import solver_for
-from lpgeom.subspace.scale import centred, check_cost, in_span, rescaled
+from lpgeom.subspace.scale import centred, check_cost, rescaled
+from lpgeom.subspace.span import in_span
 from lpgeom.threads import limited, sized
 
 
@@ -89,7 +89,8 @@ def cost(
                 value = entries_cost(fetched(problem.A), V, p, problem.factors, problem.scale)
             else:
                 # Relative to the largest residual, so that high powers stay inside float64.
-                t = problem.rows.quadratic_form(Frame.of(V).W)
+                inner, span = in_span(problem)
+                t = inner.rows.quadratic_form(span.seen(V)[0])
                 top = float(t.max()) or 1.0
                 value, unit = lp_cost(t / top, p), unit * math.sqrt(top)
     return to_cost_units(value, unit, p)
@@ -164,40 +165,38 @@ def certify(
         V = validation.check_basis(basis, problem.rows.shape[1])
         k = V.shape[1]
         check_rank(A, k)
-        with sized(*problem.rows.shape), device.algebra(problem.rows):
+        with sized(n := problem.rows.shape[0], min(n, len(V))), device.algebra(problem.rows):
             inner, span = in_span(problem)
             pca = principal(inner.rows, k, p)
             inner, pca = centred(inner, pca, k)
-            problem = rescaled(problem, inner.unit)
-            rows = problem.rows
-            frame = Frame.of(V)
-            t = rows.quadratic_form(frame.W)
+            problem, (X, frame) = rescaled(problem, inner.unit), span.seen(V)
+            t = inner.rows.quadratic_form(X)
             e = 0 if math.isinf(p) else _beyond(t, p)
             if e > 0:  # a subspace so much worse than the SVD's that its cost leaves float64
                 problem, inner = (rescaled(x, math.ldexp(x.unit, e)) for x in (problem, inner))
                 pca = replace(pca, eigvals=pca.eigvals * 0.25**e)
-                rows, t = problem.rows, t * 0.25**e
-            value = lp_cost(t, p)
+                t = t * 0.25**e
+            rows, value = inner.rows, lp_cost(t, p)
             if pca.rank <= k:
                 # The optimum is 0, or not to be told from it by the longest rows; this subspace
                 # reaches it only if it contains every row.
-                y, exact = residuals(rows, frame.W, problem.scale)
+                y, exact = residuals(rows, X, inner.scale, len(V))
                 problem, value = (problem, 0.0) if exact else measured(problem, y)
                 return exact_certificate(problem, pca.rank, V, cost=value)
             check_cost(value, p)
             lewis, promise = None, 1.0
+            seen = t if X is frame.W else rows.quadratic_form(frame.W)
             if p != 2.0:
-                solver = solver_for(p)(inner.rows, pca, k, p, seed=seed)
-                lewis, lam, _ = solver.lewis(t)
+                solver = solver_for(p)(rows, pca, k, p, seed=seed)
+                lewis, lam, _ = solver.lewis(seen)
                 promise = guarantee(lewis) if value <= solver.owed(lewis, lam) else math.inf
-                lewis = lewis.lifted(span)
             elif value > float(np.maximum(pca.eigvals[: pca.eigvals.size - k], 0.0).sum()) * (
                 1.0 + 1e-9
             ):
                 promise = math.inf
-            evidence = Evidence(V, frame.W, t, rows.squared_norms(), lewis)
+            evidence = Evidence(frame.V, frame.W, seen, rows.squared_norms(), lewis)
             bounds = lower_bounds(rows, evidence, k, p, level, seed, progress)
-            return with_bounds(problem, V, value, bounds, promise)
+            return with_bounds(problem, V, value, span.bounds(bounds, rows, p), promise)
 
 
 def _beyond(t: Array, p: float) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lpgeom.geometry.grassmann import Frame, widened
+from lpgeom.geometry.grassmann import Frame
 from lpgeom.geometry.spectrum import EPS, Spectrum, spectrum
 from lpgeom.records.subspace import Certificate
 from lpgeom.rows.base import Array, Rows
@@ -21,6 +21,7 @@ from lpgeom.rows.door import Problem
 from lpgeom.rows.vectors import numbers
 from lpgeom.subspace.assemble import Candidate, Solution, exact_certificate
 from lpgeom.subspace.scale import exponents_left, rescaled
+from lpgeom.subspace.span import Span
 
 ROUNDING = 4.0 * EPS
 """A residual below this times sqrt(d) of its row's length is rounding; the independent check
@@ -49,7 +50,7 @@ class Held:
 
 
 def spanned(
-    problem: Problem[Rows], inner: Problem[Rows], span: Array | None, pca: Spectrum, k: int
+    problem: Problem[Rows], inner: Problem[Rows], span: Span, pca: Spectrum, k: int
 ) -> tuple[Problem[Rows], Solution, Certificate]:
     """The subspace of rank(A) <= k, in the sense of `pca`, that the rows lie in.
 
@@ -59,10 +60,11 @@ def spanned(
     The SVD's, if every row lies in it; else the cheapest of it and of the SVD's of the rows at
     equal lengths, and in between. A pass for residuals each, two for those.
     """
-    found = svd = _held(inner, pca, k, span)
+    d = problem.rows.shape[1]
+    found = svd = _held(inner, pca, k, span, d)
     if not found.exact:
         for balanced in _balanced(inner.rows, problem.p):
-            other = _held(inner, balanced, k, span)
+            other = _held(inner, balanced, k, span, d)
             if not found.exact and (other.exact or _less(other.y, found.y, problem.p)):
                 found = other
     if found.exact:
@@ -83,8 +85,8 @@ def measured(problem: Problem[Rows], y: Array) -> tuple[Problem[Rows], float]:
     return rescaled(problem, problem.unit / factor), cost
 
 
-def residuals(rows: Rows, W: Array, scale: float) -> tuple[Array, bool]:
-    """``||a_i W||``, and whether all of them are rounding of ``||a_i||``.
+def residuals(rows: Rows, W: Array, scale: float, d: int) -> tuple[Array, bool]:
+    """``||a_i W||``, and whether all of them are rounding of ``||a_i||`` in d dimensions.
 
     One pass over A; three where there are rows so short that squares leave float64. `scale` is what
     the rows are scaled by already.
@@ -99,17 +101,16 @@ def residuals(rows: Rows, W: Array, scale: float) -> tuple[Array, bool]:
         larger = rows.scaled(factor)
         y = np.where(short, np.sqrt(larger.quadratic_form(W)) / factor, y)
         Y = np.where(short, np.sqrt(larger.quadratic_form(np.eye(len(W)))) / factor, Y)
-    (beyond,) = numbers((y > ROUNDING * math.sqrt(len(W)) * Y).sum())
+    (beyond,) = numbers((y > ROUNDING * math.sqrt(d) * Y).sum())
     return y, beyond == 0.0
 
 
-def _held(inner: Problem[Rows], pca: Spectrum, k: int, span: Array | None) -> Held:
+def _held(inner: Problem[Rows], pca: Spectrum, k: int, span: Span, d: int) -> Held:
     """The leading directions of the rows, and others where k exceeds the number of coordinates."""
-    U = pca.U if span is None else span @ pca.U
-    V = widened(np.ascontiguousarray(U[:, max(U.shape[1] - k, 0) :]), k)
+    V = np.ascontiguousarray(span.lifted(pca.U[:, max(pca.U.shape[1] - k, 0) :], k))
     if k >= len(pca.U):  # more directions than coordinates
         return Held(V, np.zeros(1), True)
-    y, exact = residuals(inner.rows, Frame.leading(pca.U, k).W, inner.scale)
+    y, exact = residuals(inner.rows, Frame.leading(pca.U, k).W, inner.scale, d)
     return Held(V, y, exact)
 
 

@@ -1,4 +1,4 @@
-"""The scale and the coordinates in which a problem is solved: for high p, and for n < d."""
+"""The scale in which a problem is solved, for high p."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from lpgeom.geometry.spectrum import Spectrum
-from lpgeom.rows.base import Array
 from lpgeom.rows.door import Problem
 
 
@@ -57,12 +56,3 @@ def check_cost(cost: float, p: float) -> None:
             f"A is so near the smallest float that residuals to the power p = {p:g} come to "
             "0; multiply A by a power of ten"
         )
-
-
-def in_span(problem: Problem) -> tuple[Problem, Array | None]:
-    """For n < d, the rows in coordinates of their span, and that span (d, n); else as they are."""
-    n, d = problem.rows.shape
-    if n >= d:
-        return problem, None
-    rows, span = problem.rows.reduced()
-    return replace(problem, rows=rows), span

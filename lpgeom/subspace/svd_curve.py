@@ -14,7 +14,7 @@ from lpgeom.rows import device
 from lpgeom.rows.base import Array
 from lpgeom.rows.blocks import Stop
 from lpgeom.rows.door import open_array
-from lpgeom.subspace.scale import in_span
+from lpgeom.subspace.span import in_span
 from lpgeom.threads import limited, sized
 
 CHUNK = 256

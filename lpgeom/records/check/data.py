@@ -6,7 +6,8 @@ import contextlib
 import math
 import numbers
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,12 @@ class Checked:
         truth by several times that."""
         return (self.value - self.slack) * (1.0 + rtol)
 
+    def less(self, lost: float, p: float) -> Checked:
+        """The same of rows that it sees but for a part, whose p-norm is `lost` at most."""
+        root = 1.0 if math.isinf(p) else 1.0 / p
+        norm = max(self.value - self.slack, 0.0) ** root - lost
+        return replace(self, value=max(norm, 0.0) ** (1.0 / root), slack=0.0)
+
 
 class Data:
     """The rows a certificate speaks of: A with the row weights folded in, divided by the unit."""
@@ -62,10 +69,9 @@ class Data:
         step = max(1, BLOCK_BYTES // (8 * self.d))
         for lo in range(0, self.n, step):
             part = slice(lo, min(lo + step, self.n))
-            block = np.array(self.A[part], dtype=np.float64)
-            block = np.ldexp(block, -self._exponent) * self._mantissa
+            block = np.ldexp(np.asarray(self.A[part], dtype=np.float64), -self._exponent)
             roots = 1.0 if self._roots is None else self._roots[part, None]
-            block = np.where(roots > 0.0, block, 0.0)  # what weighs 0 may be anything
+            block = np.where(roots > 0.0, block * self._mantissa, 0.0)  # weight 0: anything
             self.longest = max(self.longest, float(np.abs(block).max(initial=0.0)))
             yield part, block * roots
 
@@ -84,6 +90,18 @@ class Data:
         least, found, most = (p_norm(np.maximum(x, 0.0), self.p) for x in (y - off, y, y + off))
         return least, found, most
 
+    def within(self, span: Any) -> tuple[Data, float]:
+        """The rows in coordinates of a space of r dimensions, spanned by the (d, r) given, and the
+        p-norm of what it may leave of them. Whatever a bound proves of k dimensions in those
+        coordinates, less this, holds of k dimensions for the rows (docs/theory/span.md)."""
+        S, R = np.linalg.qr(np.asarray(span, dtype=np.float64))
+        S *= np.where(np.diag(R) < 0.0, -1.0, 1.0)  # the same basis, not its reflection
+        inner = copy(self)
+        inner.A = np.concatenate([block @ S for _, block in self.blocks()])
+        inner.d, inner.m = S.shape[1], max(S.shape[1] - self.k, 0)
+        inner._roots, inner._exponent, inner._mantissa = None, 0, 1.0
+        return inner, self.distances(S)[2]
+
     def rounding(self, size: float) -> float:
         """Rounding of a sum over the rows whose terms total `size`.
 
@@ -92,9 +110,12 @@ class Data:
         """
         return 0.5 * EPS * (math.sqrt(self.n) + self.d + 64.0) * size
 
-    def tail(self, R: Array, rows: int, size: float) -> float:
-        """Sum of the m smallest squared singular values of R, each less half of what statements
-        take off them."""
+    def tail(self, blocks: Iterable[Array], rows: int, size: float) -> float:
+        """Sum of the m smallest squared singular values of the rows in blocks, by QR, each less
+        half of what statements take off them."""
+        R: Array = np.zeros((0, self.d))
+        for block in blocks:
+            R = np.asarray(np.linalg.qr(np.concatenate([R, block]), mode="r"))
         off = 0.5 * EPS * (math.sqrt(rows) + self.d) * math.sqrt(size)
         sigma = np.linalg.svd(R, compute_uv=False)[self.k :]
         return float((np.maximum(sigma - off, 0.0) ** 2).sum())

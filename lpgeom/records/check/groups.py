@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lpgeom.io.interchange import as_numpy
-from lpgeom.records.base import Array, CertificateError
+from lpgeom.records.base import CertificateError
 from lpgeom.records.check.data import Data, check_arrays, check_cost, check_weights, refusing
 from lpgeom.records.check.verify import verify
 
 if TYPE_CHECKING:
     from lpgeom.records.groups import Grouping, Part
-
-
-class _Rows(NamedTuple):
-    """What `Data` has to know of rows that no certificate is about."""
-
-    p: float
-    k: int
-    row_weights: Array | None
-    unit: float
 
 
 def verify_groups(found: Grouping, A: ArrayLike, *, rtol: float = 1e-9) -> None:
@@ -89,7 +81,8 @@ def _check_part(
         if result is not None:
             unit, stated, p = result.statement.unit, result.statement.scaled_cost, found.p
         if omega is None or omega.any():
-            norms = Data(A[index], _Rows(found.p, part.rank, omega, unit)).distances(V)
+            rows = SimpleNamespace(p=found.p, k=part.rank, row_weights=omega, unit=unit)
+            norms = Data(A[index], rows).distances(V)
         check_cost(stated, norms, p, rtol, unit)
         return
     theirs = result.statement.row_weights

@@ -25,17 +25,12 @@ def check_rank(data: Data, bound: Bound) -> Checked:
 def check_spectral(data: Data, bound: Bound) -> Checked:
     """p = 2: tail of the spectrum of A, by the Gram matrix or, where squaring loses it, by QR."""
     _need(data, bound, low=2.0, high=2.0)
-    G = np.zeros((data.d, data.d))
-    for _, block in data.blocks():
-        G += block.T @ block
+    G: Array = np.asarray(sum(block.T @ block for _, block in data.blocks()))
     size = float(np.trace(G))
     value, slack = data.smallest(G), data.rounding(size)
     if slack <= 1e-10 * value:
         return Checked(value, slack)
-    R: Array = np.zeros((0, data.d))
-    for _, block in data.blocks():
-        R = np.asarray(np.linalg.qr(np.concatenate([R, block]), mode="r"))
-    return Checked(data.tail(R, data.n, size))
+    return Checked(data.tail((block for _, block in data.blocks()), data.n, size))
 
 
 def check_chord(data: Data, bound: Bound) -> Checked:
@@ -125,7 +120,7 @@ def check_relaxation(data: Data, bound: Bound) -> Checked:
         size += float((weights * Y * Y).sum())
     if total <= 0.0:
         return Checked(0.0)
-    off = data.rounding(size * max(1.0, _norm(Q0)))
+    off = data.rounding(size * max(1.0, float(np.linalg.norm(Q0, 2))))
     x = max(data.smallest(Q0 @ N) - off, 0.0)
     return Checked(x * (x / (total + off)) ** (p - 1.0))
 
@@ -136,7 +131,7 @@ def check_tangent(data: Data, bound: Bound) -> Checked:
     p = data.p
     Q0, floor = _reference(data, bound)
     N, H = np.zeros((data.d, data.d)), np.zeros((data.d, data.d))
-    constant = size = 0.0
+    constant, size, most = 0.0, 0.0, max(1.0, float(np.linalg.norm(Q0, 2)))
     for _, block in data.blocks():
         r, t, Y = _measures(block, Q0)
         block, r, t, Y = (x[Y > 0.0] for x in (block, r, t, Y))
@@ -150,9 +145,8 @@ def check_tangent(data: Data, bound: Bound) -> Checked:
         N += (block * weights[:, None]).T @ block
         H += (block * beta[:, None]).T @ block
         constant += float(c.sum())
-        size += float(((weights * max(1.0, _norm(Q0)) + beta) * Y * Y + np.abs(c)).sum())
-    G = Q0 @ N
-    return Checked(constant + data.smallest(0.5 * (G + G.T) + H), data.rounding(size))
+        size += float(((weights * most + beta) * Y * Y + np.abs(c)).sum())
+    return Checked(constant + data.smallest(Q0 @ N + H), data.rounding(size))
 
 
 def check_power(data: Data, bound: Bound) -> Checked:
@@ -178,9 +172,7 @@ def check_power(data: Data, bound: Bound) -> Checked:
     top = float(t.max(initial=0.0))
     x = t / top if top > 0.0 else np.ones(data.n)
     u = x ** (s - 1.0)
-    G = np.zeros((data.d, data.d))
-    for part, block in data.blocks():
-        G += (block * u[part, None]).T @ block
+    G: Array = np.asarray(sum((b * u[part, None]).T @ b for part, b in data.blocks()))
     smallest = data.smallest(G) - data.rounding(float(np.trace(G)))
     if smallest <= 0.0:
         return Checked(0.0)
@@ -227,10 +219,6 @@ def _measures(block: Array, Q0: Array) -> tuple[Array, Array, Array]:
 def _over(alpha: Array, r: Array, floor: Array) -> Array:
     below = np.maximum(r, floor)
     return np.where(below > 0.0, alpha / np.where(below > 0.0, below, 1.0), 0.0)
-
-
-def _norm(Q: Array) -> float:
-    return float(np.abs(np.linalg.eigvalsh(Q)).max())
 
 
 def excess(S: Array, p: float) -> Array:

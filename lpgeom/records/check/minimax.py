@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lpgeom.records.base import CertificateError
+from lpgeom.records.base import Array, CertificateError
 from lpgeom.records.check.data import Checked, Checker, Data
 
 if TYPE_CHECKING:
@@ -33,21 +34,17 @@ def check_weighted(data: Data, bound: Bound) -> Checked:
     full = np.zeros(data.n)
     full[index] = w / w.max()
     total = math.fsum(full[index])
-    G = np.zeros((data.d, data.d))
-    R = np.zeros((0, data.d))
-    size = 0.0
-    for part, block in data.blocks():
-        used = full[part] > 0.0
-        B = block[used] * np.sqrt(full[part][used])[:, None]
-        if bound.witness["factored"]:
-            R = np.asarray(np.linalg.qr(np.concatenate([R, B]), mode="r"))
-        else:
-            G += B.T @ B
-        size += float((B * B).sum())
+
+    def weighted() -> Iterator[Array]:
+        for part, block in data.blocks():
+            used = full[part] > 0.0
+            yield block[used] * np.sqrt(full[part][used])[:, None]
+
+    G = np.asarray(sum(B.T @ B for B in weighted()))
+    size = float(np.trace(G))
+    value = data.smallest(G) - data.rounding(size)
     if bound.witness["factored"]:
-        value = data.tail(R, len(index), size)
-    else:
-        value = data.smallest(G) - data.rounding(size)
+        value = data.tail(weighted(), len(index), size)
     return Checked(math.sqrt(max(value, 0.0) / total))
 
 

@@ -118,7 +118,9 @@ def _check_bound(data: checks.Data, bound: Bound, rtol: float) -> None:
         raise CertificateError(f"bound {bound.name!r} is not a number >= 0")
     with checks.refusing(f"bound {bound.name!r} has a broken witness"):
         checks.check_witness(bound)
-        proved = CHECKERS[bound.name](data, bound)
+        span = bound.witness.get("span")
+        inner, lost = (data, 0.0) if span is None else data.within(span)
+        proved = CHECKERS[bound.name](inner, bound).less(lost, data.p)
     if not stated <= max(proved.most(rtol), 0.0):
         raise CertificateError(
             f"bound {bound.name!r} is stated as {bound.value!r}; its witness proves no more than "
