@@ -29,6 +29,7 @@ from . import (
     outliers,
     outofcore,
     pictures,
+    quantized,
     report,
     robustness,
     scaling,
@@ -58,6 +59,7 @@ BENCHMARKS = {
     "robustness": robustness,
     "scaling": scaling,
     "pictures": pictures,
+    "quantized": quantized,
     "words": words,
 }
 

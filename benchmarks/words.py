@@ -31,12 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """None beside --quick."""
 
 
-def ours(size: float) -> Code:
-    """`approx_quantized` at a share of the float32 bytes."""
+def ours(size: float, power: float = POWER) -> Code:
+    """`approx_quantized` at a share of the float32 bytes, rows weighing by their tokens'
+    frequencies to a power."""
 
     def code(table: coders.Table, weights: Weights) -> coders.Coded:
         nbytes = int(size * table.nbytes)
-        found = lpgeom.approx_quantized(table, nbytes, row_weights=weights**POWER, certify=False)
+        found = lpgeom.approx_quantized(table, nbytes, row_weights=weights**power, certify=False)
         return found.dense(np.float32), found.nbytes
 
     return code
@@ -45,11 +46,13 @@ def ours(size: float) -> Code:
 METHODS: dict[str, Code] = {
     "int4, groups of 32": lambda table, _: coders.rounded(table, 4, 32),
     "ranks and bits, 10%": ours(SIZES[0]),
+    "ranks and bits, 10%, rows alike": ours(SIZES[0], 0.0),
     "product quantisation, 3 numbers a byte": lambda table, w: coders.product_codes(
         table, 3, w**0.5
     ),
     "int2, groups of 32": lambda table, _: coders.rounded(table, 2, 32),
     "ranks and bits, 5%": ours(SIZES[1]),
+    "ranks and bits, 5%, rows alike": ours(SIZES[1], 0.0),
     "product quantisation, 6 numbers a byte": lambda table, w: coders.product_codes(
         table, 6, w**0.5
     ),

@@ -85,6 +85,11 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dtype", choices=("float16", "bfloat16"), help="store so what stays as it is"
     )
+    command.add_argument(
+        "--trim", nargs="?", const=True, default=False, type=float, metavar="WEIGHT",
+        help="with --size: first drop the tokens that no text has, or that weigh less than WEIGHT "
+        "(lpgeom.nn.token_weights), from the model and its tokenizer.json",
+    )  # fmt: skip
     share(command, "--certify", help="lower bounds (default: fast)")
     share(command, "--seed")
     share(command, "--force", help="factor also where that saves no parameters")

@@ -23,6 +23,8 @@ from lpgeom.nn.plan.bytes import by_bytes, outlined
 from lpgeom.nn.plan.calibration import metrics_of
 from lpgeom.nn.plan.options import Options
 from lpgeom.nn.plan.plan import Item, Read, items_of, ranked
+from lpgeom.nn.plan.tokens import Cut, trimming
+from lpgeom.nn.plan.trim import TrimmedTokenizer
 from lpgeom.nn.plan.work import Work
 from lpgeom.nn.plan.worths import worths_of
 from lpgeom.nn.report.report import CompressionReport
@@ -55,6 +57,7 @@ def compress(
     allocate: str | None = None,
     tie: str = "keep",
     calibration: Iterable[Any] | None = None,
+    trim: bool | float | TrimmedTokenizer = False,
     certify: bool | str = True,
     force: bool = False,
     seed: int = 0,
@@ -129,6 +132,11 @@ def compress(
         Run through the model (mappings as keywords, tuples as arguments); linear layers are then
         approximated in the metric of their own inputs' second moment, ``E ||(W - L R) x||^2`` for
         each output feature in place of ``||w - l R||^2``. Other kinds keep the plain metric.
+    trim : bool, float or TrimmedTokenizer
+        With `size` and a `tokenizer`: first drop the tokens that weigh least (True), or less than
+        a threshold, or those that `lpgeom.nn.trim_tokenizer` dropped. The model loses their rows,
+        and its configs have the new ids; `size` is still a share of the bytes of all of them. The
+        report has the new tokenizer, which `save_pretrained` writes.
     certify : bool or "tight"
         As in `lpgeom.approx_subspace`.
     force : bool
@@ -179,7 +187,7 @@ def compress(
         layers=layers, exclude=exclude, row_weights=row_weights,
         tokenizer=tokenizer, subspaces=subspaces,
         ranks=ranks, allocate=allocate, tie=tie, calibration=calibration is not None,
-        certify=certify, force=force, seed=seed,
+        certify=certify, force=force, seed=seed, trim=trim,
     )  # fmt: skip
     if tokenizer is not None and not options.by_tokens:
         raise ValueError(
@@ -198,35 +206,52 @@ def compress(
                 f"the model is itself a {type(model).__name__}, which cannot be replaced in place; "
                 f"use lpgeom.nn.LowRank{maker}"
             )
-    items = items_of(found, model, options, {})
-    if calibration is not None:
+    metrics: dict[str, Any] = {}
+    worths: dict[str, float] = {}
+    if calibration is not None:  # whose batches have the ids that there are now
         batches = list(calibration)
-        open_groups = [i.group for i in items if not i.note]
+        open_groups = [i.group for i in items_of(found, model, options, {}) if not i.note]
         metrics = metrics_of(model, open_groups, batches)
-        items = items_of(found, model, options, metrics)
         if options.size is not None and len(open_groups) > 1:
             worths = worths_of(model, open_groups, batches[0])
+    whole = _storage(model)
+    with trimming(model, options, dry_run) as (options, cut):
+        items = items_of(groups(model) if cut else found, model, options, metrics)
+        if worths:
             items = [replace(item, worth=worths.get(item.group.name)) for item in items]
-    before = _storage(model)
-    chosen = sum(item.size.dense * item.dtype.itemsize for item in items)
-    items = _planned(items, options, _read, before[1] - chosen, list(model.state_dict()))
-    work = Work(model, items, options, before, started, dry_run)
-    replacements: list[tuple[Site, nn.Module]] = []
-    for item, factors in work.solved(_read, progress):
-        replacements += build(item.group, factors)
-    install(replacements)
-    report = work.report()
+        left = _storage(model)
+        chosen = sum(item.size.dense * item.dtype.itemsize for item in items)
+        names = list(model.state_dict())
+        items = _planned(items, options, _read, left[1] - chosen, names, cut)
+        gone = whole[0] - left[0], whole[1] - left[1]
+        work = Work(model, items, options, left, started, dry_run, gone=gone)
+        replacements: list[tuple[Site, nn.Module]] = []
+        for item, factors in work.solved(_read, progress):
+            replacements += build(item.group, factors)
+        install(replacements)
+        report = work.report()
     if not dry_run and any(entry.untied for entry in report.layers):
         say_untied(model)
     return report
 
 
 def _planned(
-    items: list[Item], options: Options, read: Read, others: int, names: Sequence[str]
+    items: list[Item],
+    options: Options,
+    read: Read,
+    others: int,
+    names: Sequence[str],
+    cut: Cut | None,
 ) -> list[Item]:
     """The items with ranks, or with codings; `others` are the bytes of all other tensors."""
     if options.size is None:
         return ranked(items, options, read)
+    if cut is not None and isinstance(options.size, float):
+        # A share is one of what there was.
+        now = [(x, x.size.dense * x.dtype.itemsize) for x in items]
+        shares = (cut.share if x.group.head.keys[0] in cut.axes else 1.0 for x, _ in now)
+        more = sum(b * share for (_, b), share in zip(now, shares, strict=True))
+        options = replace(options, size=options.size * more / (sum(b for _, b in now) or 1))
     # A weight in few bits is several tensors.
     more = (
         f"{x.group.name}.{k:12}"
@@ -306,27 +331,27 @@ def compress_directory(
             return group.head.matrix(tensor)
 
         dtype = None if options.dtype is None else getattr(torch, options.dtype)
-        items = [
-            replace(item, dtype=stored.outline[entry(item.group)].dtype)
-            for item in items_of(groups(model, meta=True), model, options, {})
-        ]
-        state = model.state_dict(keep_vars=True)
-        shared = aliases_of(state)
-        sizes = {name: stored.outline[keys[name]] for name in state if name not in shared}
-        kept = (x.numel() for name, x in sizes.items() if isinstance(state[name], nn.Parameter))
-        before = sum(kept), sum(x.nbytes for x in sizes.values())
-        own = {key for item in items for key in item.group.head.keys}
-        others = {name: x for name, x in sizes.items() if name not in own}
-        then = sum(_cast(x, dtype).nbytes for x in others.values())
-        items = _planned(items, options, read, then, list(sizes))
-        work = Work(model, items, options, before, started, dry_run)
-        coded_ = {key for x in work.items if x.coding for key in x.group.head.keys}
-        whole = (x for name, x in sizes.items() if name not in coded_)
-        work.cast = sum(x.nbytes - _cast(x, dtype).nbytes for x in whole)
-        if dry_run:
-            return work.report()
-
-        return _written(work, read, progress, keys, stored, source, target)
+        whole = stored.sizes(model, keys)[1]
+        with trimming(model, options, dry_run) as (options, cut):
+            if cut is not None:
+                stored.keep({keys[name]: axis for name, axis in cut.axes.items()}, cut.kept)
+            items = [
+                replace(item, dtype=stored.outline[entry(item.group)].dtype)
+                for item in items_of(groups(model, meta=True), model, options, {})
+            ]
+            sizes, before = stored.sizes(model, keys)
+            own = {key for item in items for key in item.group.head.keys}
+            others = {name: x for name, x in sizes.items() if name not in own}
+            then = sum(_cast(x, dtype).nbytes for x in others.values())
+            items = _planned(items, options, read, then, list(sizes), cut)
+            gone = whole[0] - before[0], whole[1] - before[1]
+            work = Work(model, items, options, before, started, dry_run, gone=gone)
+            coded_ = {key for x in work.items if x.coding for key in x.group.head.keys}
+            kept = (x for name, x in sizes.items() if name not in coded_)
+            work.cast = sum(x.nbytes - _cast(x, dtype).nbytes for x in kept)
+            if dry_run:
+                return work.report()
+            return _written(work, read, progress, keys, stored, source, target)
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
@@ -385,6 +410,8 @@ def _written(
     try:
         temporary.mkdir()
         copy_others(source, temporary)
+        if isinstance(work.options.trim, TrimmedTokenizer):
+            work.options.trim.save(temporary)
         model.config.architectures = [kind]
         if any(item.group.kept for item in work.solvable):
             say_untied(model)

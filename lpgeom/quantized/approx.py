@@ -16,7 +16,7 @@ from lpgeom.io import validation
 from lpgeom.progress import Progress
 from lpgeom.quantized.coder import Budget, Code, Sample, encoded, fitted, overhead
 from lpgeom.quantized.layout import REAL, WIDEST, Bytes, Ints
-from lpgeom.quantized.measure import blocks, cast_distances, digest, distances, weighted_norm
+from lpgeom.quantized.measure import LARGE, blocks, cast_distances, digest, weighted_norm
 from lpgeom.quantized.proof import SLACK, proved
 from lpgeom.quantized.quantizers import QUANTIZERS, STATES
 from lpgeom.quantized.real import SUBSPACES, arrays, mixed_within
@@ -35,9 +35,6 @@ one; the next grow geometrically."""
 
 SHARE = 0.03
 """Of the budget, at most, for what groups take beside their codes, if nobody says how many."""
-
-SAMPLE = 1 << 25
-"""Entries, at most, that a code is fitted to."""
 
 ROUNDS = 4
 """Rounds for p other than 2, each with rows weighed by what they cost in the one before."""
@@ -282,8 +279,7 @@ class _Task:
         """With its norm error, for rows of factors f; and the squared distances, factors in."""
         n, d = result.shape
         off = np.concatenate([
-            distances(self.block(np.arange(n)[here]), result.rows(np.arange(n)[here]))
-            for here in blocks(n, d)
+            result.distances_to(here, self.block(np.arange(n)[here])) for here in blocks(n, d)
         ])  # fmt: skip
         norm = weighted_norm(f * off, None, result.p)
         return replace(result, norm_error=norm), np.square(f * off)
@@ -292,7 +288,7 @@ class _Task:
         """All rows, or those that count and some of the others, with what each stands for."""
         n, d = self.problem.rows.shape
         index, times = np.arange(n), np.ones(n)
-        most = max(1, SAMPLE // d)
+        most = max(1, LARGE // d)
         if n > most:
             share = 0.5 / n + 0.5 * gains / (gains.sum() or 1.0)
             chance = np.minimum(1.0, most * share)
@@ -336,11 +332,12 @@ class _Task:
             return result
         n, d = result.shape
         G, H = np.zeros((r, r)), np.zeros((r, d))
+        dtype = np.float64 if n * d <= LARGE else np.float32
         for here in self._some(n, d):
             index = np.arange(n)[here]
-            rows = self.block(index).astype(np.float64)
-            y = result._components(index) * scales[here][:, None]
-            weighted = (y * weights[here, None]).T
+            rows = self.block(index).astype(dtype)
+            y = result._components(index, dtype) * scales[here][:, None].astype(dtype)
+            weighted = (y * weights[here, None].astype(dtype)).T
             G += weighted @ y
             H += weighted @ rows
         size = float(np.trace(G)) / r
@@ -355,7 +352,7 @@ class _Task:
     def _some(self, n: int, d: int) -> list[slice]:
         """All blocks of rows, or some of large data."""
         every = list(blocks(n, d))
-        most = max(1, SAMPLE // (every[0].stop * d))
+        most = max(1, LARGE // (every[0].stop * d))
         return every[:: max(1, len(every) // most)]
 
     def _stated(self, result: QuantizedResult, certify: bool) -> QuantizedResult:
@@ -374,7 +371,9 @@ class _Task:
         off = cast_distances(lambda here: self.block(np.arange(n)[here]), (n, d), omega)
         int8, int4 = (weighted_norm(t * f, None, result.p) * unit for t in off)
         self.bar.stage("what is proved")
-        truncation, bound, chance = proved(result, problem.A, omega, certify)
+        truncation, bound, chance = proved(
+            result, lambda index: taken(problem.A, index), omega, certify
+        )
         return replace(
             result,
             truncation_norm=truncation,

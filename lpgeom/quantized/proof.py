@@ -8,12 +8,13 @@ place, so about the codes as well.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpgeom.quantized.measure import lengths, weighted_norm
+from lpgeom.quantized.measure import blocks, lengths, weighted_norm
 from lpgeom.records.base import LARGEST, Array, p_norm, to_cost_units
 from lpgeom.subspace.certify import certify, cost
 
@@ -43,34 +44,50 @@ def span(found: QuantizedResult, c: int) -> Array:
 
 
 def proved(
-    found: QuantizedResult, A: NDArray[Any], omega: Array | None, bounds: bool
+    found: QuantizedResult,
+    read: Callable[[NDArray[np.intp]], NDArray[Any]],
+    omega: Array | None,
+    bounds: bool,
 ) -> tuple[float, float, float]:
-    """(norm of what ranks alone cost, lower bound, its failure probability), over all groups."""
+    """(norm of what ranks alone cost, lower bound, its failure probability), over all groups.
+
+    `read` gives rows; without bounds a block at a time.
+    """
     norms, total, chance = [], 0.0, 0.0
     for c in range(found.groups):
         index = np.flatnonzero(found.labels == c)
         weights = None if omega is None else omega[index]
         if not index.size or (weights is not None and not weights.any()):
             continue
-        V, rows = span(found, c), np.asarray(A[index])
-        if V.shape[1] >= V.shape[0] or not rows.any():
+        V = span(found, c)
+        if V.shape[1] >= V.shape[0]:
+            continue
+        if not bounds:
+            for here in blocks(index.size, V.shape[0]):
+                own = None if weights is None else weights[here]
+                norms.append(_norm_error(read(index[here]), V, found.p, own))
+            continue
+        rows = read(index)
+        if not rows.any():
             continue
         if not V.shape[1]:
             norm = weighted_norm(lengths(rows), weights, found.p)
             norms.append(norm)
             total += to_cost_units(1.0, norm, found.p)
-        elif bounds:
+        else:
             certificate = certify(rows, V, found.p, row_weights=weights, seed=found.seed)
             norms.append(certificate.norm_error)
             total += certificate.lower_bound
             chance += certificate.failure_probability
-        else:
-            norms.append(_norm_error(rows, V, found.p, weights))
     return p_norm(norms, found.p), min(total, LARGEST) if bounds else 0.0, min(chance, 1.0)
 
 
 def _norm_error(rows: NDArray[Any], V: Array, p: float, omega: Array | None) -> float:
     """``cost(rows, V, p, row_weights=omega)^(1/p)``, which is finite even where the cost is not."""
+    if not rows.any() or (omega is not None and not omega.any()):
+        return 0.0
+    if not V.shape[1]:
+        return weighted_norm(lengths(rows), omega, p)
     e = int(np.frexp(np.abs(rows).max())[1])
     top = 1.0 if omega is None else float(omega.max())
     scaled = cost(np.ldexp(rows, -e), V, p, row_weights=None if omega is None else omega / top)

@@ -17,6 +17,7 @@ from lpgeom.kernels.cpu import decode_rows
 from lpgeom.quantized.coder import overhead
 from lpgeom.quantized.layout import REAL, WIDEST, Bytes, Ints, Layout, layout
 from lpgeom.quantized.measure import (
+    LARGE,
     blocks,
     cast_distances,
     digest,
@@ -247,22 +248,32 @@ class QuantizedResult(Saved):
     def rows(self, indices: ArrayLike) -> Array:
         """Some rows, shape (m, d), float64. ``O(m d components)``."""
         index = np.arange(self.shape[0])[np.asarray(indices)]
-        flat = np.atleast_1d(index).ravel()
-        y, basis = self._components(flat), self.basis.astype(np.float64)
-        found = np.empty((flat.size, self.shape[1]))
-        labels = self.labels[flat]
-        for c in np.unique(labels):
-            own = labels == c
-            used = self.bits[c] > 0
-            rest = basis[:, ~used] @ self.means[c, ~used].astype(np.float64)
-            found[own] = y[np.ix_(own, used)] @ basis[:, used].T + rest
-        found *= self.scales[flat][:, None]
+        found = self._decoded(np.atleast_1d(index).ravel(), np.float64)
         return found.reshape(*index.shape, self.shape[1])
 
-    def _components(self, index: Ints) -> Array:
+    def _decoded(self, index: Ints, dtype: Any) -> NDArray[Any]:
+        """Some rows, by products in that dtype."""
+        y, basis = self._components(index, dtype), self.basis.astype(dtype)
+        found = np.empty((index.size, self.shape[1]), dtype)
+        labels = self.labels[index]
+        for c in np.unique(labels):
+            own = np.flatnonzero(labels == c)
+            used = self.bits[c] > 0
+            rest = basis[:, ~used] @ self.means[c, ~used].astype(dtype)
+            mine = y[own] if used.all() else y[np.ix_(own, used)]
+            found[own] = mine @ basis[:, used].T + rest
+        found *= self.scales[index][:, None].astype(dtype)
+        return found
+
+    def distances_to(self, here: slice, rows: NDArray[Any]) -> Array:
+        """``||rows_i - row_i||`` of the rows in a block."""
+        dtype = np.float64 if self.labels.size * self.shape[1] <= LARGE else np.float32
+        return distances(rows, self._decoded(np.arange(self.shape[0])[here], dtype))
+
+    def _components(self, index: Ints, dtype: Any) -> NDArray[Any]:
         """The components of some rows, shape (m, components)."""
-        lay, sizes = self._layout, self.deviations.astype(np.float64)
-        y = np.zeros((index.size, self.bits.shape[1]))
+        lay, sizes = self._layout, self.deviations.astype(dtype)
+        y = np.zeros((index.size, self.bits.shape[1]), dtype)
         if (self.bits == REAL).any():
             for c, order in enumerate(lay.order):
                 own = np.flatnonzero(self.labels[index] == c)
@@ -271,7 +282,7 @@ class QuantizedResult(Saved):
             return y
         decode_rows(
             y, self.codes, self._addresses[index], self.labels[index], lay.byte, lay.shift,
-            lay.mask, self.bits, self.codebooks, sizes, self.means.astype(np.float64),
+            lay.mask, self.bits, self.codebooks, sizes, self.means.astype(dtype),
         )  # fmt: skip
         return y
 
@@ -310,7 +321,7 @@ class QuantizedResult(Saved):
         omega = validation.check_weights(row_weights, self.shape[0])
         if digest(omega) != self.weights_digest:
             raise CertificateError("the result is about other row weights")
-        truncation, bound, chance = proved(self, A, omega, self.certified)
+        truncation, bound, chance = proved(self, A.__getitem__, omega, self.certified)
         counted = A if omega is None else A[omega > 0.0]
         e = min(max(int(np.frexp(np.abs(counted).max(initial=0.0))[1]), -1020), 1020)
 
@@ -319,8 +330,7 @@ class QuantizedResult(Saved):
 
         casts = cast_distances(scaled, self.shape, omega)
         int8, int4 = (math.ldexp(weighted_norm(t, omega, self.p), e) for t in casts)
-        off = [distances(A[here], self.rows(np.arange(self.shape[0])[here]))
-               for here in blocks(*A.shape)]  # fmt: skip
+        off = [self.distances_to(here, A[here]) for here in blocks(*A.shape)]
         norm = weighted_norm(np.concatenate(off), omega, self.p)
         slack = 1e-11 * weighted_norm(lengths(A), omega, self.p)
         for stated, found in (

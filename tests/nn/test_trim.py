@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from families import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers import models as kinds
 
+from lpgeom import nn
+from lpgeom.cli import main
 from lpgeom.nn import TrimmedTokenizer, token_weights, trim_tokenizer
+from lpgeom.nn.plan.tokens import keep_tokens
 from lpgeom.nn.plan.trim import script_of
 
 some = settings(deadline=None, derandomize=True, max_examples=40)
@@ -157,3 +162,94 @@ def test_without_a_threshold_what_no_text_has_goes(tmp_path: Path) -> None:
     assert trim_tokenizer(tmp_path, weights=weights) == found
     with pytest.raises(ValueError, match="weights are 3, but there are ids up to 6"):
         trim_tokenizer(tokenizer, weights=np.ones(3))
+
+
+def for_model(n: int) -> Tokenizer:
+    """A tokenizer of n - 9 tokens; the model has some rows more."""
+    words = [f"w{i * 37 % n:03d}" for i in range(n - 39)]
+    tokens = ["[PAD]", "[UNK]", "[CLS]", *(f"[unused{i}]" for i in range(20)), *"abcdefg", *words]
+    tokenizer = Tokenizer(
+        kinds.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return tokenizer
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "gpt2"])
+def test_a_model_without_the_tokens_that_go(family: str) -> None:
+    model, whole = small(family), small(family)
+    n = model.config.vocab_size
+    found = trim_tokenizer(for_model(n), 0.003)
+    old = torch.tensor([found.kept[9:16]])
+    with torch.no_grad():
+        before = whole(input_ids=old).logits
+        cut = keep_tokens(model, found.ids)
+        new = torch.tensor([[found.ids[int(i)] for i in old[0]]])
+        after = model(input_ids=new).logits
+        torch.testing.assert_close(after, before[..., list(found.kept)])
+    assert model.config.vocab_size == len(found.kept) < n
+    assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    cut.undo()
+    assert model.config.to_dict() == whole.config.to_dict()
+    for one, other in zip(model.state_dict().values(), whole.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(ValueError, match=f"ids up to {n}, the embedding {n} rows"):
+        keep_tokens(model, {0: 0, n: 1})
+
+
+def test_compress_trims_first(tmp_path: Path) -> None:
+    model = small("bert")
+    n = model.config.vocab_size
+    tokenizer = for_model(n)
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save(str(tmp_path / "model" / "tokenizer.json"))
+    (tmp_path / "model" / "vocab.txt").write_text("old ids")
+    more = {"[UNK]": 1, "gone": 5}
+    decoder = {str(i): {"content": token} for token, i in more.items()}
+    config = tmp_path / "model" / "tokenizer_config.json"
+    config.write_text(json.dumps({"added_tokens_decoder": decoder, "pad_token_id": 0}))
+    table = model.get_input_embeddings().weight
+    asked: dict[str, Any] = {"size": 0.3, "tokenizer": tokenizer, "progress": False}
+    plan = nn.compress(model, trim=True, dry_run=True, **asked)
+    assert model.get_input_embeddings().weight is table
+    with pytest.raises(ValueError, match="the least is"):
+        nn.compress(model, trim=True, **asked | {"size": 20_001, "layers": "all"})
+    assert model.get_input_embeddings().weight is table
+    report = nn.compress(model, trim=True, **asked)
+    layer = report.layers[0]
+    assert plan.trimmed == report.trimmed
+    assert report.trimmed is not None
+    gone = report.trimmed["tokens"]
+    assert gone >= 20
+    assert f"{gone} tokens that weigh less" in str(report)
+    assert layer.shape[0] == n - 9 - gone
+    assert 0.28 * table.nbytes < layer.bytes_after <= 0.3 * table.nbytes  # of all its rows
+    assert (
+        report.bytes_before == plan.bytes_before == nn.compress(small("bert"), **asked).bytes_before
+    )
+    arguments = [str(tmp_path / "model"), "--size", "0.3", "--trim", "--quiet"]
+    assert main(["compress", *arguments, "--out", str(tmp_path / "out")]) == 0
+    nn.save_pretrained(model, tmp_path / "saved", report=report)
+    ids = torch.tensor([[3, 9, 11]])
+    for name in ("out", "saved"):
+        again = nn.load_pretrained(tmp_path / name)
+        assert torch.equal(again(input_ids=ids).logits, model(input_ids=ids).logits)
+        text = (tmp_path / name / "tokenizer.json").read_text()
+        assert json.loads(text) == json.loads(report.tokenizer)
+    assert not (tmp_path / "out" / "vocab.txt").exists()
+    held = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert held["added_tokens_decoder"] == {"1": {"content": "[UNK]"}}
+
+
+def test_what_trim_goes_with() -> None:
+    tokenizer = for_model(300)
+    for wrong, message in (
+        ({"trim": True, "size": 0.5}, "trim goes with a tokenizer"),
+        ({"trim": True, "ratio": 0.5, "tokenizer": tokenizer}, "trim goes with size"),
+        ({"trim": 3.0, "size": 0.5, "tokenizer": tokenizer}, "trim must lie between 0 and 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            nn.compress(small("bert"), progress=False, **wrong)  # type: ignore[arg-type]
+    model = torch.nn.Sequential(torch.nn.Embedding(300, 16))
+    with pytest.raises(TypeError, match="no get_input_embeddings"):
+        nn.compress(model, size=0.5, tokenizer=tokenizer, trim=True, progress=False)

@@ -29,7 +29,7 @@ def cost(A: np.ndarray, found: QuantizedResult, omega: np.ndarray | None = None)
     return float(off.sum() if omega is None else omega @ off)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     n=st.integers(1, 300),
     d=st.integers(1, 9),
@@ -210,12 +210,17 @@ def test_the_bound_holds_for_other_rows_of_these_ranks() -> None:
 def test_large_data_are_coded_after_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     A = falling(4000)
     whole = approx_quantized(A, 16_000, certify=False)
-    monkeypatch.setattr("lpgeom.quantized.approx.SAMPLE", 12_000)
+    monkeypatch.setattr("lpgeom.quantized.approx.LARGE", 12_000)
     monkeypatch.setattr("lpgeom.quantized.measure.BLOCK", 6_000)
     found = approx_quantized(A, 16_000, certify=False)
     assert found.nbytes <= 16_000
     assert found.cost < 1.15 * whole.cost
     assert found.cost == pytest.approx(cost(A, found), rel=1e-9)
+    # Products in float32: the errors of rounding go up and down, and the more entries, the less.
+    monkeypatch.setattr("lpgeom.quantized.record.LARGE", 12_000)
+    narrow = approx_quantized(A, 16_000, certify=False)
+    assert narrow.cost == pytest.approx(found.cost, rel=1e-6)
+    narrow.verify(A)
     assert lpgeom.approx_quantized is approx_quantized
 
 

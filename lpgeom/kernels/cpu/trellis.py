@@ -86,6 +86,7 @@ def encode_rows(x, widths, weights, books, codes, row_weights, sums, counts):  #
     after = np.empty(STATES * side, dtype=np.float32)
     best = np.empty(STATES * side, dtype=np.float32)
     column = np.empty(side, dtype=np.float32)
+    states = np.empty(side, dtype=np.int64)
     for first in range(0, m, side):
         last = min(side, m - first) - 1
         cost[:] = np.float32(np.inf)
@@ -101,24 +102,26 @@ def encode_rows(x, widths, weights, books, codes, row_weights, sums, counts):  #
             _grown(best, column, books[b], np.float32(weights[t]), choices, side, after)
             cost, after = after, cost
             at += span
-        for i in range(last + 1):
-            state = 0
-            for s in range(1, STATES):
-                if cost[s * side + i] < cost[state * side + i]:
-                    state = s
-            row = first + i
-            end = bits
-            before = at
-            for t in range(r - 1, -1, -1):
-                b = np.int64(widths[t])
+        states[:] = 0
+        for s in range(1, STATES):
+            for i in range(last + 1):
+                if cost[s * side + i] < cost[states[i] * side + i]:
+                    states[i] = s
+        # Component by component: the rows' ways back lie near each other.
+        end = bits
+        for t in range(r - 1, -1, -1):
+            b = np.int64(widths[t])
+            at -= (STATES >> b) * side
+            for i in range(last + 1):
+                state = states[i]
+                row = first + i
                 gain = weights[t] * row_weights[row]
                 sums[b, state] += gain * x[row, t]
                 counts[b, state] += gain
                 _put(codes[row], end, b, state)
-                before -= (STATES >> b) * side
                 old = state >> b
-                state = old | (np.int64(back[before + old * side + i]) << (8 - b))
-                end -= b
+                states[i] = old | (np.int64(back[at + old * side + i]) << (8 - b))
+            end -= b
 
 
 @njit(cache=True, nogil=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lpgeom.nn.factors.coded import Coded
@@ -43,8 +44,10 @@ def coded_rows(weight: Tensor, nbytes: int, spec: Spec) -> Factored:
         Entries that are not finite, or fewer bytes than labels and scales take.
     """
     seen = Seen(weight, spec)
+    narrow = seen.weight.dtype == torch.bfloat16 and not seen.weight.is_cuda
+    rows: Any = _Widened(seen.weight) if narrow else seen.rows
     found = approx_quantized(
-        seen.rows, nbytes - LADDER, spec.p,
+        rows, nbytes - LADDER, spec.p,
         row_weights=spec.row_weights, certify=bool(spec.certify), seed=spec.seed,
     )  # fmt: skip
     return Factored(
@@ -69,10 +72,8 @@ def rows_curve(weight: Tensor, spec: Spec) -> list[tuple[int, float]]:
     energies of components in `GROUPS` groups of rows, of a sample of rows at most `SAMPLED` entries
     large. ``O(n d^2)``.
     """
-    seen = Seen(weight, spec)
     n, d = weight.shape
-    rows = seen.rows[:: max(1, n * d // SAMPLED)]
-    rows = np.asarray(rows.cpu() if isinstance(rows, Tensor) else rows, dtype=np.float64)
+    rows = weight.detach()[:: max(1, n * d // SAMPLED)].double().cpu().numpy()
     omega = np.ones(n) if spec.row_weights is None else spec.row_weights
     omega = omega[:: max(1, n * d // SAMPLED)]
     rows = rows / (np.abs(rows).max() or 1.0) * np.sqrt(omega / omega.max())[:, None]
@@ -95,6 +96,20 @@ def rows_curve(weight: Tensor, spec: Spec) -> list[tuple[int, float]]:
             lost = float((energy * distortion[own]).sum() / total)
             found.append((int(room + beside), lost))
     return found
+
+
+class _Widened:
+    """A weight of bfloat16, which NumPy does not have, as what is in chunked storage: some rows at
+    a time are read in float32, so that there is no second table."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, weight: Tensor) -> None:
+        self.weight, self.shape, self.chunks = weight, tuple(weight.shape), (64, weight.shape[1])
+
+    def __getitem__(self, rows: slice) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = self.weight[rows].float().numpy()
+        return found
 
 
 def _coded(found: QuantizedResult, dtype: torch.dtype, device: torch.device) -> Coded:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,10 +33,6 @@ class Seen:
     ----------
     weight : Tensor, shape (n, d)
         In the dtype in which it was given.
-    rows : ndarray or Tensor, shape (n, d)
-        What is approximated, as the solvers take it: NumPy's view of a weight in host memory, the
-        tensor itself on a CUDA device. Without a copy unless it is bfloat16 (which becomes float32)
-        or there is a metric (float64).
     spec : Spec
         What is asked of it: costs are those of its `objective` and `row_weights`, in its `metric`.
     """
@@ -45,11 +42,17 @@ class Seen:
         self.spec = spec
         if not self.weight.is_cuda:
             self.weight = self.weight.cpu()
-        narrow = weight.dtype == torch.bfloat16  # which NumPy does not have
-        self._rows = self.weight.float() if narrow else self.weight
+        self._rows = self.weight
         if spec.metric is not None:
-            self._rows = self._rows.double() @ self._beside(spec.metric.root)
-        self.rows: Any = self._rows if self.weight.is_cuda else self._rows.numpy()
+            self._rows = self.weight.double() @ self._beside(spec.metric.root)
+
+    @cached_property
+    def rows(self) -> Any:
+        """What is approximated, as the solvers take it: NumPy's view of a weight in host memory,
+        the tensor itself on a CUDA device. Without a copy unless it is bfloat16, which NumPy does
+        not have (it becomes float32), or there is a metric (float64)."""
+        rows = self._rows.float() if self._rows.dtype == torch.bfloat16 else self._rows
+        return rows if self.weight.is_cuda else rows.numpy()
 
     def take(self, indices: NDArray[Any]) -> Seen:
         """Some of the rows, with their weights."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from lpgeom.io import validation
 from lpgeom.nn.plan.sizes import checked_size
+from lpgeom.nn.plan.trim import TrimmedTokenizer, trim_tokenizer
 
 SUBSPACES = 8
 """Groups of different rank where their number is not given, see docs/accuracy.md."""
@@ -43,11 +44,25 @@ class Options:
     certify: bool | str = True
     seed: int = 0
     dtype: str | None = None
+    trim: Any = False
 
     @property
     def by_tokens(self) -> bool:
         """Whether rows of a word embedding count as their tokens do, where nothing else is said."""
         return self.asks_for_tokens and (self.ranks == "mixed" or self.size is not None)
+
+    @property
+    def trims(self) -> bool:
+        """Whether a tokenizer that is given is to be trimmed; or None is, or one that is trimmed
+        already."""
+        return self.trim is not False and not isinstance(self.trim, TrimmedTokenizer)
+
+    def trimmed(self) -> TrimmedTokenizer:
+        """The tokenizer without the tokens of less weight than `trim` says."""
+        if not self.trims:
+            return self.trim
+        threshold = None if self.trim is True else self.trim
+        return trim_tokenizer(self.tokenizer, threshold)
 
     @property
     def asks_for_tokens(self) -> bool:
@@ -72,6 +87,11 @@ class Options:
         wrong = {
             'size goes with objective="rows"': entries and sized,
             "dtype goes with size": asked.dtype is not None and not sized,
+            'trim goes with size, and row_weights="auto" (or nn.trim_tokenizer\'s result)': (
+                asked.trim is not False and not sized
+            )
+            or (asked.trims and told),
+            "trim goes with a tokenizer": asked.trims and asked.tokenizer is None,
             **{
                 f"{name} goes with ratio or rank, not with size": sized
                 and getattr(asked, name) != getattr(usual, name)
@@ -129,6 +149,7 @@ class Options:
             ranks=ranks,
             allocate=allocate,
             seed=validation.check_seed(self.seed),
+            trim=_checked_trim(self.trim),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -150,8 +171,17 @@ class Options:
             "ranks": None if self.ranks == "equal" else self.ranks,
             "calibration": self.calibration or None,
             "force": self.force or None,
+            "trim": self.trim.threshold if isinstance(self.trim, TrimmedTokenizer) else self.trim,
         }
+        values["trim"] = None if values["trim"] is False else values["trim"]
         return {name: value for name, value in values.items() if value is not None}
+
+
+def _checked_trim(trim: Any) -> Any:
+    """True, False, a threshold or a trimmed tokenizer."""
+    if isinstance(trim, bool | TrimmedTokenizer):
+        return trim
+    return validation.check_tolerance(trim, "trim")
 
 
 def _share(name: str, value: Any) -> float | None:

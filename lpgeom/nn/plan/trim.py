@@ -11,19 +11,27 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lpgeom.io import validation
+from lpgeom.io.atomic import write_atomically
 from lpgeom.nn.plan.token_weights import vocabulary_weights
-from lpgeom.nn.plan.vocabulary import Vocabulary, read_tokenizer, tokenizer_file
+from lpgeom.nn.plan.vocabulary import Vocabulary, from_json, read_tokenizer, tokenizer_file
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 KINDS = ("WordPiece", "BPE", "Unigram")
+
+OTHERS = (
+    "vocab.txt", "vocab.json", "merges.txt", "added_tokens.json", "spiece.model",
+    "sentencepiece.bpe.model", "tokenizer.model", "source.spm", "target.spm",
+)  # fmt: skip
+"""Files beside a tokenizer.json that say the same as it."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,47 @@ class TrimmedTokenizer:
     def ids(self) -> dict[int, int]:
         """From old ids to new ones."""
         return {old: new for new, old in enumerate(self.kept)}
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What it has, as `token_weights` reads it."""
+        return from_json(self.text, (), "the trimmed tokenizer")
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a report says of it."""
+        gone = sum(self.scripts.values())
+        return {"threshold": self.threshold, "tokens": gone, "scripts": dict(self.scripts)}
+
+    def save(self, folder: Path) -> None:
+        """Write its tokenizer.json into a directory, where vocabularies of other formats, which
+        have the old ids, go, and other files of JSON get the new ones."""
+        for name in OTHERS:
+            (folder / name).unlink(missing_ok=True)
+        for name in ("tokenizer_config.json", "generation_config.json"):
+            path = folder / name
+            if path.is_file():
+                values = json.loads(path.read_text(encoding="utf-8"))
+                text = json.dumps(self._renumbered(values), ensure_ascii=False, indent=2)
+                write_atomically(path, methodcaller("write", text.encode()))
+        data = self.text.encode()
+        write_atomically(folder / "tokenizer.json", methodcaller("write", data))
+
+    def _renumbered(self, values: dict[str, Any]) -> dict[str, Any]:
+        ids = self.ids
+        for name, value in values.items():
+            if name == "added_tokens_decoder":
+                known = {i: token for i, token in value.items() if int(i) in ids}
+                values[name] = {str(ids[int(i)]): token for i, token in known.items()}
+            elif name.endswith("_token_id"):
+                values[name] = renumbered(value, ids)
+        return values
+
+
+def renumbered(value: Any, ids: Mapping[int, int]) -> Any:
+    """The new id of one, or of each in a list; None of one that is gone."""
+    if isinstance(value, list):
+        return [ids[old] for old in value if old in ids]
+    return ids.get(value) if isinstance(value, int) else value
 
 
 def trim_tokenizer(

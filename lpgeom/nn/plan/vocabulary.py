@@ -78,11 +78,11 @@ def read_tokenizer(tokenizer: Any) -> Vocabulary:
         return tokenizer
     if isinstance(tokenizer, str | Path):
         text = tokenizer_file(Path(tokenizer)).read_text(encoding="utf-8")
-        return _from_json(text, (), f"tokenizer {str(tokenizer)!r}")
+        return from_json(text, (), f"tokenizer {str(tokenizer)!r}")
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if hasattr(backend, "to_str"):
         special = getattr(tokenizer, "all_special_ids", ())
-        return _from_json(backend.to_str(), special, "tokenizer")
+        return from_json(backend.to_str(), special, "tokenizer")
     if hasattr(tokenizer, "get_vocab"):
         return _from_slow(tokenizer)
     raise TypeError(
@@ -103,7 +103,7 @@ def tokenizer_file(path: Path) -> Path:
     )
 
 
-def _from_json(text: str, special: Sequence[int], name: str) -> Vocabulary:
+def from_json(text: str, special: Sequence[int], name: str) -> Vocabulary:
     """From what tokenizers writes (tokenizer.json)."""
     try:
         stored = json.loads(text)

@@ -13,6 +13,7 @@ from lpgeom.nn.factors.held import Held
 from lpgeom.nn.plan.bytes import coded
 from lpgeom.nn.plan.options import Options
 from lpgeom.nn.plan.plan import Item, Read, line, solve
+from lpgeom.nn.plan.trim import TrimmedTokenizer
 from lpgeom.nn.report.report import CompressionReport
 
 
@@ -20,8 +21,8 @@ from lpgeom.nn.report.report import CompressionReport
 class Work:
     """A compression under way: a line for each weight, which solving fills in.
 
-    `before` are the model's parameters and bytes; `cast` is what another dtype of all that stays as
-    it is takes off the bytes.
+    `before` are the model's parameters and bytes, without those of trimmed tokens, which are
+    `gone`; `cast` is what another dtype of all that stays as it is takes off the bytes.
     """
 
     model: nn.Module
@@ -31,6 +32,7 @@ class Work:
     started: float
     dry_run: bool
     cast: int = 0
+    gone: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         self.lines = {item.group.name: line(item) for item in self.items}
@@ -50,15 +52,18 @@ class Work:
     def report(self) -> CompressionReport:
         """The report of the whole model."""
         lines = tuple(self.lines.values())
-        count, size = self.before
+        (count, size), gone, trimmed = self.before, self.gone, self.options.trim
+        some = isinstance(trimmed, TrimmedTokenizer)
         return CompressionReport(
             model=type(self.model).__name__,
             layers=lines,
-            parameters_before=count,
+            parameters_before=count + gone[0],
             parameters_after=count - sum(x.parameters_before - x.parameters_after for x in lines),
-            bytes_before=size,
+            bytes_before=size + gone[1],
             bytes_after=size - self.cast - sum(x.bytes_before - x.bytes_after for x in lines),
             options=self.options.to_dict(),
             seconds=time.perf_counter() - self.started,
             dry_run=self.dry_run,
+            trimmed=trimmed.to_dict() if some else None,
+            tokenizer=trimmed.text if some else "",
         )

@@ -237,6 +237,10 @@ class CompressionReport:
     seconds : float
     dry_run : bool
         A plan: nothing was solved, and the model is as it was.
+    trimmed : dict or None
+        With ``trim``: the threshold, how many tokens are gone, and of which scripts.
+    tokenizer : str
+        With ``trim``: the new tokenizer.json; not part of what is saved of a report.
 
     Examples
     --------
@@ -258,6 +262,8 @@ class CompressionReport:
     options: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     dry_run: bool = False
+    trimmed: dict[str, Any] | None = None
+    tokenizer: str = field(default="", repr=False, compare=False)
 
     @property
     def saved(self) -> float:
@@ -313,6 +319,18 @@ class CompressionReport:
             f"{self.model}: {totals}; "
             f"{len(self.compressed)} of {len(self.layers)} selected layers compressed"
             + ("" if self.dry_run else f" in {self.seconds:.1f} s")
+            + self._trimmed()
+        )
+
+    def _trimmed(self) -> str:
+        """What of the vocabulary is gone."""
+        if self.trimmed is None:
+            return ""
+        scripts = ", ".join(f"{name} {count:,}" for name, count in self.trimmed["scripts"].items())
+        return (
+            f"; {self.trimmed['tokens']:,} tokens that weigh less than "
+            f"{self.trimmed['threshold']:.3g} {'would go' if self.dry_run else 'are gone'}"
+            + (f" ({scripts})" if scripts else "")
         )
 
     def __str__(self) -> str:
@@ -321,7 +339,8 @@ class CompressionReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, ready for JSON."""
         layers = [layer.to_dict() for layer in self.layers]
-        return vars(self) | {"layers": layers, "saved": self.saved}
+        own = {name: value for name, value in vars(self).items() if name != "tokenizer"}
+        return own | {"layers": layers, "saved": self.saved}
 
     def to_json(self) -> str:
         """Strict JSON; NaN and the infinities, which JSON has no word for, become null."""

@@ -59,7 +59,7 @@ def save_pretrained(
         two that are saved at a time, the last. Of a Hugging Face model, files with other weights
         that transformers would load are removed. Other files stay.
     report : CompressionReport, optional
-        Kept in the recipe.
+        Kept in the recipe; the tokenizer of one that trimmed it becomes tokenizer.json.
 
     Raises
     ------
@@ -111,6 +111,9 @@ def save_pretrained(
     for name, module in compressed_modules(model):
         state |= {f"{name}.{key}": value for key, value in module.held.stored().items()}
     write(folder, names, ((name, state[name]) for name in names), lambda: recipe)
+    if report is not None and report.tokenizer:
+        data = report.tokenizer.encode()
+        write_atomically(folder / "tokenizer.json", methodcaller("write", data))
 
 
 def _parted(model: nn.Module) -> dict[str, str]:

@@ -17,7 +17,7 @@ from torch.random import fork_rng
 
 from lpgeom.nn.stored.huggingface import config_from, transformers_class
 from lpgeom.nn.stored.recipe import NAME, CheckpointError, read_json, refused
-from lpgeom.nn.stored.tensors import DTYPES
+from lpgeom.nn.stored.tensors import DTYPES, aliases_of
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".ot",
            ".gguf", ".index.json")  # fmt: skip
@@ -67,11 +67,34 @@ class Stored:
     def __init__(self, opened: Mapping[str, Any]) -> None:
         self._opened = opened
         self.outline = {name: _outline(value, name) for name, value in opened.items()}
+        self._axes: dict[str, int] = {}
+        self._kept: Any = None
 
     def tensor(self, key: str) -> Tensor:
         """One tensor, in memory."""
         value = self._opened[key]
-        return value if isinstance(value, Tensor) else value.get_tensor(key)
+        value = value if isinstance(value, Tensor) else value.get_tensor(key)
+        axis = self._axes.get(key)
+        return value if axis is None else value.index_select(axis, self._kept)
+
+    def keep(self, axes: Mapping[str, int], kept: Tensor) -> None:
+        """From now on only some places along an axis of some tensors."""
+        self._axes, self._kept = dict(axes), kept
+        for key, axis in axes.items():
+            shape = list(self.outline[key].shape)
+            shape[axis] = len(kept)
+            self.outline[key] = self.outline[key].new_empty(shape)
+
+    def sizes(
+        self, model: nn.Module, keys: Mapping[str, str]
+    ) -> tuple[dict[str, Tensor], tuple[int, int]]:
+        """A model's tensors by name, shared ones once, without data; how many parameters they
+        have, and bytes."""
+        state = model.state_dict(keep_vars=True)
+        shared = aliases_of(state)
+        found = {name: self.outline[keys[name]] for name in state if name not in shared}
+        kept = (x.numel() for name, x in found.items() if isinstance(state[name], nn.Parameter))
+        return found, (sum(kept), sum(x.nbytes for x in found.values()))
 
 
 def _outline(value: Any, key: str) -> Tensor:
