@@ -71,10 +71,10 @@ def test_gross_errors_are_left_out() -> None:
 @pytest.mark.slow
 def test_row_weights_and_scale() -> None:
     rng = np.random.default_rng(1)
-    A = rng.standard_normal((50, 7))
-    omega = rng.random(50)
+    A = rng.standard_normal((24, 5))
+    omega = rng.random(24)
     omega[:3] = 0.0
-    for p in (1.0, 2.0, 3.0):
+    for p in (1.0, 3.0):
         plain = lpgeom.approx_factors(A, 2, p, row_weights=omega)
         np.testing.assert_allclose(plain.cost, naive(A, plain, omega), rtol=1e-9)
         big = lpgeom.approx_factors(A * 2.0**60, 2, p, row_weights=omega)
@@ -86,7 +86,7 @@ def test_row_weights_and_scale() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("p", [1.0, 1.5, 100.0])
+@pytest.mark.parametrize("p", [1.0, 100.0])
 @pytest.mark.parametrize("kind", ["diagonal", "rows", "columns", "entries", "empty"])
 def test_sizes_of_all_orders_give_an_answer(kind: str, p: float) -> None:
     """High powers are rescaled, and normal matrices see a column through next to nothing."""
@@ -115,7 +115,7 @@ def test_exact_rank_and_the_same_seed() -> None:
     exact = lpgeom.approx_factors(B, 3)
     assert exact.norm_error <= 1e-10
     np.testing.assert_allclose(exact.left @ exact.right, B, atol=1e-12)
-    A = rng.standard_normal((60, 8))
+    A = rng.standard_normal((24, 6))
     first, second = (lpgeom.approx_factors(A, 3, seed=5) for _ in range(2))
     np.testing.assert_array_equal(first.left, second.left)
 

@@ -68,7 +68,6 @@ def test_scikit_learn_on_the_scaler(estimator: Any, check: Any) -> None:
 @pytest.mark.slow
 @parametrize_with_checks(
     [
-        LpPCA(1),
         LpPCA(0.5, center="mean", method="irls"),
         LpPCA("auto", center=None, method="irls"),
         LpPCA(1, p=1.5, method="irls", refine=False),
@@ -517,10 +516,10 @@ def test_a_first_block_of_few_rows_is_kept() -> None:
 @pytest.mark.parametrize("k", [1, 3, None])
 def test_a_small_coreset_claims_nothing_of_what_it_does_not_hold(k: int | None) -> None:
     e = LpPCA(k, coreset_size=1, **quick)
-    for seed in range(10):
+    for seed in range(4):
         e.partial_fit(np.random.default_rng(seed).standard_normal((40, 5)))
     assert len(e.coreset_) > e.n_components_
-    assert e.certified_for_ == f"the {len(e.coreset_)} weighted rows of coreset_, of 400 rows"
+    assert e.certified_for_ == f"the {len(e.coreset_)} weighted rows of coreset_, of 160 rows"
     assert e.data_ratio_ == np.inf or k is None  # all of the space costs nothing, for any rows
     assert (e.cost_ > 0.0) == (k is not None)
     assert LpPCA(2, **quick).fit(rows()).certified_for_ == "all 60 rows"

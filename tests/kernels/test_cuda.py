@@ -22,11 +22,11 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def kernels_pass(**environment: str) -> None:
-    """Runs tests/kernels/cuda; fails with what it printed."""
+def kernels_pass(*files: str, **environment: str) -> None:
+    """Runs files of tests/kernels/cuda, or all; fails with what it printed."""
     options = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", str(TESTS), *options],
+        [sys.executable, "-m", "pytest", *([str(TESTS / f) for f in files] or [TESTS]), *options],
         capture_output=True,
         text=True,
         cwd=TESTS.parents[2],
@@ -37,12 +37,17 @@ def kernels_pass(**environment: str) -> None:
     assert " passed" in done.stdout
 
 
+PLAIN = ("test_cuda_ellipsoids.py", "test_cuda_geometry.py", "test_cuda_kernels.py",
+         "test_cuda_simulator.py")  # fmt: skip
+"""What runs without a compiler, too: the other files take minutes in plain Python."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("without_jit", ["0", "1"], ids=["jit", "no-jit"])
-def test_kernels_in_the_simulator(without_jit: str) -> None:
+@pytest.mark.parametrize(("without_jit", "files"), [("0", ()), ("1", PLAIN)], ids=["jit", "no-jit"])
+def test_kernels_in_the_simulator(without_jit: str, files: tuple[str, ...]) -> None:
     """NUMBA_ENABLE_CUDASIM replaces numba.cuda, and is read when numba is imported."""
     pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: no simulator")
-    kernels_pass(NUMBA_ENABLE_CUDASIM="1", NUMBA_DISABLE_JIT=without_jit)
+    kernels_pass(*files, NUMBA_ENABLE_CUDASIM="1", NUMBA_DISABLE_JIT=without_jit)
 
 
 def test_kernels_on_a_device() -> None:

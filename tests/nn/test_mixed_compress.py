@@ -178,7 +178,7 @@ def test_untied_on_request(family: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_saved_and_loaded_bit_for_bit(family: str, dtype: torch.dtype, tmp_path: Path) -> None:
     model = small(family).to(dtype)
-    report = squeezed(model, layers="all")
+    report = squeezed(model, layers="all", p=2.0)
     before = run(model, IDS)
     nn.save_pretrained(model, tmp_path, report=report)
     again = nn.load_pretrained(tmp_path)
@@ -206,7 +206,7 @@ def test_saved_and_loaded_bit_for_bit(family: str, dtype: torch.dtype, tmp_path:
 
 def test_a_step_of_fine_tuning(family: str) -> None:
     model = small(family)
-    squeezed(model, layers="all")
+    squeezed(model, layers="all", p=2.0)
     for _ in fine_tuned(model, IDS):
         embedding = model.get_input_embeddings()
         for factor in (*embedding.lefts, *embedding.rights):
@@ -216,7 +216,7 @@ def test_a_step_of_fine_tuning(family: str) -> None:
 def test_multiplied_out_again(family: str) -> None:
     model = small(family)
     before = counted(model)
-    squeezed(model, layers="all")
+    squeezed(model, layers="all", p=2.0)
     output = run(model, IDS)
     assert nn.decompress(model) >= 9
     assert counted(model) == before
@@ -270,7 +270,7 @@ def test_resized_where_the_highest_rank_has_no_rows() -> None:
 
 
 def test_linear_layers_and_bare_parameters_have_one_subspace() -> None:
-    report = squeezed(small("xlnet"), layers="all")
+    report = squeezed(small("xlnet"), layers="all", p=2.0)
     kinds = {layer.kind for layer in report.compressed}
     assert kinds == {"embedding", "linear", "parameter"}
     for layer in report.compressed:
@@ -342,7 +342,7 @@ def test_an_interrupt_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     before = snapshot(model)
     monkeypatch.setattr(compression, "build", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        squeezed(model, layers="all")
+        squeezed(model, layers="all", p=2.0)
     assert_unchanged(model, before)
 
 
