@@ -29,6 +29,7 @@ from lpgeom.nn import LowRankEmbedding, LowRankLinear
 from lpgeom.nn.factors.factor import factorise_mixed
 from lpgeom.nn.factors.factored import Spec
 from lpgeom.nn.factors.groups import are_places
+from lpgeom.nn.plan.plan import LEAST
 from lpgeom.nn.report.page import page
 from lpgeom.nn.stored.recipe import CheckpointError, read_recipe
 
@@ -603,7 +604,8 @@ def test_minilm_with_a_tied_output_layer(tmp_path: Path) -> None:
     assert layer.tied == ("cls.predictions.decoder",)
     assert layer.parameters_after == sizes(layer) <= 0.72 * n * d
     assert layer.ranks[0] == d  # the frequent ones are kept
-    assert layer.error < 0.6 * single.compressed[0].error
+    # Less is gained than without the output layer, for which no row counts below .3 of the mean.
+    assert layer.error < 0.8 * single.compressed[0].error
     assert counted(model) == report.parameters_after
     after = run(model, ids)
     assert (after - before).abs().mean() < before.abs().mean()
@@ -617,5 +619,6 @@ def test_minilm_with_a_tied_output_layer(tmp_path: Path) -> None:
     assert torch.equal(torch.load(tmp_path / "logits.pt", weights_only=True), after)
     rows = bert.embeddings.word_embeddings.weight.detach().double()
     off = (rows - model.bert.embeddings.word_embeddings.weight.detach().double()).square().sum(1)
-    cost = float((torch.from_numpy(nn.frequency_weights(n)) * off).sum())
+    omega = nn.frequency_weights(n)
+    cost = float((torch.from_numpy(np.maximum(omega, LEAST * omega.mean())) * off).sum())
     assert layer.cost == pytest.approx(cost, rel=1e-4)
