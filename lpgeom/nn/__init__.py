@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from lpgeom.nn.report.report import CompressionReport as CompressionReport
 from lpgeom.nn.report.report import LayerReport as LayerReport
+from lpgeom.nn.stored.announced import announce
 
 if TYPE_CHECKING:
     from lpgeom.nn.compression import compress as compress
@@ -84,3 +85,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+announce()

@@ -27,7 +27,9 @@ from lpgeom.nn.plan.tokens import Cut, trimming
 from lpgeom.nn.plan.trim import TrimmedTokenizer
 from lpgeom.nn.plan.work import Work
 from lpgeom.nn.plan.worths import worths_of
+from lpgeom.nn.report.page import card_of
 from lpgeom.nn.report.report import CompressionReport
+from lpgeom.nn.stored.announced import announce_in
 from lpgeom.nn.stored.checkpoint import write
 from lpgeom.nn.stored.directory import Stored, copy_others, keys_of, open_tensors, structure
 from lpgeom.nn.stored.huggingface import say_untied
@@ -230,8 +232,10 @@ def compress(
             replacements += build(item.group, factors)
         install(replacements)
         report = work.report()
-    if not dry_run and any(entry.untied for entry in report.layers):
-        say_untied(model)
+    if not dry_run:
+        announce_in(model)
+        if any(entry.untied for entry in report.layers):
+            say_untied(model)
     return report
 
 
@@ -416,6 +420,8 @@ def _written(
         if any(item.group.kept for item in work.solvable):
             say_untied(model)
         written = write(temporary, names, tensors(), recipe)
+        with open(temporary / "README.md", "ab") as card:
+            card.write(card_of(work.report()).encode())
         try:
             os.rename(temporary, target)
         except OSError as error:

@@ -24,6 +24,7 @@ def bert(tmp_path: Path) -> Path:
     """A small BERT's directory, with files beside the model."""
     small("bert").save_pretrained(tmp_path / "bert")
     (tmp_path / "bert" / "vocab.txt").write_text("a\nb\n")
+    (tmp_path / "bert" / "README.md").write_text("# A card\n")
     for name, config in (
         ("1_Pooling", "{}"),
         ("2_Dense", "{}"),
@@ -91,6 +92,10 @@ def test_what_it_prints_and_writes(bert: Path, capsys: pytest.CaptureFixture[str
     assert contents(bert) == before  # only read
     written = contents(out)
     assert written["vocab.txt"] == b"a\nb\n"
+    card = written["README.md"].decode()
+    assert card.startswith("# A card\n")
+    assert printed.out.strip().splitlines()[0] in card
+    assert "import lpgeom.nn" in card
     assert "1_Pooling/config.json" in written
     assert written["2_Dense/model.safetensors"] == b"its own"
     assert "onnx/model.onnx" not in written

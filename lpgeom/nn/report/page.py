@@ -201,3 +201,11 @@ def _cells(layer: LayerReport, by_bytes: bool) -> dict[str, Cell]:
 
 def _known(value: float | None, text: Any) -> Cell:
     return ("", "–") if value is None else (value, text(value))
+
+
+def card_of(report: CompressionReport) -> str:
+    """What a model card is to say of what was done."""
+    return (
+        "\n## Made smaller\n\nBy lpgeom, without fine-tuning. `import lpgeom.nn` before the model "
+        f"is loaded.\n\n```text\n{report.table()}\n```\n"
+    )

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from functools import cache
 from operator import methodcaller
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,15 +20,20 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.random import fork_rng
 
+from lpgeom.io import validation
 from lpgeom.io.atomic import write_atomically
 from lpgeom.io.checksum import sha256_of
+from lpgeom.nn.factors.factored import FLOATING
 from lpgeom.nn.factors.groups import Factors
 from lpgeom.nn.model.replace import decompress
 from lpgeom.nn.modules.low_rank import regroup
+from lpgeom.nn.modules.quantized_embedding import dtype_name
 from lpgeom.nn.report.report import CompressionReport
+from lpgeom.nn.stored.announced import announce_in
+from lpgeom.nn.stored.directory import is_ours
 from lpgeom.nn.stored.filled import check, fill
-from lpgeom.nn.stored.huggingface import METHOD, config_from, transformers_class
-from lpgeom.nn.stored.outline import compressed_modules, layer_of, layers_of, prepare
+from lpgeom.nn.stored.huggingface import METHOD, REFUSAL, config_from, text_of, transformers_class
+from lpgeom.nn.stored.outline import compressed_modules, layer_of, layers_of, parted, prepare
 from lpgeom.nn.stored.recipe import NAME, CheckpointError, Recipe, read_recipe, refused
 from lpgeom.nn.stored.tensors import aliases_of, write_tensors
 
@@ -93,15 +97,14 @@ def save_pretrained(
             raise TypeError(f"{name}: extra state of a module cannot be stored")
         if value.is_meta:
             raise ValueError(f"{name} has no data (it is on the meta device)")
-    aliases = aliases_of(state) | _parted(model)
+    aliases = aliases_of(state) | parted(model)
     library = "transformers" if transformers_class(type(model).__name__, type(model)) else None
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     config = generation = None
     if library:
-        register()
         model.config.architectures = [type(model).__name__]
-        config, held = model.config.to_json_string(), getattr(model, "generation_config", None)
+        config, held = text_of(model.config), getattr(model, "generation_config", None)
         generation = "" if held is None else held.to_json_string()
     recipe = Recipe(
         type(model).__name__, library, tuple(layers_of(model)), aliases,
@@ -114,18 +117,6 @@ def save_pretrained(
     if report is not None and report.tokenizer:
         data = report.tokenizer.encode()
         write_atomically(folder / "tokenizer.json", methodcaller("write", data))
-
-
-def _parted(model: nn.Module) -> dict[str, str]:
-    """Names of codes that modules share, though a move to another device made copies of them."""
-    first: dict[int, str] = {}
-    found: dict[str, str] = {}
-    for name, module in compressed_modules(model):
-        if module.held.form != "factors":
-            source = first.setdefault(id(module.held.first), name)
-            own = module.held.tensors() if source != name else ()
-            found |= {f"{name}.{key}": f"{source}.{key}" for key in own}
-    return found
 
 
 def write(
@@ -150,7 +141,9 @@ def write(
         config, generation = written.config, written.generation
         if config:
             ours = {"quant_method": METHOD, "tensors": file}
-            config = json.dumps(json.loads(config) | {"quantization_config": ours}, indent=2) + "\n"
+            # Whom nobody told of lpgeom looks for a file of that name, and says that there is none.
+            said = {"quantization_config": ours, "transformers_weights": f"{REFUSAL}.safetensors"}
+            config = json.dumps(json.loads(config) | said, indent=2) + "\n"
         texts = {"config.json": config, "generation_config.json": generation}
         copies = [(name, text.encode()) for name, text in texts.items() if text]
         for name, data in copies:
@@ -190,9 +183,12 @@ def load_pretrained(
     *,
     model: nn.Module | None = None,
     device: Any = None,
+    dtype: torch.dtype | None = None,
     dense: bool = False,
 ) -> nn.Module:
     """Read what `save_pretrained` or ``lpgeom compress`` wrote: the same model, bit for bit.
+
+    Also what a Hugging Face model's own ``save_pretrained`` wrote, of a model compressed here.
 
     Parameters
     ----------
@@ -202,6 +198,8 @@ def load_pretrained(
         layers are replaced and its tensors filled in place. Its own weights do not matter.
     device : optional
         Where to put it; the CPU if not given.
+    dtype : torch.dtype, optional
+        Of its real numbers, in place of those it was saved with.
     dense : bool
         An ordinary model of dense layers, as `decompress` makes it: small files, and the speed and
         memory of the model they were made of.
@@ -244,17 +242,39 @@ def load_pretrained(
     True
     """
     folder = Path(directory)
+    if dtype is not None:
+        validation.check_choice("dtype", dtype, FLOATING)
+    if model is None and is_ours(folder):
+        from lpgeom.nn.stored.quantizer import opened
+
+        model = opened(folder, dtype)
+    else:
+        model = _restored(folder, model, dtype)
+    model.eval()
+    announce_in(model)
+    if dense:
+        decompress(model)
+    return model if device is None else model.to(device)
+
+
+def _restored(folder: Path, model: nn.Module | None, dtype: torch.dtype | None) -> nn.Module:
+    """The model, or a new one, with what a directory has."""
     recipe, state = _read(folder)
     recipe = _regrouped(folder, recipe, state)
+    if dtype is not None:
+        state = {k: x.to(dtype) if x.is_floating_point() else x for k, x in state.items()}
+        own = {"dtype": dtype_name(dtype)}
+        layers = (
+            replace(layer, options=layer.options | own) if "dtype" in layer.options else layer
+            for layer in recipe.layers
+        )
+        recipe = replace(recipe, layers=tuple(layers))
     if model is None:
         model = _rebuilt(folder, recipe, state)
     prepare(model, recipe.layers)
     check(model, state, recipe, folder)
     fill(model, state, recipe)
-    model.eval()
-    if dense:
-        decompress(model)
-    return model if device is None else model.to(device)
+    return model
 
 
 def _read(folder: Path) -> tuple[Recipe, dict[str, Tensor]]:
@@ -293,58 +313,6 @@ def _contents(folder: Path, recipe: Recipe) -> tuple[Recipe, dict[str, Tensor]]:
                 read: dict[str, Any] = {key: other.read_text(encoding="utf-8")}
                 recipe = replace(recipe, **read)
     return recipe, state
-
-
-@cache
-def register() -> None:
-    """Have transformers open what is written here, by its own mechanism for quantised models.
-
-    Where that is not registered, or too old, it finds no weights: never those of another model.
-    """
-    from transformers.quantizers import HfQuantizer, auto
-    from transformers.utils.quantization_config import QuantizationConfigMixin
-
-    class Config(QuantizationConfigMixin):
-        def __init__(self, tensors: str, **_: Any) -> None:
-            self.quant_method, self.tensors = METHOD, tensors
-
-    class Quantizer(HfQuantizer):
-        def update_attn_implementation(self, config: Any) -> Any:
-            """A first sight of the config: where the weights are."""
-            config.transformers_weights = self.quantization_config.tensors
-            return config
-
-        def _process_model_before_weight_loading(
-            self, model: Any, checkpoint_files: Any = (), **_: Any
-        ) -> None:
-            self.folder = Path(checkpoint_files[0]).parent
-            recipe, state = _read(self.folder)
-            self.recipe, self.state = _regrouped(self.folder, recipe, state), state
-            prepare(model, self.recipe.layers)
-            # What is shared, and whether all is there, is seen to below.
-            gone = {f"{layer.name}.weight" for layer in self.recipe.layers}
-            tied = getattr(model, "all_tied_weights_keys", {})
-            model.all_tied_weights_keys = {k: v for k, v in tied.items() if not gone & {k, v}}
-            model._keys_to_ignore_on_load_missing = [".*"]
-
-        def _process_model_after_weight_loading(self, model: Any, **_: Any) -> Any:
-            check(model, self.state, self.recipe, self.folder)
-            to = model.state_dict()
-            for name, value in self.state.items():
-                dtype = to[name].dtype if value.is_floating_point() else None
-                self.state[name] = value.to(to[name].device, dtype)
-            fill(model, self.state, self.recipe)
-            self.remove_quantization_config(model)
-            del model.config.transformers_weights, model._keys_to_ignore_on_load_missing
-            return model
-
-        def is_serializable(self) -> bool:
-            return True
-
-        is_trainable = True
-
-    auto.AUTO_QUANTIZATION_CONFIG_MAPPING[METHOD] = Config
-    auto.AUTO_QUANTIZER_MAPPING[METHOD] = Quantizer
 
 
 def _regrouped(folder: Path, recipe: Recipe, state: dict[str, Tensor]) -> Recipe:
@@ -387,7 +355,6 @@ def _rebuilt(folder: Path, recipe: Recipe, state: Mapping[str, Tensor]) -> nn.Mo
             "load_pretrained(..., model=a new one)"
         )
     cls = transformers_class(recipe.model)
-    register()
     if cls is None:
         raise CheckpointError(f"{folder}: this transformers has no model class {recipe.model}")
     if recipe.config is None:

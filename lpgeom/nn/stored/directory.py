@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.random import fork_rng
 
-from lpgeom.nn.stored.huggingface import config_from, transformers_class
+from lpgeom.nn.stored.huggingface import METHOD, config_from, transformers_class
 from lpgeom.nn.stored.recipe import NAME, CheckpointError, read_json, refused
 from lpgeom.nn.stored.tensors import DTYPES, aliases_of
 
@@ -29,8 +29,8 @@ RENAMED = ((".weight", ".gamma"), (".bias", ".beta"))
 
 def structure(source: Path) -> nn.Module:
     """The model of a directory's config, without data."""
-    if (source / NAME).is_file():
-        raise CheckpointError(f"{source}: is compressed already (it has {NAME})")
+    if (source / NAME).is_file() or is_ours(source):
+        raise CheckpointError(f"{source}: is compressed already (its config or {NAME} says so)")
     path = source / "config.json"
     values = read_json(path, "not a Hugging Face model's directory")
     with refused(path, AttributeError, what="damaged"):
@@ -53,6 +53,14 @@ def structure(source: Path) -> nn.Module:
                 "model is not run)"
             )
         return cls(config)
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether the config of a directory says of its model's layers what they are."""
+    path = folder / "config.json"
+    values = read_json(path, "") if path.is_file() else {}
+    said = values.get("quantization_config") if isinstance(values, dict) else None
+    return isinstance(said, dict) and said.get("quant_method") == METHOD and "layers" in said
 
 
 class Stored:

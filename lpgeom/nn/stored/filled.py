@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lpgeom.nn.factors.groups import PLACES, are_places
-from lpgeom.nn.stored.recipe import CheckpointError, Recipe
+from lpgeom.nn.stored.recipe import CheckpointError, Layer, Recipe
 
 
 def check(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe, folder: Path) -> None:
@@ -31,24 +31,28 @@ def check(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe, folder:
                 continue
         raise CheckpointError(f"{folder}: {name} cannot be the same tensor as {source}")
     for layer in recipe.layers:
-        if layer.sizes is not None:
-            held: Any = model.get_submodule(layer.name)
-            held = held.held
-            own = {name: f"{layer.name}.{name}" for name in held.tensors()}
-            found = {name: state[recipe.aliases.get(key, key)] for name, key in own.items()}
-            fault = replace(held, **found).fault()
-            if fault:
-                raise CheckpointError(f"{folder}: {layer.name} cannot have {fault}")
-        if layer.counts is None:
-            continue
-        names = (f"{layer.name}.{name}" for name in ("labels", "places"))
-        index: list[Any] = [state.get(recipe.aliases.get(name, name)) for name in names]
-        labels, places = index
-        whole = labels is not None and labels.dtype in (torch.uint8, torch.int32)
-        if not whole or not bool(((labels >= 0) & (labels < layer.subspaces)).all()):
-            raise CheckpointError(f"{folder}: {layer.name} has labels that are none")
-        if places is None or places.dtype != PLACES or not are_places(labels, places, layer.counts):
-            raise CheckpointError(f"{folder}: {layer.name} has places that are none")
+        module: Any = model.get_submodule(layer.name)
+        own = {name: f"{layer.name}.{name}" for name in module.held.tensors()}
+        found = {name: state[recipe.aliases.get(key, key)] for name, key in own.items()}
+        fault = fault_of(layer, module.held, found)
+        if fault:
+            raise CheckpointError(f"{folder}: {layer.name} {fault}")
+
+
+def fault_of(layer: Layer, held: Any, tensors: Mapping[str, Tensor]) -> str:
+    """What is wrong with a layer that holds these in the place of what it has; "" if nothing is."""
+    if layer.sizes is not None:
+        fault = replace(held, **tensors).fault()
+        return f"cannot have {fault}" if fault else ""
+    if layer.counts is None:
+        return ""
+    labels, places = tensors["labels"], tensors["places"]
+    whole = labels.dtype in (torch.uint8, torch.int32)
+    if not whole or not bool(((labels >= 0) & (labels < layer.subspaces)).all()):
+        return "has labels that are none"
+    if places.dtype != PLACES or not are_places(labels, places, layer.counts):
+        return "has places that are none"
+    return ""
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe) -> None:
@@ -64,13 +68,18 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], recipe: Recipe) -> None:
         if isinstance(old, nn.Parameter):
             grad = old.requires_grad and tensor.is_floating_point()
             table[key] = nn.Parameter(table[key], requires_grad=grad)
-    for name, source in recipe.aliases.items():
-        table, key = _place(model, name)
-        held, held_key = _place(model, source)
-        table[key] = held[held_key]
+    share(model, recipe.aliases)
     for layer in coded:
         derive: Any = model.get_submodule(layer)
         derive.derive()
+
+
+def share(model: nn.Module, aliases: Mapping[str, str]) -> None:
+    """Put tensors in place under further names."""
+    for name, source in aliases.items():
+        table, key = _place(model, name)
+        held, held_key = _place(model, source)
+        table[key] = held[held_key]
 
 
 def _place(model: nn.Module, name: str) -> tuple[dict[str, Any], str]:

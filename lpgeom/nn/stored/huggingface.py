@@ -16,6 +16,16 @@ TIED = "tie_word_embeddings"
 METHOD = "lpgeom"
 """What transformers calls our way of storing, in the config.json that is written for it."""
 
+REFUSAL = (
+    "none: lpgeom made this model smaller, so import lpgeom.nn before you load it "
+    "(pip install lpgeom; transformers 5.19 or newer)"
+)
+"""Where nobody told transformers of lpgeom it skips, with a warning, what config.json says of
+quantisation. It does not skip the name of an attention that it does not have, and prints it."""
+
+OURS = ("quantization_config", "attn_implementation", "transformers_weights", "_is_quantized")
+"""What is said in a config of compressed layers."""
+
 FREE = (
     "architectures", "id2label", "label2id", "transformers_version", "langs", "languages",
     "vocab_list", "vocabulary_map", "doc_sep", "title_sep", "prefix", "__float__",
@@ -77,6 +87,12 @@ def say_untied(model: Any) -> None:
         if untied != {**tied, TIED: False}:
             return
     setattr(config, TIED, False)
+
+
+def text_of(config: Any) -> str:
+    """A config as config.json has it, without what is said there of compressed layers."""
+    values = json.loads(config.to_json_string())
+    return json.dumps({k: v for k, v in values.items() if k not in OURS}, indent=2) + "\n"
 
 
 def config_from(config_class: Any, values: Any) -> Any:

@@ -29,6 +29,18 @@ def compressed_modules(model: nn.Module) -> Iterator[tuple[str, Compressed]]:
             yield name, module
 
 
+def parted(model: nn.Module) -> dict[str, str]:
+    """Names of codes that modules share, though a move to another device made copies of them."""
+    first: dict[int, str] = {}
+    found: dict[str, str] = {}
+    for name, module in compressed_modules(model):
+        if module.held.form != "factors":
+            source = first.setdefault(id(module.held.first), name)
+            own = module.held.tensors() if source != name else ()
+            found |= {f"{name}.{key}": f"{source}.{key}" for key in own}
+    return found
+
+
 def layers_of(model: nn.Module) -> Iterator[Layer]:
     """What a recipe says of the compressed modules."""
     for name, module in compressed_modules(model):

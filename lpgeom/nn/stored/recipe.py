@@ -31,7 +31,7 @@ _LARGEST = 64 << 20
 _TENSORS = re.compile(r"lpgeom-[0-9a-f]{8}\.safetensors")
 
 
-_DAMAGE = LookupError, TypeError, ValueError, AttributeError, ArithmeticError
+DAMAGE = LookupError, TypeError, ValueError, AttributeError, ArithmeticError
 """What values of another kind than a recipe's raise."""
 
 
@@ -161,7 +161,7 @@ def read_recipe(directory: str | os.PathLike[str]) -> Recipe:
             f"{path}: version {values.get('version')!r} of the format; this lpgeom {__version__} "
             f"reads versions {OLDEST} to {VERSION} (written by lpgeom {values.get('lpgeom')!r})"
         )
-    with refused(path, *_DAMAGE, what="damaged"):
+    with refused(path, *DAMAGE, what="damaged"):
         return _checked(values)
 
 
@@ -183,7 +183,7 @@ def _require(holds: bool, what: str) -> None:
 
 
 def _checked(values: Mapping[str, Any]) -> Recipe:
-    layers = tuple(_layer(layer) for layer in values["layers"])
+    layers = tuple(checked_layer(layer) for layer in values["layers"])
     _require(len({layer.name for layer in layers}) == len(layers), "a layer is there twice")
     model, library, tensors = values["model"], values["library"], values["tensors"]
     _require(bool(_TENSORS.fullmatch(tensors)), f"tensors in {tensors!r}")
@@ -200,7 +200,8 @@ def _checked(values: Mapping[str, Any]) -> Recipe:
     return Recipe(model, library, layers, aliases, tensors, digest, report, config, generation)
 
 
-def _layer(values: Mapping[str, Any]) -> Layer:
+def checked_layer(values: Mapping[str, Any]) -> Layer:
+    """A layer as `Layer.to_dict` gives it; what raises `DAMAGE` is none."""
     layer = Layer(**_with_infinities(values))
     numbers = (layer.n, layer.d, layer.rank, layer.subspaces)
     whole = all(type(number) is int and 0 < number < 2**62 for number in numbers)
