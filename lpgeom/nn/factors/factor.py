@@ -160,7 +160,8 @@ def _solved(A: Any, k: int, spec: Spec) -> _Solved:
     ValueError
         Entries that are not finite.
     """
-    if A.shape[0] < A.shape[1] and spec.objective == "rows" and _finite(A):
+    # One subspace is looked for in the rows' span by its solver.
+    if A.shape[0] < A.shape[1] and spec.subspaces > 1 and _finite(A):
         return _in_span(A, k, spec)
     return _in_place(A, k, spec)  # which says where entries are not finite
 
