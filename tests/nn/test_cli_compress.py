@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from families import FAMILIES, run, small
 
 from lpgeom import datasets, nn
@@ -259,3 +260,34 @@ def test_minilm_in_a_process_of_its_own(given: tuple[str, ...], tmp_path: Path) 
     model = nn.load_pretrained(tmp_path / "out")
     assert (tmp_path / "out" / "tokenizer.json").is_file()
     assert sum(q.numel() for q in model.parameters()) == report["parameters_after"]
+
+
+SIZES = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+         "intermediate_size": 24}  # fmt: skip
+OTHER_NAMES = {
+    "GPTNeoXForCausalLM": SIZES,
+    "MixtralForCausalLM": {**SIZES, "num_key_value_heads": 2, "num_local_experts": 2},
+    "MarianMTModel": {
+        "vocab_size": 64, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1,
+        "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 24,
+        "decoder_ffn_dim": 24, "pad_token_id": 0, "max_position_embeddings": 16,
+        "decoder_start_token_id": 0,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_what_files_call_by_other_names_or_do_not_hold(name: str, tmp_path: Path) -> None:
+    """Renamed, experts joined, positions computed: as transformers reads what it writes."""
+    cls = getattr(transformers, name)
+    torch.manual_seed(0)
+    model = cls(cls.config_class(**OTHER_NAMES[name])).eval()
+    model.save_pretrained(tmp_path / "in")
+    options = ("--rank", 4, "--p", 2, "--subspaces", 1, "--quiet")
+    assert compress(tmp_path / "in", *options, "--out", tmp_path / "out") == 0
+    nn.compress(model, rank=4, p=2.0, subspaces=1, progress=False)
+    expected = model.state_dict()
+    for again in (nn.load_pretrained(tmp_path / "out"), cls.from_pretrained(tmp_path / "out")):
+        found = again.state_dict()
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[key], expected[key]) for key in expected)

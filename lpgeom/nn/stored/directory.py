@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.random import fork_rng
 
+from lpgeom.nn.stored.converted import converted
 from lpgeom.nn.stored.huggingface import METHOD, config_from, transformers_class
 from lpgeom.nn.stored.recipe import NAME, CheckpointError, read_json, refused
 from lpgeom.nn.stored.tensors import DTYPES, aliases_of
@@ -75,15 +76,31 @@ class Stored:
     def __init__(self, opened: Mapping[str, Any]) -> None:
         self._opened = opened
         self.outline = {name: _outline(value, name) for name, value in opened.items()}
+        self._made: dict[str, Callable[[], Tensor]] = {}
         self._axes: dict[str, int] = {}
         self._kept: Any = None
 
     def tensor(self, key: str) -> Tensor:
         """One tensor, in memory."""
-        value = self._opened[key]
-        value = value if isinstance(value, Tensor) else value.get_tensor(key)
+        value = self._made[key]() if key in self._made else self._read(key)
         axis = self._axes.get(key)
         return value if axis is None else value.index_select(axis, self._kept)
+
+    def _read(self, key: str) -> Tensor:
+        value = self._opened[key]
+        return value if isinstance(value, Tensor) else value.get_tensor(key)
+
+    def named_as_in(self, model: nn.Module) -> None:
+        """Have the tensors under the names that a model of transformers gives them."""
+        made = converted(model, self.outline, self._read)
+        if made:
+            self.outline = {name: outline for name, (outline, _) in made.items()}
+            self._made = {name: read for name, (_, read) in made.items()}
+
+    def add(self, tensors: Mapping[str, Tensor]) -> None:
+        """Further tensors, which are in memory."""
+        self._made |= {name: lambda x=x: x for name, x in tensors.items()}  # type: ignore[misc]
+        self.outline |= {name: x.to("meta") for name, x in tensors.items()}
 
     def keep(self, axes: Mapping[str, int], kept: Tensor) -> None:
         """From now on only some places along an axis of some tensors."""
@@ -183,8 +200,41 @@ def keys_of(model: nn.Module, stored: Stored, source: Path) -> dict[str, str]:
     """Name in the model -> name in the checkpoint, for every tensor of the model.
 
     A checkpoint of a bare model lacks the prefix that a model with a head puts before its names,
-    and the other way round; tied tensors are stored under one of their names.
+    and the other way round; tied tensors are stored under one of their names. What is then missing
+    is looked for as transformers does, whose models have other names than their files.
     """
+    found, missing = _found(model, stored, source)
+    if missing:
+        stored.named_as_in(model)
+        found, missing = _found(model, stored, source)
+    if missing and set(missing) <= set(getattr(model, "_keys_to_ignore_on_save", None) or ()):
+        stored.add(_computed(model, missing))
+        found |= {name: name for name in missing}
+    elif missing:
+        raise CheckpointError(
+            f"{source}: {type(model).__name__} needs {len(missing)} tensors that are not there, "
+            f"such as {missing[0]}"
+        )
+    unused = stored.outline.keys() - set(found.values())
+    unused = {name for name in unused if not name.endswith("position_ids")}
+    if unused:
+        warnings.warn(
+            f"{len(unused)} tensors of the checkpoint are not part of {type(model).__name__} and "
+            f"are left out, such as {min(unused)}",
+            stacklevel=3,
+        )
+    return found
+
+
+def _computed(model: nn.Module, names: list[str]) -> dict[str, Tensor]:
+    """Tensors that no file holds, as the class makes them: positions as sines."""
+    with fork_rng(devices=[]):
+        made: dict[str, Tensor] = type(model)(model.config).state_dict()
+    return {name: made[name].clone() for name in names}
+
+
+def _found(model: nn.Module, stored: Stored, source: Path) -> tuple[dict[str, str], list[str]]:
+    """What `keys_of` gives, and the names of what is not there."""
     state = model.state_dict(keep_vars=True)
     prefix = getattr(model, "base_model_prefix", "") + "."
     shared: dict[int, list[str]] = {}
@@ -208,20 +258,7 @@ def keys_of(model: nn.Module, stored: Stored, source: Path) -> dict[str, str]:
             )
         else:
             found[name] = key
-    if missing:
-        raise CheckpointError(
-            f"{source}: {type(model).__name__} needs {len(missing)} tensors that are not there, "
-            f"such as {missing[0]}"
-        )
-    unused = stored.outline.keys() - set(found.values())
-    unused = {name for name in unused if not name.endswith("position_ids")}
-    if unused:
-        warnings.warn(
-            f"{len(unused)} tensors of the checkpoint are not part of {type(model).__name__} and "
-            f"are left out, such as {min(unused)}",
-            stacklevel=3,
-        )
-    return found
+    return found, missing
 
 
 def copy_others(source: Path, target: Path) -> None:
