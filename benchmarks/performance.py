@@ -15,7 +15,7 @@ from typing import Any
 
 from lpgeom.io.atomic import write_atomically
 
-from . import breakdown, components, outliers, report
+from . import breakdown, coded, components, outliers, report
 from .estimator import averages
 from .report import markdown, seconds
 from .robustness import wrong
@@ -309,6 +309,7 @@ PAGES: dict[Path, Tables] = {
         "models": compressed,
         "layers": factored_layers,
     },
+    DOCS / "quantised.md": {"words": coded.word_vectors},
     DOCS / "robustness.md": {"tried": tried, "largest": largest, "forged": forged},
     DOCS / "outliers.md": {
         "outliers": outliers.page_table,

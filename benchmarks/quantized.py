@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 import lpgeom
 from lpgeom import datasets
+from lpgeom.nn.plan.token_weights import frequency_weights
 from lpgeom.quantized.record import QuantizedResult
 
 from . import machine, memory, nn, report
+from .accuracy.sized import POWER
 
 TABLES = ((250_002, 768, "float32"), (256_000, 2048, "bfloat16"))
 """Rows, columns and type of large embeddings: those of a multilingual XLM-R, and of a Gemma."""
@@ -43,7 +45,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         if "entropy" in parts:
             body["entropy"] = [_entropy(share, options.quick) for share in CODED]
         if "forward" in parts:
-            body["forward"] = _forward(3 if options.quick else 31)
+            body["forward"] = _forward(3 if options.quick else 15)
     return body
 
 
@@ -92,7 +94,7 @@ def measured(n: int, d: int, kind: str) -> dict[str, Any]:
 def _entropy(share: float, quick: bool) -> dict[str, Any]:
     """What an ideal coder of the codes would save of MiniLM's table at that share of its bytes."""
     A = datasets.minilm()[: 2000 if quick else None]
-    weights = 1.0 / np.maximum(np.arange(len(A)) - 1000, 50.0) ** 0.7
+    weights = frequency_weights(len(A)) ** POWER
     found = lpgeom.approx_quantized(
         A, int(share * A.nbytes), row_weights=weights, certify=False
     )  # fmt: skip

@@ -16,7 +16,14 @@ from lpgeom.io import validation
 from lpgeom.progress import Progress
 from lpgeom.quantized.coder import Budget, Code, Sample, encoded, fitted, overhead
 from lpgeom.quantized.layout import REAL, WIDEST, Bytes, Ints
-from lpgeom.quantized.measure import LARGE, blocks, cast_distances, digest, weighted_norm
+from lpgeom.quantized.measure import (
+    LARGE,
+    blocks,
+    cast_distances,
+    digest,
+    distances,
+    weighted_norm,
+)
 from lpgeom.quantized.proof import SLACK, proved
 from lpgeom.quantized.quantizers import QUANTIZERS, STATES
 from lpgeom.quantized.real import SUBSPACES, arrays, mixed_within
@@ -199,7 +206,8 @@ class _Task:
         rows = taken(self.problem.A, index)
         if self.problem.rows._longest > FAR:
             rows = rows.astype(np.float64)
-        return np.ldexp(rows, math.frexp(self.problem.scale)[1] - 1, out=rows)
+        e = math.frexp(self.problem.scale)[1] - 1
+        return np.ldexp(rows, e, out=rows) if e else rows
 
     def solved(self, more: int, certify: bool) -> QuantizedResult:
         """The best of the rounds: one, and `more` for p other than 2."""
@@ -207,9 +215,9 @@ class _Task:
             return self._stated(self._real(), certify)
         problem, (n, d) = self.problem, self.problem.rows.shape
         p, factors = problem.p, problem.factors
+        origin = np.zeros((1, d))
         norms = np.concatenate([
-            np.linalg.norm(self.block(np.arange(n)[here]).astype(np.float64), axis=1)
-            for here in blocks(n, d)
+            distances(self.block(np.arange(n)[here]), origin) for here in blocks(n, d)
         ])  # fmt: skip
         f = np.ones(n) if factors is None else np.asarray(factors, dtype=np.float64)
         # Before the first round for p > 2 no row is known to be far off.

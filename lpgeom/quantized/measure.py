@@ -15,6 +15,9 @@ from lpgeom.records.base import Array, p_norm
 BLOCK = 1 << 22
 """Entries that are decoded at a time."""
 
+USUAL = 100
+"""Powers of two, up or down, within which numbers need no scaling."""
+
 LARGE = 1 << 25
 """Entries, at most, that a code is fitted to. Beyond them rows are decoded in float32 to measure
 costs: what rounding does to so many entries, up or down, leaves some 1e-10 of their sum."""
@@ -33,7 +36,10 @@ def blocks(n: int, d: int) -> Iterator[slice]:
 
 def distances(rows: NDArray[Any], others: NDArray[Any]) -> Array:
     """``||rows_i - others_i||``, at lengths near 1."""
-    e = np.frexp(np.abs(rows).max(initial=0.0))[1]
+    e = int(np.frexp(max(rows.max(initial=0.0), -rows.min(initial=0.0)))[1])
+    if abs(e) < USUAL:  # squares of these are far from the ends of float64
+        off = np.subtract(rows, others, dtype=np.float64)
+        return np.sqrt(np.einsum("ij,ij->i", off, off))
     off = np.ldexp(rows.astype(np.float64), -e) - np.ldexp(others.astype(np.float64), -e)
     found: Array = np.ldexp(np.linalg.norm(off, axis=1), e)
     return found

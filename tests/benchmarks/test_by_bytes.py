@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import performance, words
+import lpgeom
+from benchmarks import performance, quantized, words
 from benchmarks.accuracy import sized, sums
 from benchmarks.accuracy.encoders import Encoder
 from benchmarks.accuracy.store import Store
@@ -162,3 +164,13 @@ def test_the_families_of_methods_are_tables() -> None:
     page = performance.filled(f"<!-- table: {name} -->\n<!-- end -->\n", known)
     assert page.count(", groups of 32 |") == 3
     assert "ranks and bits" not in page
+
+
+def test_ideal_bits_of_codes() -> None:
+    A = np.random.default_rng(0).standard_normal((2000, 4))
+    found = lpgeom.approx_quantized(A, 6100, groups=1, bits=(2,), certify=False)
+    bits, kept = quantized.ideal_bits(found)
+    assert kept == 8 * found.codes.size  # 8 bits a row, all used
+    assert 0.9 * kept < bits <= kept
+    alike = replace(found, codes=np.full_like(found.codes, 0b10011100))
+    assert quantized.ideal_bits(alike) == (0.0, kept)
