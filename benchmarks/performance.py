@@ -308,8 +308,13 @@ PAGES: dict[Path, Tables] = {
         "compressing": compressing,
         "models": compressed,
         "layers": factored_layers,
+        "look-ups": coded.look_ups,
     },
-    DOCS / "quantised.md": {"words": coded.word_vectors},
+    DOCS / "quantised.md": {
+        "words": coded.word_vectors,
+        "large tables": coded.large_tables,
+    },
+    DOCS / "theory" / "quantised.md": {"entropies": coded.entropies},
     DOCS / "robustness.md": {"tried": tried, "largest": largest, "forged": forged},
     DOCS / "outliers.md": {
         "outliers": outliers.page_table,

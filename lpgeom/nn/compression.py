@@ -26,7 +26,6 @@ from lpgeom.nn.plan.plan import Item, Read, items_of, ranked
 from lpgeom.nn.plan.tokens import Cut, trimming
 from lpgeom.nn.plan.trim import TrimmedTokenizer
 from lpgeom.nn.plan.work import Work
-from lpgeom.nn.plan.worths import worths_of
 from lpgeom.nn.report.page import card_of
 from lpgeom.nn.report.report import CompressionReport
 from lpgeom.nn.stored.announced import announce_in
@@ -209,18 +208,13 @@ def compress(
                 f"use lpgeom.nn.LowRank{maker}"
             )
     metrics: dict[str, Any] = {}
-    worths: dict[str, float] = {}
     if calibration is not None:  # whose batches have the ids that there are now
         batches = list(calibration)
         open_groups = [i.group for i in items_of(found, model, options, {}) if not i.note]
         metrics = metrics_of(model, open_groups, batches)
-        if options.size is not None and len(open_groups) > 1:
-            worths = worths_of(model, open_groups, batches[0])
     whole = _storage(model)
     with trimming(model, options, dry_run) as (options, cut):
         items = items_of(groups(model) if cut else found, model, options, metrics)
-        if worths:
-            items = [replace(item, worth=worths.get(item.group.name)) for item in items]
         left = _storage(model)
         chosen = sum(item.size.dense * item.dtype.itemsize for item in items)
         names = list(model.state_dict())

@@ -25,10 +25,10 @@ Candidate = tuple[int, float, Any]
 """(bytes, share of the weight's cost that is lost, what the coder is to be told)."""
 
 
-DEEP = 32.0
-"""How much more an entry of a linear layer counts than one of an embedding without calibration: its
-error passes through all layers that follow, beside theirs. On MiniLM, from the cosines of outputs
-with either alone in few bits."""
+DEEP, FED_BACK = 16.0, 32.0
+"""How much more an entry of a linear layer counts than one of an embedding, without calibration and
+with: its error passes through all layers that follow, beside theirs. By agreement, cosine and
+divergence of MiniLM on the tuning tasks (docs/accuracy.md)."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,9 @@ def by_bytes(items: Sequence[Item], options: Options, read: Read, others: int) -
     `others` are the bytes that the model's file will have and that belong to no item: with
     ``layers="all"`` a number of bytes is of the whole file.
 
-    Minimised is the sum over weights of the share of each one's cost that is lost, times what that
-    does to the model's output (`worths_of`), or its entries where there is no calibration, those of
-    linear layers `DEEP` times. See `lpgeom.groups.allocation.spent`; what no step fits into goes to
-    rows, which can use any number.
+    Minimised is the sum over weights of the share of each one's cost that is lost, times its
+    entries, those of linear layers `DEEP` or `FED_BACK` times. See
+    `lpgeom.groups.allocation.spent`; what no step fits into goes to rows, which can use any number.
 
     Raises
     ------
@@ -134,8 +133,7 @@ def _shared(items: Sequence[Item], room: int, read: Read) -> list[tuple[int, Any
     for item in items:
         with named(item.group.name):
             found.append(_coder(item).candidates(read(item.group), item.spec))
-    known = all(item.worth is not None for item in items)
-    worths = [item.worth if known and item.worth else _guessed(item) for item in items]
+    worths = [_worth(item) for item in items]
     choices = [
         [(float(nbytes), lost * worth) for nbytes, lost, _ in candidates]
         for worth, candidates in zip(worths, found, strict=True)
@@ -151,9 +149,10 @@ def _shared(items: Sequence[Item], room: int, read: Read) -> list[tuple[int, Any
     return given
 
 
-def _guessed(item: Item) -> float:
-    """How much a share lost counts where nothing tells what it does to the output."""
-    return item.size.dense * (1.0 if item.group.kind == "embedding" else DEEP)
+def _worth(item: Item) -> float:
+    """How much a share lost counts."""
+    deep = DEEP if item.spec.metric is None else FED_BACK
+    return item.size.dense * (1.0 if item.group.kind == "embedding" else deep)
 
 
 def _coder(item: Item) -> Coder:

@@ -58,7 +58,7 @@ class Item:
 
     `weights` says where the weights of its rows are from. `rank` None: left alone, and `note` says
     why. `budget`: how many numbers mixed ranks may take; `rank` is then what equal ones would be.
-    `coding`: it is stored in few bits. `worth`: how much a share lost of it counts, where known.
+    `coding`: it is stored in few bits.
     `told`: what the report is to say of what is done.
     """
 
@@ -73,7 +73,6 @@ class Item:
     error: float | None = None
     budget: int | None = None
     coding: Coding | None = None
-    worth: float | None = None
     told: str = ""
 
 
