@@ -96,6 +96,23 @@ def test_saved_and_loaded_by_transformers(options: dict[str, Any], tmp_path: Pat
     assert same(transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "d"), again)
 
 
+@pytest.mark.parametrize("options", FORMS, ids=str)
+def test_models_that_ask_for_weights_as_they_are_made(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    config = transformers.T5Config(
+        vocab_size=100, d_model=32, num_layers=1, num_decoder_layers=1, num_heads=2, d_ff=48,
+        d_kv=16,
+    )  # fmt: skip
+    model = transformers.T5ForConditionalGeneration(config).eval()
+    nn.compress(model, progress=False, certify=False, **options)
+    model.save_pretrained(tmp_path)
+    again = transformers.AutoModelForSeq2SeqLM.from_pretrained(tmp_path)
+    assert same(again, model)
+    assert [type(x) for x in again.modules()] == [type(x) for x in model.modules()]
+
+
 WITHOUT = """
 import sys, transformers
 from transformers import AutoModelForMaskedLM

@@ -206,6 +206,6 @@ def _known(value: float | None, text: Any) -> Cell:
 def card_of(report: CompressionReport) -> str:
     """What a model card is to say of what was done."""
     return (
-        "\n## Made smaller\n\nBy lpgeom, without fine-tuning. `import lpgeom.nn` before the model "
-        f"is loaded.\n\n```text\n{report.table()}\n```\n"
+        "\n\n## Made smaller\n\nBy lpgeom, without fine-tuning. `import lpgeom.nn` before the "
+        f"model is loaded.\n\n```text\n{report.table()}\n```\n"
     )

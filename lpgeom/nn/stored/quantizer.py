@@ -7,7 +7,7 @@ config.json; ``from_pretrained`` puts the same modules into a model without data
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,7 @@ class LpgeomQuantizer(HfQuantizer):
             if layer.name in names
         ]
         prepare(model, self.layers)
+        self.places = list(_withheld(model, self.layers))
         tensors = model.state_dict(keep_vars=True)
         self.aliases = {
             mine: theirs
@@ -207,6 +208,8 @@ class LpgeomQuantizer(HfQuantizer):
             setattr(model, key, set(self.ignored[key] or ()) | more)
 
     def _process_model_after_weight_loading(self, model: Any, **_: Any) -> Any:
+        for parent, key, withheld in self.places:
+            parent._modules[key] = withheld
         share(model, self.aliases)
         tensors = model.state_dict(keep_vars=True)
         for layer in self.layers:
@@ -222,7 +225,8 @@ class LpgeomQuantizer(HfQuantizer):
                 module.derive()
         for key, value in self.ignored.items():
             setattr(model, key, value)
-        del model.is_quantized, model.quantization_method, self.aliases, self.layers, self.ignored
+        del model.is_quantized, model.quantization_method
+        del self.aliases, self.ignored, self.layers, self.places
         self.quantization_config = LpgeomConfig()
         for module in model.modules():
             if hasattr(module, "config"):
@@ -233,6 +237,34 @@ class LpgeomQuantizer(HfQuantizer):
     def _dequantize(self, model: Any, dtype: Any = None) -> Any:
         decompress(model)
         return model
+
+
+class _Filling(nn.Module):
+    """Stands for a compressed module, whose tensors it shares, until they are there.
+
+    Models initialise what is missing, and ask for `weight` where nothing can be multiplied out yet.
+    """
+
+    padding_idx = None
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        for name in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
+            self.__dict__[name] = vars(module)[name]
+        self.__dict__["weight"] = loaded = torch.empty(0)
+        loaded._is_hf_initialized = True
+
+
+def _withheld(model: nn.Module, layers: Iterable[Layer]) -> Iterator[tuple[nn.Module, str, Any]]:
+    """Put others in the place of modules that have no data; where they were, and they."""
+    for layer in layers:
+        parent_name, _, key = layer.name.rpartition(".")
+        parent: Any = model.get_submodule(parent_name)
+        module = parent._modules[key]
+        module._is_hf_initialized = True
+        if layer.kind != "parameter":
+            parent._modules[key] = _Filling(module)
+        yield parent, key, module
 
 
 def _names_in(model: Any, layers: Iterable[Layer]) -> dict[str, str]:
