@@ -291,3 +291,31 @@ def test_what_files_call_by_other_names_or_do_not_hold(name: str, tmp_path: Path
         found = again.state_dict()
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_sharded_pickles_by_the_name_of_their_index(
+    bert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = small("bert").state_dict()
+    (bert / "model.safetensors").unlink()
+    files = {name: f"pytorch_model-0000{1 + i % 2}-of-00002.bin" for i, name in enumerate(state)}
+    for file in set(files.values()):
+        torch.save({k: x for k, x in state.items() if files[k] == file}, bert / file)
+    index = "pytorch_model.bin.index.json"
+    (bert / index).write_text(json.dumps({"weight_map": files}))
+    assert compress(bert, "--rank", 4, "--dry-run") == 2
+    assert f"{index} is a pickle" in capsys.readouterr().err
+    assert compress(bert, "--rank", 4, "--dry-run", "--weights", index) == 0
+    (bert / index).write_text(json.dumps({"weight_map": {"x": "../x.bin"}}))
+    assert compress(bert, "--rank", 4, "--dry-run", "--weights", index) == 2
+
+
+def test_a_model_without_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = transformers.ViTConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24,
+        image_size=8, patch_size=4,
+    )  # fmt: skip
+    transformers.ViTModel(config).save_pretrained(tmp_path)
+    assert compress(tmp_path, "--ratio", 0.3, "--dry-run") == 2
+    assert "has no embedding; layers='linear' takes its linear layers" in capsys.readouterr().err
+    assert compress(tmp_path, "--ratio", 0.3, "--dry-run", "--layers", "linear") == 0

@@ -69,6 +69,8 @@ def selected(
                 notes[group.name] = "small; name it to compress it"
     if not ordered:
         what = "the model has none" if not groups else "exclude takes away all that layers names"
+        if groups and not unwanted:  # a kind, of which there is none
+            what = "the model has no embedding; layers='linear' takes its linear layers"
         raise ValueError(f"no layer to compress: {what}")
     return ordered, notes
 

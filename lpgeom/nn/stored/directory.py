@@ -139,7 +139,7 @@ def open_tensors(source: Path, weights: str | None) -> Iterator[Stored]:
     """The tensors of a directory, open while the context lasts."""
     opened: dict[str, Any] = {}
     with ExitStack() as stack:
-        for path in _weights_of(source) if weights is None else [source / weights]:
+        for path in _weights_of(source) if weights is None else _named(source / weights):
             if not path.is_file():
                 raise CheckpointError(f"{path}: there is no such file")
             if path.suffix != ".safetensors":
@@ -151,6 +151,14 @@ def open_tensors(source: Path, weights: str | None) -> Iterator[Stored]:
         yield Stored(opened)
 
 
+def _named(path: Path) -> list[Path]:
+    """The file that the call names, or those that it is an index of."""
+    name = path.name
+    if not name.endswith(".index.json") or not path.is_file():
+        return [path]
+    return _shards(path, ".bin" if name.endswith(".bin.index.json") else ".safetensors")
+
+
 def _weights_of(source: Path) -> list[Path]:
     """The .safetensors files of a directory."""
     index = source / "model.safetensors.index.json"
@@ -158,7 +166,9 @@ def _weights_of(source: Path) -> list[Path]:
         return [source / "model.safetensors"]
     if index.is_file():
         return _shards(index)
-    pickles = sorted(p.name for p in source.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
+    kinds = ("pytorch_model.bin.index.json", ".bin", ".pt", ".pth")
+    pickles = sorted(p.name for p in source.iterdir() if p.name.endswith(kinds))
+    pickles.sort(key=lambda name: not name.endswith(".json"))
     hint = (
         f"; {pickles[0]} is a pickle, which can run code: name it with --weights to read it "
         "with torch's weights_only"
@@ -168,12 +178,12 @@ def _weights_of(source: Path) -> list[Path]:
     raise CheckpointError(f"{source}: no model.safetensors{hint}")
 
 
-def _shards(index: Path) -> list[Path]:
+def _shards(index: Path, suffix: str = ".safetensors") -> list[Path]:
     with refused(index, ValueError, KeyError, AttributeError, TypeError, what="damaged"):
         names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
     paths = [index.parent / str(name) for name in names]
     for path in paths:
-        if path.parent != index.parent or path.suffix != ".safetensors" or not path.is_file():
+        if path.parent != index.parent or path.suffix != suffix or not path.is_file():
             raise CheckpointError(f"{index}: names {path.name}, which is not there")
     return paths
 
