@@ -318,7 +318,9 @@ PAGES: dict[Path, Tables] = {
     DOCS / "robustness.md": {"tried": tried, "largest": largest, "forged": forged},
     DOCS / "outliers.md": {
         "outliers": outliers.page_table,
+        "clean": outliers.clean_page_table,
         "breakdown": breakdown.angles,
+        "seconds": breakdown.times,
         "shapes": breakdown.further_shapes,
     },
     DOCS / "scikit-learn.md": {

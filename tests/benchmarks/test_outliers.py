@@ -45,10 +45,14 @@ def test_without_r_its_columns_are_those_stored(
 ) -> None:
     monkeypatch.setattr(rrcov, "version", lambda: None)
     path = tmp_path / "o.json"
-    assert command.main(["outliers", "--only", "hbk", "--json", str(path)]) == 0
-    (line,) = json.loads(path.read_text())["results"]
+    assert command.main(["outliers", "--quick", "--json", str(path)]) == 0
+    found = json.loads(path.read_text())
+    (line,), (clean,) = found["results"], found["clean"]
     assert len(line["rrcov"]["PcaHubert"]) >= 14
     assert set(line["known"]) <= set(line["lpgeom"]["LpPCA(k)"]["flagged"])
+    assert clean["shape"] == [20, 4, 2]
+    assert all(0.0 <= share < 0.5 for share in clean["lpgeom"].values())
+    assert set(clean["rrcov"]) == set(outliers.THEIRS)
 
 
 def test_angles_and_cells() -> None:
