@@ -267,10 +267,11 @@ def _read(group: Group) -> Tensor:
 
 def _storage(model: nn.Module) -> tuple[int, int]:
     """(parameters, bytes of parameters and stored buffers) of a model, shared ones once."""
-    parameters = list(model.parameters())
+    lazy = nn.UninitializedParameter  # which has no size; asking for it is an error of its own
+    parameters = [q for q in model.parameters() if not isinstance(q, lazy)]
     stored = {id(value): value for value in model.state_dict(keep_vars=True).values()}
     count = sum(q.numel() for q in parameters)
-    tensors = [value for value in stored.values() if isinstance(value, Tensor)]
+    tensors = [x for x in stored.values() if isinstance(x, Tensor) and not isinstance(x, lazy)]
     return count, sum(value.numel() * value.element_size() for value in tensors)
 
 
