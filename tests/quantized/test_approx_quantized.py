@@ -287,7 +287,7 @@ def test_dependent_columns_count_in_the_rank_that_is_certified() -> None:
         V = span(twice, c)
         assert V.shape == (12, min(k, 12))
         np.testing.assert_allclose(V.T @ V, np.eye(V.shape[1]), atol=1e-12)
-    _, bound, _ = proved(twice, A, None, True)
+    _, bound, _ = proved(twice, A.__getitem__, None, True)
     best = 0.0
     for c, k in enumerate(found.ranks):
         best += float((np.linalg.svd(A[found.labels == c], compute_uv=False)[k:] ** 2).sum())
@@ -310,7 +310,7 @@ def test_a_probability_that_is_less_than_what_is_proved_is_refused(
 ) -> None:
     A = falling()
     found = approx_quantized(A, 4000)
-    norm, bound, _ = proved(found, A, None, True)
+    norm, bound, _ = proved(found, A.__getitem__, None, True)
     monkeypatch.setattr("lpgeom.quantized.record.proved", lambda *_: (norm, bound, 1e-3))
     with pytest.raises(CertificateError, match="failure probability is stated as 0.0"):
         found.verify(A)
