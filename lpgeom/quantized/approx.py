@@ -17,7 +17,6 @@ from lpgeom.progress import Progress
 from lpgeom.quantized.coder import Budget, Code, Sample, encoded, fitted, overhead
 from lpgeom.quantized.layout import REAL, WIDEST, Bytes, Ints
 from lpgeom.quantized.measure import (
-    LARGE,
     blocks,
     cast_distances,
     digest,
@@ -39,6 +38,10 @@ if TYPE_CHECKING:
 MOST_GROUPS, FIRST = 16, 0.002
 """Groups if nobody says how many, and the share of the rows, those that count most, in the first
 one; the next grow geometrically."""
+
+LARGE = 1 << 25
+"""Entries, at most, that a code is fitted to; beyond them a basis is solved for by products in
+float32. What is stated is measured in float64."""
 
 SHARE = 0.03
 """Of the budget, at most, for what groups take beside their codes, if nobody says how many."""

@@ -18,10 +18,6 @@ BLOCK = 1 << 22
 USUAL = 100
 """Powers of two, up or down, within which numbers need no scaling."""
 
-LARGE = 1 << 25
-"""Entries, at most, that a code is fitted to. Beyond them rows are decoded in float32 to measure
-costs: what rounding does to so many entries, up or down, leaves some 1e-10 of their sum."""
-
 CASTS, CAST_GROUP = (8, 4), 32
 """What one would do without this library: every entry to the nearest at so many bits, in groups
 that share a scale."""

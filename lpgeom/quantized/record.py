@@ -17,7 +17,6 @@ from lpgeom.kernels.cpu import decode_rows
 from lpgeom.quantized.coder import overhead
 from lpgeom.quantized.layout import REAL, WIDEST, Bytes, Ints, Layout, layout
 from lpgeom.quantized.measure import (
-    LARGE,
     blocks,
     cast_distances,
     digest,
@@ -248,27 +247,24 @@ class QuantizedResult(Saved):
     def rows(self, indices: ArrayLike) -> Array:
         """Some rows, shape (m, d), float64. ``O(m d components)``."""
         index = np.arange(self.shape[0])[np.asarray(indices)]
-        found = self._decoded(np.atleast_1d(index).ravel(), np.float64)
-        return found.reshape(*index.shape, self.shape[1])
+        return self._decoded(np.atleast_1d(index).ravel()).reshape(*index.shape, self.shape[1])
 
-    def _decoded(self, index: Ints, dtype: Any) -> NDArray[Any]:
-        """Some rows, by products in that dtype."""
-        y, basis = self._components(index, dtype), self.basis.astype(dtype)
-        found = np.empty((index.size, self.shape[1]), dtype)
+    def _decoded(self, index: Ints) -> Array:
+        y, basis = self._components(index, np.float64), self.basis.astype(np.float64)
+        found = np.empty((index.size, self.shape[1]))
         labels = self.labels[index]
         for c in np.unique(labels):
             own = np.flatnonzero(labels == c)
             used = self.bits[c] > 0
-            rest = basis[:, ~used] @ self.means[c, ~used].astype(dtype)
+            rest = basis[:, ~used] @ self.means[c, ~used].astype(np.float64)
             mine = y[own] if used.all() else y[np.ix_(own, used)]
             found[own] = mine @ basis[:, used].T + rest
-        found *= self.scales[index][:, None].astype(dtype)
+        found *= self.scales[index][:, None].astype(np.float64)
         return found
 
     def distances_to(self, here: slice, rows: NDArray[Any]) -> Array:
         """``||rows_i - row_i||`` of the rows in a block."""
-        dtype = np.float64 if self.labels.size * self.shape[1] <= LARGE else np.float32
-        return distances(rows, self._decoded(np.arange(self.shape[0])[here], dtype))
+        return distances(rows, self._decoded(np.arange(self.shape[0])[here]))
 
     def _components(self, index: Ints, dtype: Any) -> NDArray[Any]:
         """The components of some rows, shape (m, components)."""

@@ -246,6 +246,15 @@ def test_rows_that_fit_exactly_and_half_anywhere() -> None:
     found.verify(X)
 
 
+@pytest.mark.parametrize("counts", [(30, 0), (20, 12)])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_rows_of_one_or_two_values(counts: tuple[int, int], value: float) -> None:
+    A = np.repeat([[value] * 4, [3.0, -1.0, 2.0, 5.0]], counts, axis=0)
+    found = lpgeom.approx_affine(A, 1, support_fraction=0.5)
+    assert found.cost <= 1e-12
+    assert np.isfinite(found.basis).all()
+
+
 def test_more_than_half_of_the_rows_equal() -> None:
     rng = np.random.default_rng(0)
     X = 5.0 * rng.standard_normal((50, 4))

@@ -54,7 +54,7 @@ def far_clusters(cloud: Cloud, k: int, most: float, seed: int) -> Mask:
             _widest_gap(x, rest.weights, LEAST, 1.0 - (1.0 - most) * left)
             for x in _projections(rest, k, rng)
         ]
-        gap, beyond = max(found, key=lambda one: one[0])
+        gap, beyond = max(found, key=lambda one: one[0], default=(0.0, inside))
         if gap < GAP:
             break
         inside[np.flatnonzero(inside)[beyond]] = False
@@ -62,16 +62,17 @@ def far_clusters(cloud: Cloud, k: int, most: float, seed: int) -> Mask:
 
 
 def _projections(cloud: Cloud, k: int, rng: np.random.Generator) -> Array:
-    """Rows along directions that may lie between groups of them, (m, n)."""
+    """Rows along directions that may lie between groups of them, (m, n); none where all are one."""
     B, w = cloud.B, cloud.weights
     unit = B - np.median(B, axis=0)
     lengths = norms(unit)
     unit /= np.where(lengths > 0.0, lengths, 1.0)[:, None]
     gram = (unit * w[:, None]).T @ unit
-    found = []
+    found = [np.zeros((0, len(B)))]
     for q in (k + 1, 2 * k + 2):
         Z = B @ axes(gram, min(q, WIDEST, max(len(B) // 5, 1)))
-        found += [D @ Z.T for D in least_kurtosis(Z, w, rng)]
+        if Z.shape[1]:
+            found += [D @ Z.T for D in least_kurtosis(Z, w, rng)]
     return np.concatenate(found)
 
 
